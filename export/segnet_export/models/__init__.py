@@ -1,0 +1,6 @@
+"""The networks, in PyTorch."""
+
+from segnet_export.models.basic import SegNetBasic
+from segnet_export.models.segnet import SegNet, SegNetConfig
+
+__all__ = ["SegNet", "SegNetBasic", "SegNetConfig"]

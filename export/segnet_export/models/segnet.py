@@ -1,0 +1,110 @@
+"""SegNet (Badrinarayanan, Kendall, Cipolla; arXiv 1511.00561): 13 + 13 convolutions.
+
+The options cover the variants that people's checkpoints have; the defaults are the
+authors' Caffe network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))
+
+
+@dataclass(frozen=True)
+class SegNetConfig:
+    """The shape of a SegNet.
+
+    `encoder` and `decoder` list each stage's output channels; the classifier is apart.
+    `ceil_mode`: Caffe's pooling (45 -> 23) instead of PyTorch's floor (45 -> 22).
+    `relu_before_bn`: conv -> ReLU -> BN (nshaud/DeepNetsForEO).
+    `classifier_bn_relu`: BN and ReLU follow the classifier (meetps/pytorch-semseg).
+    `keep_size`: unpooling restores the pool's input size; without it the output is
+    exactly twice the input, which needs sizes that are multiples of 32.
+    """
+
+    num_classes: int
+    in_channels: int = 3
+    encoder: tuple[tuple[int, ...], ...] = tuple(tuple(64 * c for c in s) for s in ENCODER)
+    decoder: tuple[tuple[int, ...], ...] = tuple(tuple(64 * c for c in s) for s in DECODER)
+    ceil_mode: bool = True
+    relu_before_bn: bool = False
+    classifier_bn_relu: bool = False
+    keep_size: bool = True
+    classifier_kernel: int = 3
+    eps: float = 1e-5
+
+    @classmethod
+    def standard(cls, num_classes: int, width: int = 64, **options: object) -> SegNetConfig:
+        """Return the paper's layout with `width` channels in the first stage (64 there)."""
+        base = cls(
+            num_classes,
+            encoder=tuple(tuple(width * c for c in stage) for stage in ENCODER),
+            decoder=tuple(tuple(width * c for c in stage) for stage in DECODER),
+        )
+        return replace(base, **options)  # type: ignore[arg-type]  # field names are checked there
+
+
+class ConvUnit(nn.Module):
+    """3x3 convolution, batch normalisation and ReLU, in either order of the last two."""
+
+    def __init__(self, cin: int, cout: int, relu_before_bn: bool, eps: float, kernel: int = 3):
+        super().__init__()
+        self.conv = nn.Conv2d(cin, cout, kernel, padding=kernel // 2)
+        self.bn = nn.BatchNorm2d(cout, eps=eps)
+        self.relu_before_bn = relu_before_bn
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.bn(F.relu(x)) if self.relu_before_bn else F.relu(self.bn(x))
+
+
+class SegNet(nn.Module):
+    """SegNet from a configuration: (N, C, H, W) float32 in, (N, K, H, W) logits out.
+
+    `units` holds the convolution units in execution order, encoder first; `classifier`
+    is the last convolution, with `classifier_bn` where the configuration asks for it.
+    """
+
+    def __init__(self, config: SegNetConfig):
+        super().__init__()
+        self.config = config
+        channels = config.in_channels
+        units = []
+        for stage in (*config.encoder, *config.decoder):
+            for width in stage:
+                units.append(ConvUnit(channels, width, config.relu_before_bn, config.eps))
+                channels = width
+        self.units = nn.ModuleList(units)
+        kernel = config.classifier_kernel
+        self.classifier = nn.Conv2d(channels, config.num_classes, kernel, padding=kernel // 2)
+        self.classifier_bn = (
+            nn.BatchNorm2d(config.num_classes, eps=config.eps)
+            if config.classifier_bn_relu
+            else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        units = iter(self.units)
+        pooled: list[tuple[Tensor, torch.Size]] = []
+        for stage in self.config.encoder:
+            for _ in stage:
+                x = next(units)(x)
+            size = x.shape[-2:]
+            x, plane_index = F.max_pool2d(
+                x, 2, 2, ceil_mode=self.config.ceil_mode, return_indices=True
+            )
+            pooled.append((plane_index, size))
+        for stage in self.config.decoder:
+            plane_index, size = pooled.pop()
+            output_size = list(size) if self.config.keep_size else None
+            x = F.max_unpool2d(x, plane_index, 2, 2, output_size=output_size)
+            for _ in stage:
+                x = next(units)(x)
+        x = self.classifier_bn(self.classifier(x))
+        return F.relu(x) if self.config.classifier_bn_relu else x

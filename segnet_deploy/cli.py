@@ -1,0 +1,34 @@
+"""What every command shares: one-line errors and exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from segnet_deploy.errors import SegNetError, UsageError
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    command: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parse `argv`, run `command` and return its exit status.
+
+    SegNetError becomes one line on stderr and status 1 (2 for UsageError); `--debug`
+    shows the trace. Ctrl-C is status 130.
+    """
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+    arguments = parser.parse_args(argv)
+    try:
+        return command(arguments) or 0
+    except SegNetError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,42 @@
+"""The errors a caller can handle.
+
+SegNetError
+ ├── InputError             a file, image or argument is not usable
+ │    └── UsageError        the command line itself is wrong (exit status 2)
+ ├── UnsupportedModelError  the checkpoint or graph is not one we can treat exactly
+ ├── ParityError            an exported file does not agree with its source
+ ├── MissingDependencyError an optional library is not installed
+ └── EngineError            a runtime failed while loading or running a file
+
+Each message says what failed, the value, what was expected and the next command.
+"""
+
+from __future__ import annotations
+
+
+class SegNetError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class InputError(SegNetError):
+    """A file, image or argument cannot be used."""
+
+
+class UsageError(InputError):
+    """The command line is wrong; the tool exits with status 2."""
+
+
+class UnsupportedModelError(SegNetError):
+    """The checkpoint or graph is outside what can be handled exactly."""
+
+
+class ParityError(SegNetError):
+    """An exported file disagrees with the model that it came from."""
+
+
+class MissingDependencyError(SegNetError):
+    """An optional library is missing; the message names the extra to install."""
+
+
+class EngineError(SegNetError):
+    """A runtime failed to load or to run a file."""

@@ -1,0 +1,18 @@
+"""Graph passes on onnx-ir: callables that take an ir.Model and return a PassResult."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """The rewritten model, how many places changed and what the user should know."""
+
+    model: ir.Model
+    changed: int
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,134 @@
+"""Pool/unpool pairs -> the plugin's SegNetMaxPool / SegNetMaxUnpool (contract.json)."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes import PassResult, contract
+from segnet_deploy.passes.build import (
+    Builder,
+    constant,
+    infer_shapes,
+    remove_dead,
+    replace,
+    static_size,
+)
+from segnet_deploy.passes.pairs import Pair, find_pairs, unpool_size
+
+_COMMON = {
+    "plugin_version": contract.PLUGIN_VERSION,
+    "plugin_namespace": contract.PLUGIN_NAMESPACE,
+}
+
+
+def to_plugin(model: ir.Model) -> PassResult:
+    """Rewrite every standard pair of `model` in place as the plugin's op pair.
+
+    A -inf pad before a pool is taken into the pool (ceil mode). Static sizes become
+    attributes; otherwise the unpooling reads the network's image and a level.
+    Raises UnsupportedModelError where a pair cannot be rewritten exactly.
+    """
+    model = infer_shapes(model)
+    graph = model.graph
+    pairs = [p for p in find_pairs(graph) if p.pool.domain != contract.DOMAIN]
+    for pair in pairs:
+        _rewrite(graph, pair)
+    if pairs:
+        model.opset_imports[contract.DOMAIN] = 1
+        model = remove_dead(model)
+    return PassResult(model, len(pairs), tuple(f"plugin for '{p.pool.name}'" for p in pairs))
+
+
+def _rewrite(graph: ir.Graph, pair: Pair) -> None:
+    source, ceil_mode = _unpadded(pair)
+    level = None if static_size(source) is not None else _level(source)
+    build = Builder(graph, pair.pool)
+    y, code = build.multi(
+        contract.POOL,
+        source,
+        outputs=2,
+        domain=contract.DOMAIN,
+        ceil_mode=int(ceil_mode),
+        **_COMMON,
+    )
+    y.type = source.type
+    y.shape = pair.pool.outputs[0].shape
+    code.type = ir.TensorType(ir.DataType.INT32)
+    replace(pair.pool.outputs[0], y)
+    for unpool in pair.unpools:
+        _rewrite_unpool(Builder(graph, unpool), graph, unpool, source, code, ceil_mode, level)
+        graph.remove(unpool, safe=True)
+    graph.remove(pair.pool, safe=True)
+
+
+def _rewrite_unpool(
+    build: Builder,
+    graph: ir.Graph,
+    unpool: ir.Node,
+    source: ir.Value,
+    code: ir.Value,
+    ceil_mode: bool,
+    level: int | None,
+) -> None:
+    size = static_size(source)
+    inputs = [unpool.inputs[0], code]
+    attributes: dict[str, int] = {"ceil_mode": int(ceil_mode)}
+    if size is not None:
+        attributes |= {"height": size[0], "width": size[1]}
+    else:
+        assert level is not None
+        inputs.append(graph.inputs[0])
+        attributes["level"] = level
+    x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
+    x.type, x.shape = source.type, source.shape
+    old = unpool.outputs[0]
+    crop = _crop_to(old, size, unpool_size(unpool))
+    if crop is not None:
+        replace(crop.outputs[0], x)
+    else:
+        replace(old, x)
+
+
+def _unpadded(pair: Pair) -> tuple[ir.Value, bool]:
+    """Return the value before a trailing -inf pad of at most 1, and the pooling geometry."""
+    node = pair.source.producer()
+    if node is None or node.op_type != "Pad":
+        return pair.source, pair.ceil_mode
+    value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    inner = node.inputs[0]
+    if value is None or inner is None or not np.isneginf(value).all():
+        return pair.source, pair.ceil_mode
+    pads = constant(node.inputs[1])
+    if pads is not None and (any(pads[:6]) or max(pads[6:]) > 1):
+        return pair.source, pair.ceil_mode
+    return inner, True
+
+
+def _crop_to(
+    value: ir.Value, size: tuple[int, int] | None, written: tuple[int, int] | None
+) -> ir.Node | None:
+    """Return the Slice that cuts the even-sized result back, which the plugin does itself."""
+    if size is not None and size == written:
+        return None
+    uses = [use.node for use in value.uses() if use.node.op_type == "Slice"]
+    return uses[0] if len(uses) == 1 and len(value.uses()) == 1 else None
+
+
+def _level(value: ir.Value) -> int:
+    """Count the halvings between the graph's input and `value`."""
+    level = 0
+    current: ir.Value | None = value
+    while current is not None and (node := current.producer()) is not None:
+        if node.op_type in ("MaxPool", contract.POOL):
+            level += 1
+        elif node.op_type == "Conv":
+            strides = node.attributes.get("strides")
+            if strides is not None and any(s != 1 for s in strides.as_ints()):
+                raise UnsupportedModelError(
+                    f"Conv '{node.name}' has a stride: with dynamic sizes the plugin form "
+                    "needs pools only; export with a static --imgsz"
+                )
+        current = node.inputs[0]
+    return level
