@@ -1,0 +1,140 @@
+"""Class names and colours: CamVid, SUN RGB-D, a user's file, or generated ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segnet_deploy.errors import InputError
+
+Colour = tuple[int, int, int]
+
+
+class Classes(NamedTuple):
+    """Names and RGB colours by label id."""
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+
+
+CAMVID = Classes(
+    (
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+)
+SUNRGBD_NAMES = tuple(
+    "wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk "
+    "shelves curtain dresser pillow mirror floor_mat clothes ceiling books fridge tv paper towel "
+    "shower_curtain box whiteboard person night_stand toilet sink lamp bathtub bag".split()
+)
+
+
+def load_classes(spec: str | None, count: int) -> Classes:
+    """Return `count` names and colours.
+
+    `spec` is 'camvid', 'sunrgbd', a text file (a `name` or `name r g b` a line), a JSON
+    list (of names, or of {"name", "color"}), or None for class_0, class_1, ...
+    Raises InputError where the file is unusable or has another number of classes.
+    """
+    if spec is None:
+        return Classes(tuple(f"class_{i}" for i in range(count)), generated_palette(count))
+    if spec == "camvid":
+        classes = CAMVID
+    elif spec == "sunrgbd":
+        classes = Classes(SUNRGBD_NAMES, generated_palette(len(SUNRGBD_NAMES)))
+    else:
+        classes = _read(Path(spec))
+    if len(classes.names) != count:
+        raise InputError(
+            f"--classes {spec} names {len(classes.names)} classes but the model has {count}; "
+            "give a file with one line per class"
+        )
+    return classes
+
+
+def generated_palette(count: int) -> tuple[Colour, ...]:
+    """Return `count` RGB colours, distinct up to 256.
+
+    Each third bit of (id + 1) goes to one channel, the low bits to the high places.
+    """
+
+    def channel(bits: int, offset: int) -> int:
+        return sum(((bits >> (3 * i + offset)) & 1) << (7 - i) for i in range(3))
+
+    ids = [(i + 1) % 256 for i in range(count)]
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in ids)
+
+
+def _read(path: Path) -> Classes:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read the class list {path} ({error}); expected camvid, sunrgbd or a file "
+            "with one `name` or `name r g b` per line"
+        ) from error
+    if path.suffix == ".json":
+        try:
+            entries = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{path} is not JSON: {error}") from error
+        if not isinstance(entries, list):
+            raise InputError(f"{path}: expected a JSON list of classes")
+        rows = [_json_row(path, entry) for entry in entries]
+    else:
+        lines = [line.split("#")[0].strip() for line in text.splitlines()]
+        rows = [_text_row(path, line) for line in lines if line]
+    fallback = generated_palette(len(rows))
+    return Classes(
+        tuple(name for name, _ in rows),
+        tuple(colour or spare for (_, colour), spare in zip(rows, fallback, strict=True)),
+    )
+
+
+def _text_row(path: Path, line: str) -> tuple[str, Colour | None]:
+    words = line.replace(",", " ").split()
+    if len(words) > 3 and all(word.isdigit() for word in words[-3:]):
+        return " ".join(words[:-3]), _colour(path, words[-3:])
+    return " ".join(words), None
+
+
+def _json_row(path: Path, entry: Any) -> tuple[str, Colour | None]:
+    if isinstance(entry, str):
+        return entry, None
+    if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+        return entry["name"], _colour(path, entry["color"]) if "color" in entry else None
+    raise InputError(f'{path}: {entry!r} is neither a name nor {{"name": ..., "color": [r, g, b]}}')
+
+
+def _colour(path: Path, values: Any) -> Colour:
+    try:
+        red, green, blue = (int(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: colour {values!r} is not three numbers") from error
+    if not all(0 <= value <= 255 for value in (red, green, blue)):
+        raise InputError(f"{path}: colour {values!r} is outside 0-255")
+    return red, green, blue

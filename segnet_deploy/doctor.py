@@ -1,0 +1,184 @@
+"""`segnet-doctor`: what works on this machine, what does not, what to install."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from segnet_deploy.cli import run
+from segnet_deploy.errors import MissingDependencyError
+from segnet_deploy.optional import available, require
+
+OLDEST_PYTHON = (3, 10)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `state` is ok, missing or broken; `advice` says what to do."""
+
+    name: str
+    state: str
+    detail: str = ""
+    advice: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser(), doctor, argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `segnet-doctor`."""
+    parser = argparse.ArgumentParser(
+        prog="segnet-doctor",
+        description="Say what works on this machine, what does not and what to install.",
+        epilog="exit status: 0 a model can run here, 1 no runtime works",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print every finding; return 1 where no runtime works."""
+    checks = examine()
+    if arguments.json:
+        import json
+
+        print(json.dumps([vars(check) for check in checks], indent=2))
+    else:
+        print(format_checks(checks))
+    runtimes = {"onnxruntime", "openvino"}
+    return 0 if any(c.name in runtimes and c.state == "ok" for c in checks) else 1
+
+
+def examine() -> list[Check]:
+    """Look at Python, runtimes, OpenCV, CUDA, TensorRT, torch and compilers."""
+    checks = [
+        _python(),
+        _library("onnx_ir", "onnxruntime"),
+        _library("onnxruntime", "onnxruntime"),
+        _library("openvino", "openvino"),
+    ]
+    checks += _two_onnxruntimes()
+    checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
+    checks += [_library("tensorrt", "tensorrt"), _torch()]
+    checks += [
+        _program("compiler", ("c++", "g++", "clang++", "cl"), "only to build the plugins"),
+        _program("nvcc", ("nvcc",), "only to build the CUDA plugin"),
+    ]
+    return [check for check in checks if check is not None]
+
+
+def format_checks(checks: Sequence[Check]) -> str:
+    """Return one line per finding, and its advice below."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:8}{check.name:{width}}  {check.detail}".rstrip())
+        if check.advice:
+            lines.append(f"{'':8}{'':{width}}  -> {check.advice}")
+    return "\n".join(lines)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        return Check("python", "broken", version, "use Python 3.10 or newer")
+    return Check("python", "ok", version)
+
+
+def _library(name: str, extra: str) -> Check:
+    from segnet_deploy.machine import wheel_version
+
+    advice = f'pip install "segnet-deploy[{extra}]"'
+    if not available(name):
+        return Check(name, "missing", "", advice)
+    try:
+        module = require(name, extra)
+    except MissingDependencyError as error:
+        return Check(name, "broken", str(error.__cause__), advice)
+    except Exception as error:  # a damaged wheel can raise anything while it loads
+        return Check(name, "broken", f"{type(error).__name__}: {error}", advice)
+    version = str(getattr(module, "__version__", None) or wheel_version(name) or "")
+    if name == "onnxruntime":
+        version += " " + ", ".join(module.get_available_providers())
+    return Check(name, "ok", version)
+
+
+def _two_onnxruntimes() -> list[Check]:
+    from importlib import metadata
+
+    found = []
+    for wheel in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found.append(f"{wheel} {metadata.version(wheel)}")
+        except metadata.PackageNotFoundError:
+            continue
+    if len(found) < 2:
+        return []
+    advice = "pip uninstall both, then install the extra onnxruntime or onnxruntime-gpu"
+    return [Check("onnxruntime twice", "broken", " and ".join(found), advice)]
+
+
+def _gstreamer() -> Check:
+    advice = "only for CSI cameras and pipelines: use the system's OpenCV (python3-opencv)"
+    if not available("cv2"):
+        return Check("gstreamer", "missing", "no OpenCV", advice)
+    try:
+        information: str = require("cv2", extra="camera").getBuildInformation()
+    except Exception as error:  # reported in full by the line of cv2
+        return Check("gstreamer", "broken", str(error), advice)
+    line = next((row for row in information.splitlines() if "GStreamer:" in row), "")
+    if "YES" in line:
+        return Check("gstreamer", "ok", line.split("YES", 1)[1].strip(" ()"))
+    return Check("gstreamer", "missing", "OpenCV was built without it", advice)
+
+
+def _cuda() -> Check:
+    from segnet_deploy import cuda
+
+    version = cuda.driver_version()
+    if version is None:
+        return Check("cuda driver", "missing", "", "only for NVIDIA GPUs: install the driver")
+    count = cuda.device_count()
+    if not count:
+        return Check("cuda driver", "broken", f"CUDA {version}, no device", "check nvidia-smi")
+    return Check("cuda driver", "ok", f"CUDA {version}, {count} device(s)")
+
+
+def _nvidia_smi() -> Check:
+    import shutil
+    import subprocess
+
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return Check("nvidia-smi", "missing", "", "comes with the NVIDIA driver")
+    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("nvidia-smi", "broken", str(error), "install the driver again")
+    detail = " / ".join((done.stdout or done.stderr).split("\n")).strip(" /")
+    return Check("nvidia-smi", "ok" if done.returncode == 0 else "broken", detail)
+
+
+def _torch() -> Check:
+    from segnet_deploy.machine import wheel_version
+
+    if available("torch"):
+        return Check("torch", "ok", wheel_version("torch") or "")
+    advice = 'only for segnet-export: pip install "segnet-deploy[export]"'
+    return Check("torch", "missing", "", advice)
+
+
+def _program(name: str, programs: Sequence[str], advice: str) -> Check:
+    import shutil
+
+    path = next((found for program in programs if (found := shutil.which(program))), None)
+    return Check(name, "ok", path) if path else Check(name, "missing", "", advice)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""Frames in and label maps back: reading images and videos, fitting to the model's size.
+
+A frame is (H, W, 3) uint8 BGR, a label map (H, W) uint8.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.errors import InputError
+from segnet_deploy.optional import require
+
+Frame = np.ndarray[Any, np.dtype[np.uint8]]
+Size = tuple[int, int]
+
+FITS = ("stretch", "letterbox")
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a frame of `source` size lies in the model's plane, all (height, width)."""
+
+    source: Size
+    top: int
+    left: int
+    size: Size
+
+
+def find_inputs(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Expand folders (sorted, not recursive) into the images and videos in them.
+
+    Raises InputError for a path that does not exist or a folder with nothing in it.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known)
+            if not inside:
+                raise InputError(f"{path} holds no image or video; expected {_suffixes()}")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InputError(f"no such image, folder or video: {path}")
+    return found
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether the suffix of `path` is a video's."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def read_image(path: str | os.PathLike[str]) -> Frame:
+    """Read an image as BGR. Raises InputError where it is missing or corrupt."""
+    cv2 = require("cv2", extra="camera")
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
+    try:
+        image: Frame | None = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:
+        raise InputError(f"cannot decode image {path}: {error}") from error
+    if image is None:
+        raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
+    return image
+
+
+@dataclass(frozen=True)
+class Video:
+    """An opened video; iterate `frames()` once. `count` is 0 where it is not known."""
+
+    path: Path
+    fps: float
+    count: int
+    capture: Any
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield frames until the end and release the file."""
+        try:
+            while True:
+                more, frame = self.capture.read()
+                if not more:
+                    return
+                yield frame
+        finally:
+            self.capture.release()
+
+
+def open_video(path: str | os.PathLike[str]) -> Video:
+    """Open a video file. Raises InputError where it cannot be decoded."""
+    cv2 = require("cv2", extra="camera")
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise InputError(f"cannot decode video {path}; convert it to H.264 in .mp4")
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return Video(Path(path), fps if 0 < fps < 1000 else 25.0, max(count, 0), capture)
+
+
+def place(source: Size, target: Size, fit: str) -> Placement:
+    """Return where `source` comes to lie in `target`: all of it, or centred with its aspect."""
+    if fit not in FITS:
+        raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
+    if fit == "stretch" or source == target:
+        return Placement(source, 0, 0, target)
+    scale = min(target[0] / source[0], target[1] / source[1])
+    height = min(target[0], max(1, round(source[0] * scale)))
+    width = min(target[1], max(1, round(source[1] * scale)))
+    return Placement(source, (target[0] - height) // 2, (target[1] - width) // 2, (height, width))
+
+
+def fit_frame(frame: Frame, target: Size, placement: Placement, border: Sequence[int]) -> Frame:
+    """Resize `frame` (bilinear) into a plane of `target` size; `border` is the BGR around it."""
+    if frame.shape[:2] != placement.size:
+        cv2 = require("cv2", extra="camera")
+        size = (placement.size[1], placement.size[0])
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    if placement.size == target:
+        return frame
+    plane = np.empty((*target, 3), np.uint8)
+    plane[:] = np.asarray(border, np.uint8)
+    bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
+    plane[placement.top : bottom, placement.left : right] = frame
+    return plane
+
+
+def restore_labels(labels: Frame, placement: Placement) -> Frame:
+    """Cut the frame's part out of the model's labels and bring it to source size (nearest)."""
+    bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
+    part = np.ascontiguousarray(labels[placement.top : bottom, placement.left : right])
+    if placement.size == placement.source:
+        return part
+    cv2 = require("cv2", extra="camera")
+    size = (placement.source[1], placement.source[0])
+    restored: Frame = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return restored
+
+
+def _suffixes() -> str:
+    return "image (" + ", ".join(sorted(IMAGE_SUFFIXES)) + ")"

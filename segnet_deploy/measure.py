@@ -1,0 +1,176 @@
+"""Measure calls: warm-up, samples, statistics, noise, memory. Seconds and bytes."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+Clock = Callable[[], float]
+
+NOISE_LIMIT = 0.05
+TREND_LIMIT = 1.1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Samples of one thing, in seconds, in the order that they were taken."""
+
+    samples: tuple[float, ...]
+
+    @cached_property
+    def _sorted(self) -> list[float]:
+        return sorted(self.samples)
+
+    def percentile(self, percent: float) -> float:
+        """Return a percentile, linear between the two nearest samples."""
+        place = (len(self._sorted) - 1) * percent / 100
+        low = math.floor(place)
+        high = min(low + 1, len(self._sorted) - 1)
+        return self._sorted[low] + (self._sorted[high] - self._sorted[low]) * (place - low)
+
+    @property
+    def median(self) -> float:
+        """The middle sample."""
+        return self.percentile(50)
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        return math.fsum(self.samples) / len(self.samples)
+
+    @property
+    def stdev(self) -> float:
+        """The sample standard deviation, 0 for one sample."""
+        if len(self.samples) < 2:
+            return 0.0
+        mean = self.mean
+        return math.sqrt(math.fsum((s - mean) ** 2 for s in self.samples) / (len(self.samples) - 1))
+
+    def summary(self) -> dict[str, float]:
+        """Return the statistics by name, in seconds."""
+        names = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
+        values = {name: self.percentile(percent) for name, percent in names.items()}
+        return values | {"mean": self.mean, "stdev": self.stdev, "min": self._sorted[0]}
+
+
+@dataclass(frozen=True)
+class Caution:
+    """Something that makes a result less trustworthy, and what to do about it."""
+
+    text: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.advice}"
+
+
+def warm_up(
+    call: Callable[[], object],
+    *,
+    clock: Clock = time.perf_counter,
+    least: int = 3,
+    most: int = 20,
+    limit: float = 15.0,
+    tolerance: float = NOISE_LIMIT,
+) -> tuple[int, bool]:
+    """Call until the last three times agree; return the number of calls and whether they do.
+
+    Stops at `most` calls or after `limit` seconds.
+    """
+    started, times = clock(), list[float]()
+    while len(times) < most and (len(times) < least or clock() - started < limit):
+        before = clock()
+        call()
+        times.append(clock() - before)
+        last = times[-3:]
+        if len(times) >= least and max(last) - min(last) <= tolerance * sorted(last)[1]:
+            return len(times), True
+    return len(times), False
+
+
+def repeat(
+    call: Callable[[], object],
+    *,
+    runs: int | None = None,
+    duration: float | None = None,
+    clock: Clock = time.perf_counter,
+) -> int:
+    """Call `runs` times, or until `duration` seconds are over (at least 3 times)."""
+    started, done = clock(), 0
+    while done < (runs or 3) or (
+        runs is None and duration is not None and clock() - started < duration
+    ):
+        call()
+        done += 1
+    return done
+
+
+def noise_warnings(timing: Timing, settled: bool = True) -> list[Caution]:
+    """Return what speaks against trusting `timing`."""
+    warnings = []
+    samples, median = timing.samples, timing.median
+    if len(samples) < 10:
+        warnings.append(
+            Caution(f"only {len(samples)} runs, so p95 and p99 are guesses", "raise --runs")
+        )
+    if not settled:
+        warnings.append(
+            Caution("times did not settle during the warm-up", "close other programs, run again")
+        )
+    spread = timing.stdev / median if median else 0.0
+    if spread > NOISE_LIMIT:
+        warnings.append(
+            Caution(
+                f"times vary by {spread:.0%} of the median",
+                "close other programs, fix --threads, or raise --runs",
+            )
+        )
+    third = len(samples) // 3
+    if third >= 3:
+        early, late = Timing(samples[:third]).median, Timing(samples[-third:]).median
+        if late > early * TREND_LIMIT:
+            warnings.append(
+                Caution(
+                    f"the last third is {late / early - 1:.0%} slower than the first",
+                    "the machine may be too hot: check cooling and the power mode",
+                )
+            )
+    return warnings
+
+
+def rss_bytes() -> int | None:
+    """Return the resident memory of this process now, or None where it is not known."""
+    return _proc_status("VmRSS")
+
+
+def peak_rss_bytes() -> int | None:
+    """Return the largest resident memory that this process ever had, or None."""
+    # VmHWM starts anew with each program; ru_maxrss can carry over from a parent.
+    peak = _proc_status("VmHWM")
+    if peak is not None or sys.platform == "win32":
+        return peak
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage if sys.platform == "darwin" else usage * 1024
+
+
+def added_bytes(baseline: int | None, peak: int | None) -> int | None:
+    """Return how far the peak lies above a baseline, where both are known."""
+    return None if baseline is None or peak is None else max(0, peak - baseline)
+
+
+def _proc_status(key: str) -> int | None:
+    try:
+        with open("/proc/self/status", encoding="ascii") as stream:
+            lines: Sequence[str] = stream.readlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,75 @@
+"""What an exported file says about itself: classes, normalisation, form, origin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from segnet_deploy.classes import Colour
+from segnet_deploy.errors import InputError
+
+PREFIX = "segnet."
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The `segnet.*` entries of an ONNX file's metadata_props.
+
+    `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is
+    RGB. A file of another tool has none of this: then classes are empty, the
+    normalisation is identity and the order is 'bgr', as frames are read.
+    """
+
+    classes: tuple[str, ...] = ()
+    palette: tuple[Colour, ...] = ()
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channel_order: str = "bgr"
+    io: str = "tensor"
+    form: str = "unknown"
+    multiple: int = 1
+    source_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("bgr", "rgb"):
+            raise InputError(f"channel order {self.channel_order!r}; expected 'bgr' or 'rgb'")
+        if self.io not in ("tensor", "frame"):
+            raise InputError(f"io {self.io!r}; expected 'tensor' or 'frame'")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(self.std):
+            raise InputError(
+                f"mean {self.mean}, std {self.std}; expected three numbers each, std not 0"
+            )
+        if len(self.classes) != len(self.palette):
+            raise InputError(f"{len(self.classes)} classes but {len(self.palette)} colours")
+        if self.multiple < 1:
+            raise InputError(f"multiple {self.multiple}; expected 1 or more")
+
+    def to_props(self) -> dict[str, str]:
+        """Return metadata_props entries; each value is JSON."""
+        return {PREFIX + f.name: json.dumps(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_props(cls, props: Mapping[str, str]) -> Metadata:
+        """Read metadata_props; missing entries get the defaults. Raises InputError."""
+        known: dict[str, Any] = {}
+        for item in fields(cls):
+            text = props.get(PREFIX + item.name)
+            if text is None:
+                continue
+            try:
+                known[item.name] = _frozen(json.loads(text))
+            except ValueError as error:
+                raise InputError(
+                    f"metadata {PREFIX}{item.name} is not JSON ({text[:40]!r}); export again"
+                ) from error
+        try:
+            return cls(**known)
+        except TypeError as error:
+            raise InputError(f"metadata {PREFIX}* is damaged ({error}); export again") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

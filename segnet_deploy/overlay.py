@@ -1,0 +1,59 @@
+"""Pictures of label maps: colours, overlays and legends. Images are BGR, palettes RGB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segnet_deploy.classes import Colour
+from segnet_deploy.errors import InputError
+from segnet_deploy.frames import Frame
+from segnet_deploy.optional import require
+
+_ROW_PX = 18
+_FONT_SCALE = 0.42
+
+
+def colorize(labels: Frame, palette: Sequence[Colour]) -> Frame:
+    """Return the BGR picture of a label map; ids beyond the palette become black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = np.asarray(palette, np.uint8).reshape(-1, 3)[:256, ::-1]
+    return table[labels]
+
+
+def overlay(frame: Frame, labels: Frame, palette: Sequence[Colour], alpha: float = 0.5) -> Frame:
+    """Blend the colours over `frame`; `alpha` 0 shows the frame, 1 the colours."""
+    if frame.shape[:2] != labels.shape:
+        raise InputError(f"labels {labels.shape} do not fit a frame of {frame.shape[:2]}")
+    cv2 = require("cv2", extra="camera")
+    blended: Frame = cv2.addWeighted(frame, 1 - alpha, colorize(labels, palette), alpha, 0)
+    return blended
+
+
+def legend(classes: Sequence[str], palette: Sequence[Colour], height: int | None = None) -> Frame:
+    """Draw names beside their colours on white, in as many columns as `height` px needs."""
+    cv2 = require("cv2", extra="camera")
+    rows = len(classes) if height is None else max(1, height // _ROW_PX)
+    columns = [range(i, min(i + rows, len(classes))) for i in range(0, len(classes), rows)]
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    strips = []
+    for ids in columns:
+        widths = [cv2.getTextSize(classes[i], font, _FONT_SCALE, 1)[0][0] for i in ids]
+        strip = np.full((max(rows * _ROW_PX, height or 0), max(widths) + 30, 3), 255, np.uint8)
+        for row, i in enumerate(ids):
+            top = row * _ROW_PX
+            strip[top + 3 : top + _ROW_PX - 3, 4:20] = palette[i][::-1]
+            place = (25, top + _ROW_PX - 5)
+            cv2.putText(strip, classes[i], place, font, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+        strips.append(strip)
+    return np.hstack(strips) if strips else np.full((height or 1, 1, 3), 255, np.uint8)
+
+
+def with_legend(image: Frame, classes: Sequence[str], palette: Sequence[Colour]) -> Frame:
+    """Put the legend at the right of `image`; a small image gets white below."""
+    side = legend(classes, palette, image.shape[0])
+    if side.shape[0] > image.shape[0]:
+        rest = np.full((side.shape[0] - image.shape[0], image.shape[1], 3), 255, np.uint8)
+        image = np.vstack([image, rest])
+    return np.hstack([image, side])

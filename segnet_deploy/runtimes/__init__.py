@@ -1,0 +1,118 @@
+"""Runtimes behind one protocol: `open_engine(path)` gives arrays in, arrays out.
+
+A runtime is a module with `open_file(file, threads) -> Engine`. The table names them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from segnet_deploy.errors import EngineError, InputError, MissingDependencyError
+from segnet_deploy.optional import available
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segnet_deploy.runtimes.model_file import ModelFile
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+# Fastest first, by measurements of the full SegNet in fp32 on CPUs.
+RUNTIMES = {
+    "openvino": "segnet_deploy.runtimes.openvino",
+    "onnxruntime": "segnet_deploy.runtimes.onnxruntime",
+}
+CHOICES = ("auto", *RUNTIMES)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output: its shape has None where a dimension is dynamic."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+class Engine(Protocol):
+    """A loaded model. One instance per thread; a result is valid until the next call."""
+
+    name: str
+    device: str
+    lowered: bool
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def run(self, x: Array) -> Array:
+        """Run the first input and return the first output."""
+
+    def run_all(self, x: Array) -> dict[str, Array]:
+        """Run the first input and return every output by name."""
+
+    def close(self) -> None:
+        """Give the memory back; the engine cannot run any more."""
+
+
+def open_engine(
+    path: str | os.PathLike[str] | ModelFile, runtime: str = "auto", threads: int | None = None
+) -> Engine:
+    """Load an ONNX file; it is lowered in memory where the runtime needs that.
+
+    `runtime` auto takes the fastest that is installed and accepts the file.
+
+    Raises InputError (no such runtime, no ONNX file), MissingDependencyError,
+    UnsupportedModelError (cannot be lowered) or EngineError (the runtime refuses it).
+    """
+    from segnet_deploy.runtimes.model_file import ModelFile
+
+    if runtime not in CHOICES:
+        raise InputError(f"runtime {runtime!r} is not known; expected {', '.join(CHOICES)}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads {threads}; expected 1 or more")
+    file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+    if runtime != "auto":
+        return _open(runtime, file, threads)
+    candidates = installed()
+    if not candidates:
+        raise MissingDependencyError(
+            'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
+        )
+    refusals = []
+    for name in candidates:
+        try:
+            return _open(name, file, threads)
+        except (EngineError, MissingDependencyError) as error:
+            refusals.append(error)
+    if len(refusals) == 1:
+        raise refusals[0]
+    raise EngineError("; ".join(map(str, refusals))) from refusals[0]
+
+
+def installed() -> list[str]:
+    """Return the runtimes of this machine, the fastest first."""
+    names = [name for name in RUNTIMES if available(name)]
+    if "onnxruntime" in names:
+        from segnet_deploy.runtimes.onnxruntime import has_cuda
+
+        if has_cuda():
+            names.sort(key=lambda name: name != "onnxruntime")
+    return names
+
+
+def check_input(port: Port, x: Array) -> None:
+    """Raise InputError where `x` does not fit the input `port`."""
+    fits = len(x.shape) == len(port.shape) and all(
+        want is None or want == have for want, have in zip(port.shape, x.shape, strict=True)
+    )
+    if not fits or x.dtype != port.dtype:
+        want = "x".join("?" if size is None else str(size) for size in port.shape)
+        have = "x".join(map(str, x.shape))
+        raise InputError(f"input '{port.name}' got {have} {x.dtype}; expected {want} {port.dtype}")
+
+
+def _open(name: str, file: ModelFile, threads: int | None) -> Engine:
+    engine: Engine = importlib.import_module(RUNTIMES[name]).open_file(file, threads)
+    return engine

@@ -1,0 +1,69 @@
+"""An ONNX file as the runtimes see it: what is in it, and its lowered bytes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segnet_deploy.errors import InputError
+from segnet_deploy.optional import require
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """Facts about one file; the weights are not kept."""
+
+    path: Path
+    props: dict[str, str]
+    has_unpool: bool
+    has_plugin: bool
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> ModelFile:
+        """Look into `path`. Raises InputError where it is no readable ONNX file."""
+        from segnet_deploy.passes import contract
+
+        model = _load(Path(path))
+        operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
+        return cls(
+            Path(path),
+            dict(model.metadata_props),
+            has_unpool=("", "MaxUnpool") in operators,
+            has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
+        )
+
+    def lowered(self) -> bytes:
+        """Return the file with every pool/unpool pair as plain operators.
+
+        Raises UnsupportedModelError where that is not exact.
+        """
+        import onnx_ir as ir
+
+        from segnet_deploy.passes.lower import lower
+
+        model = lower(_load(self.path)).model
+        ir.external_data.load_to_model(model)
+        data: bytes = ir.to_proto(model).SerializeToString()
+        return data
+
+
+def _load(path: Path) -> ir.Model:
+    ir = require("onnx_ir", extra="onnxruntime")
+    if not path.is_file():
+        raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
+    try:
+        model: ir.Model = ir.load(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # the parser's own types vary between protobuf versions
+        raise InputError(
+            f"{path} is not an ONNX file, or is cut short ({error}); copy or export it again"
+        ) from error
+    if not model.graph.outputs or not model.graph.inputs:
+        raise InputError(f"{path} holds no ONNX graph, or is cut short; copy or export it again")
+    return model

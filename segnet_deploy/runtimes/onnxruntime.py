@@ -1,0 +1,117 @@
+"""ONNX Runtime: CPU, and CUDA where the wheel and the driver have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy import cuda
+from segnet_deploy.errors import EngineError
+from segnet_deploy.optional import require
+from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes.model_file import ModelFile
+
+_SEVERITY_FATAL = 4
+
+
+def has_cuda() -> bool:
+    """Tell whether this wheel has the CUDA provider and a device answers."""
+    try:
+        providers = require("onnxruntime", extra="onnxruntime").get_available_providers()
+    except Exception:  # a broken wheel is reported where it is opened
+        return False
+    return "CUDAExecutionProvider" in providers and cuda.device_count() > 0
+
+
+def open_file(file: ModelFile, threads: int | None) -> OrtEngine:
+    """Load `file` as it is, or lowered where ONNX Runtime refuses that."""
+    return OrtEngine(file, threads)
+
+
+class OrtEngine:
+    """An InferenceSession behind the Engine protocol."""
+
+    name = "onnxruntime"
+
+    def __init__(self, file: ModelFile, threads: int | None):
+        self._file = file
+        self._threads = threads
+        self.lowered = file.has_plugin
+        if not self.lowered:
+            try:
+                self._start(file.path)
+            except EngineError:
+                if not file.has_unpool:
+                    raise
+                self.lowered = True
+        if self.lowered:
+            self._start(file.lowered())
+
+    def run(self, x: Array) -> Array:
+        """Run the first input and return the first output."""
+        return self._infer([self.outputs[0].name], x)[0]
+
+    def run_all(self, x: Array) -> dict[str, Array]:
+        """Run the first input and return every output by name."""
+        names = [port.name for port in self.outputs]
+        return dict(zip(names, self._infer(names, x), strict=True))
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def _start(self, model: Path | bytes) -> None:
+        ort = require("onnxruntime", extra="onnxruntime")
+        options = ort.SessionOptions()
+        options.log_severity_level = _SEVERITY_FATAL
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        providers = ["CPUExecutionProvider"]
+        if has_cuda():
+            providers.insert(0, "CUDAExecutionProvider")
+        source = model if isinstance(model, bytes) else str(model)
+        try:
+            session = ort.InferenceSession(source, options, providers=providers)
+        except Exception as error:  # ONNX Runtime's error types have no common base
+            raise self._error("cannot load", error) from error
+        self._session: Any = session
+        self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+        self.inputs = tuple(_port(value) for value in session.get_inputs())
+        self.outputs = tuple(_port(value) for value in session.get_outputs())
+
+    def _infer(self, names: list[str], x: Array) -> list[Array]:
+        if self._session is None:
+            raise EngineError(f"{self._file.path} is closed; open it again")
+        check_input(self.inputs[0], x)
+        feed = {self.inputs[0].name: x}
+        try:
+            return list(self._session.run(names, feed))
+        except Exception as error:
+            if self.lowered or not self._file.has_unpool:
+                raise self._error("cannot run", error) from error
+        # Odd sizes are refused only when MaxUnpool runs: go on with the lowered form.
+        self.lowered = True
+        self._start(self._file.lowered())
+        return self._infer(names, x)
+
+    def _error(self, what: str, error: Exception) -> EngineError:
+        return EngineError(
+            f"onnxruntime {what} {self._file.path}: {error}; try another --runtime, or export "
+            "with --form lowered"
+        )
+
+
+def _port(value: Any) -> Port:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return Port(value.name, shape, _dtype(value.type))
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    inner = name.removeprefix("tensor(").removesuffix(")")
+    numpy_name = {"float": "float32", "double": "float64"}.get(inner, inner)
+    try:
+        return np.dtype(numpy_name)
+    except TypeError as error:
+        raise EngineError(f"onnxruntime has an input or output of type {name}") from error

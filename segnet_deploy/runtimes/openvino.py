@@ -1,0 +1,80 @@
+"""OpenVINO on the CPU, in fp32 unless the file itself is quantised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.errors import EngineError
+from segnet_deploy.optional import require
+from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes.model_file import ModelFile
+
+
+def open_file(file: ModelFile, threads: int | None) -> OpenVinoEngine:
+    """Load `file`; OpenVINO has no MaxUnpool, so pairs are lowered first."""
+    return OpenVinoEngine(file, threads)
+
+
+class OpenVinoEngine:
+    """A compiled model and one inference request behind the Engine protocol."""
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, file: ModelFile, threads: int | None):
+        self._path: Path = file.path
+        self.lowered = file.has_unpool or file.has_plugin
+        openvino = require("openvino", extra="openvino")
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",  # its own choice may be bf16
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads is not None:
+            config["INFERENCE_NUM_THREADS"] = threads
+        source = file.lowered() if self.lowered else str(file.path)
+        try:
+            core = openvino.Core()
+            compiled = core.compile_model(core.read_model(source), "CPU", config)
+            self._request: Any = compiled.create_infer_request()
+            self.inputs = tuple(_port(port) for port in compiled.inputs)
+            self.outputs = tuple(_port(port) for port in compiled.outputs)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own types
+            raise self._error("cannot load", error) from error
+
+    def run(self, x: Array) -> Array:
+        """Run the first input and return the first output."""
+        return self._infer(x)[0]
+
+    def run_all(self, x: Array) -> dict[str, Array]:
+        """Run the first input and return every output by name."""
+        return dict(zip((port.name for port in self.outputs), self._infer(x), strict=True))
+
+    def close(self) -> None:
+        """Drop the request and with it the compiled model."""
+        self._request = None
+
+    def _infer(self, x: Array) -> list[Array]:
+        if self._request is None:
+            raise EngineError(f"{self._path} is closed; open it again")
+        check_input(self.inputs[0], x)
+        x = np.ascontiguousarray(x)
+        try:
+            results = self._request.infer({0: x}, share_inputs=True, share_outputs=True)
+            return [results[index] for index in range(len(self.outputs))]
+        except Exception as error:
+            raise self._error("cannot run", error) from error
+
+    def _error(self, what: str, error: Exception) -> EngineError:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        return EngineError(f"openvino {what} {self._path}: {reason}; try --runtime onnxruntime")
+
+
+def _port(port: Any) -> Port:
+    names = port.get_names()
+    name = sorted(names)[0] if names else port.get_node().get_friendly_name()
+    shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
+    return Port(name, shape, np.dtype(port.get_element_type().to_dtype()))

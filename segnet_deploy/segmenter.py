@@ -1,0 +1,244 @@
+"""Frames in, label maps out: `load(path).segment(frame)`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.classes import load_classes
+from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.frames import (
+    FITS,
+    Frame,
+    Placement,
+    Size,
+    fit_frame,
+    place,
+    restore_labels,
+)
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.runtimes import Array, Engine, Port, open_engine
+
+MAX_CLASSES = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model's input for some frames, and how their labels find back."""
+
+    x: Array
+    placements: tuple[Placement, ...]
+
+
+def load(
+    path: str | os.PathLike[str],
+    runtime: str = "auto",
+    fit: str = "stretch",
+    threads: int | None = None,
+) -> Segmenter:
+    """Open an exported ONNX file as a segmenter.
+
+    `runtime` is auto, onnxruntime or openvino; `fit` is stretch or letterbox.
+    Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
+    """
+    from segnet_deploy.runtimes.model_file import ModelFile
+
+    if fit not in FITS:
+        raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
+    file = ModelFile.read(path)
+    metadata = Metadata.from_props(file.props)
+    return Segmenter(open_engine(file, runtime, threads), metadata, fit)
+
+
+class Segmenter:
+    """A segmentation engine with its pre- and postprocessing. One instance per thread."""
+
+    def __init__(self, engine: Engine, metadata: Metadata, fit: str = "stretch"):
+        self.engine = engine
+        self.fit = fit
+        self._input = engine.inputs[0]
+        if not any(key in self._input.dtype.name for key in ("float", "uint8")):
+            raise _not_segmentation(engine, f"its input is {self._input.dtype}")
+        io = "frame" if self._input.dtype == np.uint8 else "tensor"
+        self.metadata = _complete(replace(metadata, io=io), engine)
+        shape = self._input.shape
+        self._batch = shape[0]
+        height, width = shape[1:3] if io == "frame" else shape[2:4]
+        self._size = (height, width)
+        border = [min(255, max(0, round(m))) for m in self.metadata.mean]
+        self._border = border if self.metadata.channel_order == "bgr" else border[::-1]
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """The model's (height, width) in px; None where it is dynamic."""
+        return self._size
+
+    @property
+    def batch(self) -> int | None:
+        """Frames per call, or None where it is dynamic."""
+        return self._batch
+
+    def segment(self, frame: Frame) -> Frame:
+        """Return the (H, W) uint8 labels of an (H, W, 3) uint8 BGR frame, at its own size."""
+        return self.segment_batch([frame])[0]
+
+    def segment_batch(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Return the labels of each frame; as many run at once as the model's batch allows.
+
+        With dynamic sizes all frames need one size.
+        """
+        step = self._batch or max(1, len(frames))
+        labels: list[Frame] = []
+        for start in range(0, len(frames), step):
+            prepared = self.preprocess(frames[start : start + step])
+            labels += self.postprocess(self.infer(prepared.x), prepared.placements)
+        return labels
+
+    def preprocess(self, frames: Sequence[Frame]) -> Prepared:
+        """Fit and normalise frames into the engine's input, (N, 3, H, W) or (N, H, W, 3)."""
+        for frame in frames:
+            _check_frame(frame)
+        target = self._target(frames)
+        placements = tuple(place(_size(frame), target, self.fit) for frame in frames)
+        rows = self._batch or len(frames)
+        fitted = [
+            fit_frame(frame, target, placement, self._border)
+            for frame, placement in zip(frames, placements, strict=True)
+        ]
+        fitted += [fitted[-1]] * (rows - len(fitted))
+        if self.metadata.io == "frame":
+            return Prepared(np.stack(fitted), placements)
+        x = np.empty((rows, 3, *target), self._input.dtype)
+        for plane, frame in zip(x, fitted, strict=True):
+            self._normalise(frame, plane)
+        return Prepared(x, placements)
+
+    def infer(self, x: Array) -> Array:
+        """Run the engine; the result is valid until the next call."""
+        return self.engine.run(x)
+
+    def postprocess(self, raw: Array, placements: Sequence[Placement]) -> list[Frame]:
+        """Turn logits (N, C, H, W) or labels (N, H, W) into label maps at source size."""
+        if raw.ndim == 4:
+            if raw.shape[1] > MAX_CLASSES:
+                raise _not_segmentation(self.engine, f"its output is {raw.shape}")
+            maps = [_argmax(raw[i]) for i in range(len(placements))]
+        else:
+            maps = [raw[i].astype(np.uint8, copy=False) for i in range(len(placements))]
+        restored = []
+        for labels, placement in zip(maps, placements, strict=True):
+            bottom = placement.top + placement.size[0]
+            if labels.shape[0] < bottom or labels.shape[1] < placement.left + placement.size[1]:
+                raise _not_segmentation(
+                    self.engine, f"its output is {raw.shape}, smaller than its input"
+                )
+            result = restore_labels(labels, placement)
+            # A copy where the labels are still the engine's own memory.
+            restored.append(result.copy() if np.shares_memory(result, raw) else result)
+        return restored
+
+    def close(self) -> None:
+        """Close the engine."""
+        self.engine.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _target(self, frames: Sequence[Frame]) -> Size:
+        if self._size[0] is not None and self._size[1] is not None:
+            return self._size[0], self._size[1]
+        sizes = {_size(frame) for frame in frames}
+        if len(sizes) > 1:
+            raise InputError(
+                f"frames of {len(sizes)} sizes in one batch of a model with dynamic size; "
+                "segment them one by one"
+            )
+        (height, width), multiple = sizes.pop(), self.metadata.multiple
+        return (
+            self._size[0] or -(-height // multiple) * multiple,
+            self._size[1] or -(-width // multiple) * multiple,
+        )
+
+    def _normalise(self, frame: Frame, plane: Array) -> None:
+        order = (0, 1, 2) if self.metadata.channel_order == "bgr" else (2, 1, 0)
+        for channel, source in enumerate(order):
+            values = frame[..., source].astype(np.float32)
+            values -= np.float32(self.metadata.mean[channel])
+            values /= np.float32(self.metadata.std[channel])
+            plane[channel] = values
+
+
+def _argmax(logits: Array) -> Frame:
+    """Return the first maximum over (C, H, W), faster than numpy's argmax over axis 0."""
+    best = logits[0].copy()
+    labels = np.zeros(best.shape, np.uint8)
+    for index in range(1, len(logits)):
+        wins = logits[index] > best
+        labels[wins] = index
+        np.maximum(best, logits[index], out=best)
+    return labels
+
+
+def _complete(metadata: Metadata, engine: Engine) -> Metadata:
+    """Check the ports and fill in names and colours that the file does not carry."""
+    inputs, output = engine.inputs, engine.outputs[0]
+    channel_axis = 3 if metadata.io == "frame" else 1
+    port = inputs[0]
+    if len(inputs) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
+        raise _not_segmentation(engine, f"it takes {_ports(inputs)}")
+    size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
+    if not _is_map(output, size):
+        raise _not_segmentation(engine, f"it takes {_ports(inputs)} and gives {_ports([output])}")
+    count = output.shape[1] if len(output.shape) == 4 else None
+    if metadata.classes:
+        if count is not None and count != len(metadata.classes):
+            raise InputError(
+                f"metadata names {len(metadata.classes)} classes but the output has {count}; "
+                "export again with --classes"
+            )
+        return metadata
+    classes = load_classes(None, count or MAX_CLASSES)
+    return replace(metadata, classes=classes.names, palette=classes.palette)
+
+
+def _is_map(port: Port, size: tuple[int | None, ...]) -> bool:
+    """Tell whether an output is (N, C, H, W) floats or (N, H, W) labels of the input's size."""
+    kinds = {4: "f", 3: "iu"}
+    if port.dtype.kind not in kinds.get(len(port.shape), ""):
+        return False
+    if len(port.shape) == 4 and not 2 <= (port.shape[1] or 2) <= MAX_CLASSES:
+        return False
+    return all(a is None or b is None or a == b for a, b in zip(port.shape[-2:], size, strict=True))
+
+
+def _not_segmentation(engine: Engine, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"the file is no segmentation net for {engine.name}: {why}; expected one "
+        "(N, 3, H, W) float or (N, H, W, 3) uint8 input, and (N, classes, H, W) logits or "
+        "(N, H, W) labels of the same size: export it with segnet-export"
+    )
+
+
+def _ports(ports: Sequence[Port]) -> str:
+    return ", ".join(
+        f"{'x'.join('?' if n is None else str(n) for n in port.shape)} {port.dtype}"
+        for port in ports
+    )
+
+
+def _check_frame(frame: Any) -> None:
+    fits = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3
+    if not fits or frame.dtype != np.uint8 or frame.size == 0:
+        have = f"{getattr(frame, 'shape', type(frame))} {getattr(frame, 'dtype', '')}"
+        raise InputError(f"frame is {have.strip()}; expected (H, W, 3) uint8 in BGR order")
+
+
+def _size(frame: Frame) -> Size:
+    return int(frame.shape[0]), int(frame.shape[1])
