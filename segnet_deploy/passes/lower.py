@@ -70,7 +70,7 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
     """Bring the pool's input to even sizes: pad in ceil mode, crop in floor mode."""
     source, size = pair.source, static_size(pair.source)
     _soften_pad(build, source)
-    if size is not None and size[0] % 2 == 0 and size[1] % 2 == 0:
+    if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
         return source
     if pair.ceil_mode:
         rest = (
@@ -90,6 +90,17 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
         half = build.op("Div", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
         ends = build.op("Mul", half, build.const([2, 2]))
     return _crop(build, source, ends)
+
+
+def _padded_to_even(source: ir.Value) -> bool:
+    """Tell whether a dynamic pad of size mod 2 makes `source` even."""
+    for op_type in ("Pad", "Concat", "Mod"):
+        node = source.producer()
+        if node is None or node.op_type != op_type:
+            return False
+        source = node.inputs[1] if op_type != "Mod" else source
+    divisor = constant(node.inputs[1])
+    return divisor is not None and bool((divisor == 2).all())
 
 
 def _soften_pad(build: Builder, source: ir.Value) -> None:

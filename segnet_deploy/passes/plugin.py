@@ -87,6 +87,7 @@ def _rewrite_unpool(
     crop = _crop_to(old, size, unpool_size(unpool))
     if crop is not None:
         replace(crop.outputs[0], x)
+        graph.remove(crop, safe=True)
     else:
         replace(old, x)
 

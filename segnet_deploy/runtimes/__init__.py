@@ -10,15 +10,15 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from segnet_deploy.errors import EngineError, InputError, MissingDependencyError
 from segnet_deploy.optional import available
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from segnet_deploy.runtimes.model_file import ModelFile
 
-    Array = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 # Fastest first, by measurements of the full SegNet in fp32 on CPUs.
 RUNTIMES = {
