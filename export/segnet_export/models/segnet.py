@@ -24,6 +24,7 @@ class SegNetConfig:
     `ceil_mode`: Caffe's pooling (45 -> 23) instead of PyTorch's floor (45 -> 22).
     `relu_before_bn`: conv -> ReLU -> BN (nshaud/DeepNetsForEO).
     `classifier_bn_relu`: BN and ReLU follow the classifier (meetps/pytorch-semseg).
+    `encoder_bn`: False for an encoder without batch normalisation (piwise's VGG16).
     `keep_size`: unpooling restores the pool's input size; without it the output is
     exactly twice the input, which needs sizes that are multiples of 32.
     """
@@ -35,6 +36,7 @@ class SegNetConfig:
     ceil_mode: bool = True
     relu_before_bn: bool = False
     classifier_bn_relu: bool = False
+    encoder_bn: bool = True
     keep_size: bool = True
     classifier_kernel: int = 3
     eps: float = 1e-5
@@ -53,10 +55,10 @@ class SegNetConfig:
 class ConvUnit(nn.Module):
     """3x3 convolution, batch normalisation and ReLU, in either order of the last two."""
 
-    def __init__(self, cin: int, cout: int, relu_before_bn: bool, eps: float, kernel: int = 3):
+    def __init__(self, cin: int, cout: int, relu_before_bn: bool, eps: float, bn: bool = True):
         super().__init__()
-        self.conv = nn.Conv2d(cin, cout, kernel, padding=kernel // 2)
-        self.bn = nn.BatchNorm2d(cout, eps=eps)
+        self.conv = nn.Conv2d(cin, cout, 3, padding=1)
+        self.bn = nn.BatchNorm2d(cout, eps=eps) if bn else nn.Identity()
         self.relu_before_bn = relu_before_bn
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,9 +78,11 @@ class SegNet(nn.Module):
         self.config = config
         channels = config.in_channels
         units = []
-        for stage in (*config.encoder, *config.decoder):
+        stages = [(stage, config.encoder_bn) for stage in config.encoder]
+        stages += [(stage, True) for stage in config.decoder]
+        for stage, bn in stages:
             for width in stage:
-                units.append(ConvUnit(channels, width, config.relu_before_bn, config.eps))
+                units.append(ConvUnit(channels, width, config.relu_before_bn, config.eps, bn))
                 channels = width
         self.units = nn.ModuleList(units)
         kernel = config.classifier_kernel

@@ -1,0 +1,239 @@
+"""The parity gate: an exported file against the PyTorch model that it came from.
+
+Convolutions of two libraries differ in their last bits, and that flips the index of a
+window whose two largest values are nearly tied; the decoder then moves a value by a
+pixel. So the rule has three parts: a flipped index is allowed only in a near-tied window;
+with the file's indices in PyTorch's decoder the logits agree; labels agree in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from segnet_deploy.errors import ParityError
+from segnet_deploy.runtimes import Engine, installed, open_engine
+from torch import Tensor, nn
+
+from segnet_export.capture import PoolCall, run_watched
+from segnet_export.probe import Probe, temporary_probe
+
+Array = np.ndarray[Any, np.dtype[Any]]
+GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
+FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
+LOGIT_LIMIT = 1e-4  # of the largest logit, at least 1
+PIXELS_PER_FLIP = 16  # labels that one moved value may change on a small image
+
+
+@dataclass(frozen=True)
+class GateInput:
+    """One input: `feed` goes to the file, `x` (N, C, H, W) float32 to PyTorch."""
+
+    name: str
+    feed: Array
+    x: Tensor
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether the limits on flips and labels hold (not on made-up ties)."""
+        return not self.name.startswith("adversarial")
+
+
+@dataclass(frozen=True)
+class GateRow:
+    """The comparison for one input in one runtime."""
+
+    runtime: str
+    input: str
+    shape: tuple[int, ...]
+    agreement: float
+    delta: float
+    delta_given_indices: float
+    flips: tuple[int, ...]
+    windows: tuple[int, ...]
+    largest_gap: float
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """Every row; `passed` where none has a failure."""
+
+    rows: tuple[GateRow, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not any(row.failures for row in self.rows)
+
+    def __str__(self) -> str:
+        head = (
+            f"{'runtime':12}{'input':22}{'shape':>16}  {'labels':>9}  {'max|d|':>8}  "
+            f"{'given idx':>9}  flips per stage (of windows)"
+        )
+        return "\n".join([head, *(_line(row) for row in self.rows)])
+
+
+def gate(
+    path: str | os.PathLike[str],
+    module: nn.Module,
+    inputs: Sequence[GateInput],
+    *,
+    runtimes: Sequence[str] | None = None,
+    min_agreement: float = 0.9999,
+    progress: Callable[[str], None] = lambda _: None,
+) -> GateReport:
+    """Run `path` against `module` on `inputs` in each runtime (default: the installed ones).
+
+    A plugin file is run in its lowered form. Raises ParityError where a rule fails.
+    """
+    rows: list[GateRow] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for runtime in runtimes or installed():
+            plain = open_engine(path, runtime)
+            lowered = plain.lowered
+            probe, target = temporary_probe(path, lowered, folder)
+            engine = open_engine(target, runtime)
+            for item in inputs:
+                progress(f"{runtime}: {item.name} {'x'.join(map(str, item.feed.shape))}")
+                rows.append(_compare(runtime, plain, engine, probe, module, item, min_agreement))
+            plain.close()
+            engine.close()
+    report = GateReport(tuple(rows))
+    if not report.passed:
+        row = next(row for row in rows if row.failures)
+        raise ParityError(
+            f"{path} does not agree with PyTorch in {row.runtime} on {row.input}: "
+            f"{'; '.join(row.failures)}. No file was written; run with --debug, or report it "
+            "with the table above"
+        )
+    return report
+
+
+def _compare(
+    runtime: str,
+    plain: Engine,
+    engine: Engine,
+    probe: Probe,
+    module: nn.Module,
+    item: GateInput,
+    min_agreement: float,
+) -> GateRow:
+    free, calls = run_watched(module, item.x)
+    used = [number for number, call in enumerate(calls) if call.unpooled]
+    if len(used) != len(probe.stages):
+        raise ParityError(
+            f"PyTorch unpools {len(used)} pools but the file has {len(probe.stages)} pairs"
+        )
+    outputs = {name: np.array(value) for name, value in engine.run_all(item.feed).items()}
+    indices = {}
+    for stage, number in enumerate(used):
+        size = (calls[number].source.shape[2], calls[number].source.shape[3])
+        indices[number] = torch.from_numpy(probe.plane_index(stage, outputs, size))
+    broken = [
+        f"stage {stage + 1}: an index lies outside its window"
+        for stage, number in enumerate(used)
+        if not _in_windows(indices[number], calls[number])
+    ]
+    if broken:
+        given, given_calls = free, calls
+    else:
+        given, given_calls = run_watched(module, item.x, indices)
+    logits = torch.from_numpy(outputs[probe.logits])
+    limit = LOGIT_LIMIT * max(1.0, float(given.abs().max()))
+    delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
+    stages = [_flips(given_calls[number]) for number in used] if not broken else []
+    agreement, wrong, pixels = _labels(plain, free, item, limit)
+    failures = list(broken)
+    if not np.isfinite(float(free.abs().max())):
+        failures.append("PyTorch's own output is not finite")
+    for stage, (count, windows, gap) in enumerate(stages, start=1):
+        if gap > GAP_LIMIT:
+            failures.append(
+                f"stage {stage}: an index differs where the values differ by {gap:.1e} of the "
+                f"stage's maximum (limit {GAP_LIMIT:.0e})"
+            )
+        if item.ordinary and count > max(1, FLIP_LIMIT * windows):
+            failures.append(f"stage {stage}: {count} of {windows} indices differ")
+    if not delta_given <= limit:
+        failures.append(f"with the same indices logits differ by {delta_given:.1e} ({limit:.1e})")
+    flips = sum(count for count, _, _ in stages)
+    allowed = max((1 - min_agreement) * pixels, PIXELS_PER_FLIP * flips)
+    if item.ordinary and wrong > allowed:
+        failures.append(f"labels agree on {agreement:.4%} only (limit {min_agreement:.2%})")
+    return GateRow(
+        runtime,
+        item.name,
+        tuple(item.feed.shape),
+        agreement,
+        float((logits - free).abs().max()) if logits.shape == free.shape else np.inf,
+        delta_given,
+        tuple(count for count, _, _ in stages),
+        tuple(windows for _, windows, _ in stages),
+        max((gap for _, _, gap in stages), default=0.0),
+        tuple(failures),
+    )
+
+
+def _labels(
+    plain: Engine, reference: Tensor, item: GateInput, limit: float
+) -> tuple[float, int, int]:
+    """Return the agreement of the file's own labels, wrong pixels (near ties apart), pixels."""
+    raw = torch.from_numpy(np.array(plain.run(item.feed)))
+    labels = raw.argmax(1) if raw.dim() == 4 else raw.long()
+    expected = reference.argmax(1)
+    if labels.shape != expected.shape:
+        return 0.0, expected.numel(), expected.numel()
+    top = reference.topk(2, 1).values
+    clear = top[:, 0] - top[:, 1] > 2 * limit
+    differs = labels != expected
+    return (
+        float((~differs).double().mean()),
+        int((differs & clear).sum()),
+        expected.numel(),
+    )
+
+
+def _in_windows(index: Tensor, call: PoolCall) -> bool:
+    """Tell whether each index lies in its own 2x2 window, inside the plane."""
+    if index.shape != call.plane_index.shape:
+        return False
+    height, width = call.source.shape[2:]
+    kernel = (2, 2) if 2 * index.shape[2] >= height - 1 else None
+    if kernel is None:
+        return bool((index >= 0).all() and (index < height * width).all())
+    row, column = index // width, index % width
+    rows = torch.arange(index.shape[2]).view(-1, 1)
+    columns = torch.arange(index.shape[3])
+    inside = (row // 2 == rows) & (column // 2 == columns) & (row < height)
+    return bool(inside.all())
+
+
+def _flips(call: PoolCall) -> tuple[int, int, float]:
+    """Return flipped indices, windows, and the largest gap relative to the stage's maximum."""
+    differs = call.handed_on != call.plane_index
+    count = int(differs.sum())
+    if not count:
+        return 0, differs.numel(), 0.0
+    flat = call.source.flatten(2)
+    best = flat.gather(2, call.plane_index.flatten(2))
+    chosen = flat.gather(2, call.handed_on.flatten(2))
+    gap = float((best - chosen).abs().max())
+    scale = float(call.source.abs().max())
+    return count, differs.numel(), gap / scale if scale else gap
+
+
+def _line(row: GateRow) -> str:
+    shape = "x".join(map(str, row.shape))
+    flips = " ".join(f"{f}/{w}" for f, w in zip(row.flips, row.windows, strict=True)) or "-"
+    line = (
+        f"{row.runtime:12}{row.input:22}{shape:>16}  {row.agreement:9.4%}  {row.delta:8.1e}  "
+        f"{row.delta_given_indices:9.1e}  {flips}"
+    )
+    return line + "".join(f"\n    FAILED: {failure}" for failure in row.failures)
