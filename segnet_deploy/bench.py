@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 def bench(arguments: argparse.Namespace) -> int:
     """Measure, print the table and write the JSON."""
     from segnet_deploy.measure import rss_bytes
+    from segnet_deploy.scenes import draw_scene
     from segnet_deploy.segmenter import load
 
     _check(arguments)
@@ -57,7 +58,7 @@ def bench(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     with load(arguments.engine, arguments.runtime, "stretch", arguments.threads) as segmenter:
         load_time = time.perf_counter() - started
-        frame = synthetic_frame(*_frame_size(segmenter)) if frame is None else frame
+        frame = draw_scene(0, *_frame_size(segmenter)).frame if frame is None else frame
         print(f"{arguments.engine}: {segmenter.engine.name}, warming up", file=sys.stderr)
         result = measure(segmenter, frame, runs, arguments.duration)
         result |= _surroundings(arguments, segmenter, frame, baseline, load_time)
@@ -148,19 +149,6 @@ def format_table(result: dict[str, Any]) -> str:
     ]
     lines += [f"warning: {w['text']}: {w['advice']}" for w in result["warnings"]]
     return "\n".join(lines)
-
-
-def synthetic_frame(height: int, width: int) -> Frame:
-    """Return a smooth, noisy (H, W, 3) uint8 frame, always the same."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    rows = np.linspace(0, 3, height)[:, None, None]
-    columns = np.linspace(0, 4, width)[None, :, None]
-    phase = rng.uniform(0, 6, (2, 3))
-    picture = 128 + 60 * np.sin(3 * rows + phase[0]) + 50 * np.sin(4 * columns + phase[1])
-    picture = picture + rng.normal(0, 8, (height, width, 3))
-    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def _surroundings(

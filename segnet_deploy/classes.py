@@ -46,11 +46,45 @@ CAMVID = Classes(
         (0, 128, 192),
     ),
 )
-SUNRGBD_NAMES = tuple(
-    "wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk "
-    "shelves curtain dresser pillow mirror floor_mat clothes ceiling books fridge tv paper towel "
-    "shower_curtain box whiteboard person night_stand toilet sink lamp bathtub bag".split()
-)
+SUNRGBD_NAMES = (
+        "wall",
+        "floor",
+        "cabinet",
+        "bed",
+        "chair",
+        "sofa",
+        "table",
+        "door",
+        "window",
+        "bookshelf",
+        "picture",
+        "counter",
+        "blinds",
+        "desk",
+        "shelves",
+        "curtain",
+        "dresser",
+        "pillow",
+        "mirror",
+        "floor_mat",
+        "clothes",
+        "ceiling",
+        "books",
+        "fridge",
+        "tv",
+        "paper",
+        "towel",
+        "shower_curtain",
+        "box",
+        "whiteboard",
+        "person",
+        "night_stand",
+        "toilet",
+        "sink",
+        "lamp",
+        "bathtub",
+        "bag",
+    )
 
 
 def load_classes(spec: str | None, count: int) -> Classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,6 +107,26 @@ def repeat(
         call()
         done += 1
     return done
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    warm_ups: int = 1,
+    clock: Clock = time.perf_counter,
+) -> dict[str, Timing]:
+    """Time each call once per round, so that a noisy minute hits all of them alike."""
+    for call in calls.values():
+        for _ in range(warm_ups):
+            call()
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            before = clock()
+            call()
+            samples[name].append(clock() - before)
+    return {name: Timing(tuple(values)) for name, values in samples.items()}
 
 
 def noise_warnings(timing: Timing, settled: bool = True) -> list[Caution]:

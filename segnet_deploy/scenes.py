@@ -70,7 +70,9 @@ class _Canvas:
         for _ in range(self.rng.integers(1, 4)):
             self.pole()
         for depth in np.sort(self.rng.uniform(0.12, 0.8, self.rng.integers(3, 8))):
-            draw = (self.car, self.pedestrian, self.bicyclist)[self.rng.choice(3, p=(0.5, 0.3, 0.2))]
+            draw = (self.car, self.pedestrian, self.bicyclist)[
+                self.rng.choice(3, p=(0.5, 0.3, 0.2))
+            ]
             draw(float(depth))
         return Scene(self.finish(), self.labels)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from segnet_deploy.files import atomic_path
-from segnet_deploy.scenes import CLASSES, draw_scene
-from segnet_export.models import SegNet, SegNetConfig
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
+
+from segnet_deploy.files import atomic_path
+from segnet_deploy.scenes import CLASSES, draw_scene
+from segnet_export.models import SegNet, SegNetConfig
 
 MEAN, STD = (110.0, 110.0, 110.0), (60.0, 60.0, 60.0)  # BGR, 0-255 scale
 WIDTH = 8
@@ -90,9 +91,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1500, help="how many are drawn")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    model, accuracy = train(
-        arguments.steps, arguments.batch, arguments.scenes, arguments.seed
-    )
+    model, accuracy = train(arguments.steps, arguments.batch, arguments.scenes, arguments.seed)
     print(f"mIoU on {len(UNSEEN)} unseen scenes: {accuracy:.3f}")
     checkpoint = {
         "state_dict": model.state_dict(),

@@ -25,14 +25,14 @@ class PoolCall:
 
 
 @dataclass
-class PoolWatch(TorchDispatchMode):
+class PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
     """Record pools; hand on `replacements[call number]` in place of a pool's indices."""
 
     replacements: Mapping[int, Tensor] = field(default_factory=dict)
     calls: list[PoolCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self,

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from segnet_deploy.errors import ParityError
-from segnet_deploy.runtimes import Engine, installed, open_engine
 from torch import Tensor, nn
 
+from segnet_deploy.errors import ParityError
+from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
 from segnet_export.probe import Probe, temporary_probe
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from segnet_deploy.frames import Frame, fit_frame, place
-from segnet_deploy.scenes import draw_scene
 from torch import Tensor
 
+from segnet_deploy.frames import Frame, fit_frame, place
+from segnet_deploy.scenes import draw_scene
 from segnet_export.gate import GateInput
 
 Size = tuple[int, int, int]  # batch, height, width

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower import MASK_PREFIX, lower
 from segnet_deploy.passes.pairs import find_pairs
@@ -100,5 +101,4 @@ def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
 def _plane(flat: Array, size: tuple[int, int], pooled: tuple[int, ...]) -> tuple[int, int]:
     """Return the size of the planes that flat indices count in."""
     even = (2 * pooled[0], 2 * pooled[1])
-    padded = (max(even[0], size[0]), max(even[1], size[1]))
-    return padded
+    return (max(even[0], size[0]), max(even[1], size[1]))

@@ -83,7 +83,9 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
             pads = build.const([0] * 6 + [size[0] % 2, size[1] % 2])
         low = 0.0 if pair.non_negative else -np.inf
         assert source.dtype is not None
-        return build.op("Pad", source, pads, build.const(low, source.dtype.numpy()), mode="constant")
+        return build.op(
+            "Pad", source, pads, build.const(low, source.dtype.numpy()), mode="constant"
+        )
     if size is not None:
         ends = build.const([size[0] // 2 * 2, size[1] // 2 * 2])
     else:
@@ -94,12 +96,13 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
 
 def _padded_to_even(source: ir.Value) -> bool:
     """Tell whether a dynamic pad of size mod 2 makes `source` even."""
+    value: ir.Value | None = source
     for op_type in ("Pad", "Concat", "Mod"):
-        node = source.producer()
+        node = value.producer() if value is not None else None
         if node is None or node.op_type != op_type:
             return False
-        source = node.inputs[1] if op_type != "Mod" else source
-    divisor = constant(node.inputs[1])
+        value = node.inputs[1]
+    divisor = constant(value)
     return divisor is not None and bool((divisor == 2).all())
 
 
@@ -115,8 +118,9 @@ def _soften_pad(build: Builder, source: ir.Value) -> None:
 
 def _window_elements(build: Builder, x: ir.Value, version: int) -> tuple[ir.Value, ...]:
     depth = build.op("SpaceToDepth", x, blocksize=2)
-    extra = {"num_outputs": 4} if version >= 18 else {}
-    return build.multi("Split", depth, outputs=4, axis=1, **extra)
+    if version < 18:
+        return build.multi("Split", depth, outputs=4, axis=1)
+    return build.multi("Split", depth, outputs=4, axis=1, num_outputs=4)
 
 
 def _first_maximum(build: Builder, elements: tuple[ir.Value, ...]) -> tuple[ir.Value, ...]:
@@ -137,9 +141,7 @@ def _first_maximum(build: Builder, elements: tuple[ir.Value, ...]) -> tuple[ir.V
     return first, second, third, fourth
 
 
-def _lower_unpool(
-    build: Builder, pair: Pair, unpool: ir.Node, masks: tuple[ir.Value, ...]
-) -> None:
+def _lower_unpool(build: Builder, pair: Pair, unpool: ir.Node, masks: tuple[ir.Value, ...]) -> None:
     values = unpool.inputs[0]
     assert values is not None
     dtype = (values.dtype or pair.source.dtype or ir.DataType.FLOAT).numpy()

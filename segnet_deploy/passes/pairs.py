@@ -111,7 +111,7 @@ def _require_two_by_two(node: ir.Node) -> None:
 def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
     if unpool.domain == "":
         _require_two_by_two(unpool)
-    pooled, values = pool.outputs[0].shape, unpool.inputs[0] and unpool.inputs[0].shape
+    pooled, values = pool.outputs[0].shape, _shape(unpool.inputs[0])
     if pooled is not None and values is not None:
         differ = [
             (a, b)
@@ -145,6 +145,10 @@ def unpool_size(unpool: ir.Node) -> tuple[int, int] | None:
         return static_size(unpool.outputs[0])
     size = static_size(unpool.inputs[0]) if unpool.inputs[0] is not None else None
     return None if size is None else (2 * size[0], 2 * size[1])
+
+
+def _shape(value: ir.Value | None) -> ir.Shape | None:
+    return None if value is None else value.shape
 
 
 def _refusal(node: ir.Node, why: str) -> UnsupportedModelError:

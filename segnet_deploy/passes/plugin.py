@@ -43,7 +43,7 @@ def to_plugin(model: ir.Model) -> PassResult:
 
 def _rewrite(graph: ir.Graph, pair: Pair) -> None:
     source, ceil_mode = _unpadded(pair)
-    level = None if static_size(source) is not None else _level(source)
+    at = None if static_size(source) is not None else _level(source)
     build = Builder(graph, pair.pool)
     y, code = build.multi(
         contract.POOL,
@@ -58,19 +58,18 @@ def _rewrite(graph: ir.Graph, pair: Pair) -> None:
     code.type = ir.TensorType(ir.DataType.INT32)
     replace(pair.pool.outputs[0], y)
     for unpool in pair.unpools:
-        _rewrite_unpool(Builder(graph, unpool), graph, unpool, source, code, ceil_mode, level)
+        _rewrite_unpool(Builder(graph, unpool), unpool, source, code, ceil_mode, at)
         graph.remove(unpool, safe=True)
     graph.remove(pair.pool, safe=True)
 
 
 def _rewrite_unpool(
     build: Builder,
-    graph: ir.Graph,
     unpool: ir.Node,
     source: ir.Value,
     code: ir.Value,
     ceil_mode: bool,
-    level: int | None,
+    at: tuple[int, ir.Value] | None,
 ) -> None:
     size = static_size(source)
     inputs = [unpool.inputs[0], code]
@@ -78,16 +77,16 @@ def _rewrite_unpool(
     if size is not None:
         attributes |= {"height": size[0], "width": size[1]}
     else:
-        assert level is not None
-        inputs.append(graph.inputs[0])
-        attributes["level"] = level
+        assert at is not None
+        attributes["level"], image = at
+        inputs.append(image)
     x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
     x.type, x.shape = source.type, source.shape
     old = unpool.outputs[0]
     crop = _crop_to(old, size, unpool_size(unpool))
     if crop is not None:
         replace(crop.outputs[0], x)
-        graph.remove(crop, safe=True)
+        build.graph.remove(crop, safe=True)
     else:
         replace(old, x)
 
@@ -117,11 +116,10 @@ def _crop_to(
     return uses[0] if len(uses) == 1 and len(value.uses()) == 1 else None
 
 
-def _level(value: ir.Value) -> int:
-    """Count the halvings between the graph's input and `value`."""
+def _level(value: ir.Value) -> tuple[int, ir.Value]:
+    """Count the halvings from the network's (N, C, H, W) image to `value`; return both."""
     level = 0
-    current: ir.Value | None = value
-    while current is not None and (node := current.producer()) is not None:
+    while (node := value.producer()) is not None and node.op_type != "Transpose":
         if node.op_type in ("MaxPool", contract.POOL):
             level += 1
         elif node.op_type == "Conv":
@@ -131,5 +129,7 @@ def _level(value: ir.Value) -> int:
                     f"Conv '{node.name}' has a stride: with dynamic sizes the plugin form "
                     "needs pools only; export with a static --imgsz"
                 )
-        current = node.inputs[0]
-    return level
+        inner = node.inputs[0]
+        assert inner is not None
+        value = inner
+    return level, value

@@ -217,13 +217,16 @@ def _keeps_size(scatter: _Scatter, source: ir.Value) -> bool:
     have, want = scatter.shape, source.shape
     if want is None or len(want) != 4:
         return False
-    return all(a == b and (isinstance(a, int) or a.value) for a, b in zip(have[2:], want[2:], strict=True))
+    return all(
+        a == b and (isinstance(a, int) or a.value) for a, b in zip(have[2:], want[2:], strict=True)
+    )
 
 
 def _padded_shape(
     source: ir.Value, size: tuple[int, int] | None, ceil_mode: bool
 ) -> list[int | ir.SymbolicDim]:
-    assert source.shape is not None and size is not None
+    assert source.shape is not None
+    assert size is not None
     even = [s + s % 2 for s in size] if ceil_mode else list(size)
     return [source.shape[0], source.shape[1], *even]
 

@@ -42,10 +42,9 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        import onnx_ir as ir
-
         from segnet_deploy.passes.lower import lower
 
+        ir = require("onnx_ir", extra="onnxruntime")
         model = lower(_load(self.path)).model
         ir.external_data.load_to_model(model)
         data: bytes = ir.to_proto(model).SerializeToString()
@@ -53,11 +52,11 @@ class ModelFile:
 
 
 def _load(path: Path) -> ir.Model:
-    ir = require("onnx_ir", extra="onnxruntime")
+    reader = require("onnx_ir", extra="onnxruntime")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
     try:
-        model: ir.Model = ir.load(path)
+        model: ir.Model = reader.load(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # the parser's own types vary between protobuf versions

@@ -38,6 +38,7 @@ class OrtEngine:
     def __init__(self, file: ModelFile, threads: int | None):
         self._file = file
         self._threads = threads
+        self._session: Any = None
         self.lowered = file.has_plugin
         if not self.lowered:
             try:
@@ -76,7 +77,7 @@ class OrtEngine:
             session = ort.InferenceSession(source, options, providers=providers)
         except Exception as error:  # ONNX Runtime's error types have no common base
             raise self._error("cannot load", error) from error
-        self._session: Any = session
+        self._session = session
         self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
         self.inputs = tuple(_port(value) for value in session.get_inputs())
         self.outputs = tuple(_port(value) for value in session.get_outputs())

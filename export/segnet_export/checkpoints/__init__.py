@@ -1,8 +1,8 @@
 """People's SegNet checkpoints -> our SegNet, with the same results.
 
-    read     a file -> tensors by name (or a pickled module, on demand)
-    layout   tensors by name -> convolutions in execution order, by family
-    loading  the two together, checked, printed: load_checkpoint
+read     a file -> tensors by name (or a pickled module, on demand)
+layout   tensors by name -> convolutions in execution order, by family
+loading  the two together, checked, printed: load_checkpoint
 """
 
 from segnet_export.checkpoints.loading import LoadedCheckpoint, load_checkpoint

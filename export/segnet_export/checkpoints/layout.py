@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from segnet_deploy.errors import UnsupportedModelError
 from torch import Tensor
+
+from segnet_deploy.errors import UnsupportedModelError
 
 ENCODER_STAGES = (2, 2, 3, 3, 3)
 Place = tuple[int, int, int]  # side (0 encoder, 1 decoder), stage and position, in order
@@ -218,6 +219,8 @@ def _by_family(family: Family, modules: Modules, convs: set[str]) -> Layout:
     classifier = next((u for u in loose if u.name == family.classifier), None)
     if classifier is None:
         classifier, decoder = _last(decoder, loose)
+    elif len(decoder) == len(encoder) - 1:
+        decoder = (*decoder, ())  # the last unpooling goes straight to the classifier
     return _checked(Layout(family, encoder, decoder, classifier))
 
 

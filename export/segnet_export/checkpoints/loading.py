@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, replace
 
 import torch
-from segnet_deploy.errors import InputError, UnsupportedModelError
 from torch import Tensor, nn
 
+from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_export.checkpoints.layout import Layout, Unit, find_layout, is_transposed
 from segnet_export.checkpoints.read import read
 from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
@@ -157,7 +157,8 @@ def _copy_bn(target: nn.Module, source: Unit) -> None:
             f"'{source.name}' {'lacks' if source.bn is None else 'has'} batch normalisation, "
             "unlike the others of its side"
         )
-    assert target.running_mean is not None and target.running_var is not None
+    assert target.running_mean is not None
+    assert target.running_var is not None
     target.running_mean.copy_(source.bn["running_mean"])
     target.running_var.copy_(source.bn["running_var"])
     if "weight" in source.bn:  # absent with affine=False
@@ -186,7 +187,9 @@ def _basic(tensors: dict[str, Tensor], geometry: str | None) -> LoadedCheckpoint
         return None
     ceil_mode = geometry != "floor"
     classes = tensors["classifier.weight"].shape[0]
-    model = SegNetBasic(classes, in_channels=first.shape[1], width=first.shape[0], ceil_mode=ceil_mode)
+    model = SegNetBasic(
+        classes, in_channels=first.shape[1], width=first.shape[0], ceil_mode=ceil_mode
+    )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
-from torch import Tensor, nn
 
 # Names under which training scripts put the weights; the first that fits wins.
 WRAPPERS = (
@@ -120,7 +121,7 @@ def _torchscript(file: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            module = torch.jit.load(str(file), map_location="cpu")
+            module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise InputError(f"{file} is no whole TorchScript file: {_first(error)}") from error
         return dict(module.state_dict())

@@ -41,7 +41,7 @@ class SegNetBasic(nn.Module):
             pooled.append((plane_index, size))
         for unit in self.decoder:
             plane_index, size = pooled.pop()
-            x = unit(F.max_unpool2d(x, plane_index, 2, 2, output_size=list(size)))
+            x = unit(F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=list(size)))
         return self.classifier(x)  # type: ignore[no-any-return]  # torch's module calls are Any
 
 

@@ -107,7 +107,7 @@ class SegNet(nn.Module):
         for stage in self.config.decoder:
             plane_index, size = pooled.pop()
             output_size = list(size) if self.config.keep_size else None
-            x = F.max_unpool2d(x, plane_index, 2, 2, output_size=output_size)
+            x = F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=output_size)
             for _ in stage:
                 x = next(units)(x)
         x = self.classifier_bn(self.classifier(x))

@@ -1,0 +1,36 @@
+# make demo   from nothing to segmented frames and a latency table
+# make test   the tests; make lint: style and types; make resolve: every extra on every Python
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS := export,onnxruntime,openvino,camera,dev
+OUT ?= out
+
+.PHONY: demo test lint resolve peers clean
+
+$(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
+	  "error: Python %d.%d; expected 3.10 or newer: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python benchmarks/demo/demo.py -o $(OUT)/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+resolve: $(VENV)/.installed
+	$(BIN)/python tests/resolve_extras.py
+
+peers: $(VENV)/.installed
+	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
+
+clean:
+	rm -rf $(VENV) build out

@@ -1,0 +1,124 @@
+"""`make demo`: from a checkpoint to segmented frames and a latency table, on drawn streets.
+
+python benchmarks/demo/demo.py -o out/demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from train import MEAN, STD, UNSEEN, normalise
+
+import segnet_export.cli
+from segnet_deploy import bench, predict
+from segnet_deploy.classes import CAMVID
+from segnet_deploy.files import atomic_write
+from segnet_deploy.measure import interleaved
+from segnet_deploy.overlay import colorize, overlay, with_legend
+from segnet_deploy.scenes import draw_scene
+from segnet_deploy.segmenter import load
+from segnet_export.checkpoints import load_checkpoint
+
+HERE = Path(__file__).parent
+SIZE = (180, 240)
+SHOWN = (3, 7, 10)
+
+
+def step(command: str, main: object, argv: list[str]) -> None:
+    """Print a command as one would type it, and run it."""
+    print(f"\n$ {command} {' '.join(argv)}", flush=True)
+    if status := main(argv):  # type: ignore[operator]
+        sys.exit(status)
+
+
+def accuracy(model: Path) -> float:
+    """Return the mean IoU over the unseen scenes."""
+    count = len(CAMVID.names)
+    matrix = np.zeros((count, count))
+    with load(model) as segmenter:
+        for seed in UNSEEN:
+            scene = draw_scene(seed, *SIZE)
+            predicted = segmenter.segment(scene.frame)
+            pairs = scene.labels.astype(np.int64) * count + predicted
+            matrix += np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
+    hits = matrix.diagonal()
+    return float((hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean())
+
+
+def against_eager(model: Path, checkpoint: Path) -> str:
+    """Time the file and PyTorch eager, frame to label map, in interleaved rounds."""
+    frame = draw_scene(0, *SIZE).frame
+    network = load_checkpoint(checkpoint).model
+    planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
+
+    def eager() -> object:
+        with torch.inference_mode():
+            return network(normalise(planes)).argmax(1).to(torch.uint8).numpy()
+
+    with load(model) as segmenter:
+        calls = {"PyTorch eager": eager, segmenter.engine.name: lambda: segmenter.segment(frame)}
+        timings = interleaved(calls, 30, warm_ups=5)
+    base = timings["PyTorch eager"].median
+    return "\n".join(
+        f"{name:16}{timing.median * 1e3:8.2f} ms   {base / timing.median:5.2f}x"
+        for name, timing in timings.items()
+    )
+
+
+def picture(model: Path, path: Path) -> None:
+    """Write frames, their labels as predicted, and the overlay with its legend."""
+    rows = []
+    with load(model) as segmenter:
+        for seed in SHOWN:
+            frame = draw_scene(UNSEEN[seed], *SIZE).frame
+            labels = segmenter.segment(frame)
+            rows.append(
+                np.hstack(
+                    [
+                        frame,
+                        colorize(labels, CAMVID.palette),
+                        overlay(frame, labels, CAMVID.palette),
+                    ]
+                )
+            )
+    done, data = cv2.imencode(".png", with_legend(np.vstack(rows), *CAMVID))
+    assert done
+    atomic_write(path, data.tobytes())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="the main job, on drawn street scenes")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/demo"))
+    folder: Path = parser.parse_args().output
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    for seed in SHOWN:
+        done, data = cv2.imencode(".png", draw_scene(UNSEEN[seed], *SIZE).frame)
+        assert done
+        atomic_write(folder / "frames" / f"street-{seed}.png", data.tobytes())
+    checkpoint, model = HERE / "segnet_demo.pt", folder / "segnet.onnx"
+    normalisation = ["--mean", *map(str, MEAN), "--std", *map(str, STD), "--bgr"]
+    step(
+        "segnet-export",
+        segnet_export.cli.main,
+        [str(checkpoint), "-o", str(model), "--imgsz", *map(str, SIZE), "--classes", "camvid"]
+        + normalisation,
+    )
+    step(
+        "segnet-predict",
+        predict.main,
+        ["--engine", str(model), str(folder / "frames"), "-o", str(folder / "labels")],
+    )
+    step("segnet-bench", bench.main, ["--engine", str(model), "--runs", "50"])
+    print(f"\nmean IoU on {len(UNSEEN)} unseen scenes: {accuracy(model):.3f}")
+    print(f"\nframe to label map, 30 interleaved rounds:\n{against_eager(model, checkpoint)}")
+    picture(model, folder / "overlay.png")
+    print(f"\npicture: {folder / 'overlay.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Export SegNet on the workstation: checkpoint or module in, gated ONNX out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segnet_export.checkpoints import LoadedCheckpoint, load_checkpoint
+    from segnet_export.exporting import ExportOptions, ExportResult, export
+    from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
+
+__all__ = [
+    "ExportOptions",
+    "ExportResult",
+    "LoadedCheckpoint",
+    "SegNet",
+    "SegNetBasic",
+    "SegNetConfig",
+    "export",
+    "load_checkpoint",
+]
+
+_HOMES = {
+    "ExportOptions": "exporting",
+    "ExportResult": "exporting",
+    "LoadedCheckpoint": "checkpoints",
+    "SegNet": "models",
+    "SegNetBasic": "models",
+    "SegNetConfig": "models",
+    "export": "exporting",
+    "load_checkpoint": "checkpoints",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when something that needs it is asked for."""
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"segnet_export.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'segnet_export' has no attribute {name!r}")

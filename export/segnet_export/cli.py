@@ -1,0 +1,211 @@
+"""`segnet-export`: a checkpoint, a module or an ONNX file -> a gated ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segnet_deploy.cli import run
+from segnet_deploy.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT_SIZE = (360, 480)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser(), command, argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `segnet-export`."""
+    parser = argparse.ArgumentParser(
+        prog="segnet-export",
+        description="Write a trained SegNet as ONNX with its pooling indices intact.",
+        epilog="exit status: 0 written and checked, 1 failed (no file), 2 wrong usage",
+    )
+    parser.add_argument("model", metavar="model.pt|some.onnx", help="checkpoint, or an ONNX file")
+    parser.add_argument("-o", "--output", metavar="F", help="default: the model's name + .onnx")
+    shape = parser.add_argument_group("shape")
+    shape.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
+    shape.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
+    shape.add_argument(
+        "--dynamic",
+        choices=("batch", "size"),
+        help="leave the batch open, or the batch, height and width",
+    )
+    data = parser.add_argument_group("what the model was trained on")
+    data.add_argument("--mean", nargs=3, type=float, metavar=("A", "B", "C"), help="0-255 scale")
+    data.add_argument("--std", nargs=3, type=float, metavar=("A", "B", "C"), help="0-255 scale")
+    order = data.add_mutually_exclusive_group()
+    order.add_argument("--bgr", dest="order", action="store_const", const="bgr")
+    order.add_argument("--rgb", dest="order", action="store_const", const="rgb")
+    data.add_argument("--classes", metavar="camvid|sunrgbd|FILE", help="names and colours")
+    data.add_argument("--num-classes", type=int, metavar="K", help="checked against the file")
+    file = parser.add_argument_group("the ONNX file")
+    file.add_argument("--form", choices=("standard", "lowered", "plugin"), default="standard")
+    file.add_argument("--io", choices=("tensor", "frame"), default="tensor")
+    file.add_argument("--opset", type=int, default=20, help="20 or newer (default: 20)")
+    load = parser.add_argument_group("what a checkpoint's names cannot tell")
+    load.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
+    load.add_argument("--bn-order", choices=("bn-relu", "relu-bn"), help="after a convolution")
+    load.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
+    load.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
+    load.add_argument(
+        "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
+    )
+    check = parser.add_argument_group("the parity gate")
+    check.add_argument("--image", action="append", default=[], metavar="F", help="natural images")
+    check.add_argument("--min-agreement", type=float, default=0.9999, metavar="SHARE")
+    return parser
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Export, gate and report."""
+    _check(arguments)
+    source = Path(arguments.model)
+    target = Path(arguments.output or _default_output(source, arguments.form))
+    if not target.parent.is_dir():
+        raise InputError(f"-o {target}: no such folder: {target.parent}")
+    if source.suffix == ".onnx":
+        return _convert(arguments, source, target)
+    return _export(arguments, source, target)
+
+
+def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
+    import torch
+
+    from segnet_deploy.files import sha256
+    from segnet_deploy.frames import read_image
+    from segnet_export.exporting import export
+
+    module, channels, multiple = _module(arguments, source)
+    normalisation = _normalisation(arguments)
+    height, width = arguments.imgsz or _default_size(multiple)
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"--imgsz {height} {width}: this net unpools without output_size and needs "
+            f"multiples of {multiple}, such as {_default_size(multiple)}"
+        )
+    result = export(
+        module,
+        torch.zeros(arguments.batch, channels, height, width),
+        target,
+        images=[read_image(path) for path in arguments.image],
+        min_agreement=arguments.min_agreement,
+        progress=_say,
+        form=arguments.form,
+        io=arguments.io,
+        dynamic=arguments.dynamic,
+        classes=arguments.classes,
+        opset=arguments.opset,
+        multiple=multiple,
+        source_sha256=sha256(source),
+        **normalisation,
+    )
+    print(result.gate)
+    print(
+        f"{target}: {arguments.form} form, {arguments.io} io, {result.pairs} pool/unpool pairs, "
+        f"{target.stat().st_size / 1e6:.1f} MB, gate passed"
+    )
+    return 0
+
+
+def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> int:
+    from segnet_export.convert import convert
+
+    if source.resolve() == target.resolve():
+        raise UsageError(f"-o {target} is the source itself; give another name")
+    if arguments.io != "tensor" or arguments.dynamic or arguments.imgsz:
+        raise UsageError(
+            "--io, --dynamic and --imgsz need the checkpoint; from an .onnx only --form is possible"
+        )
+    result = convert(source, target, arguments.form)
+    print(
+        f"{target}: {arguments.form} form, {result.changed} pool/unpool pairs rewritten, labels "
+        f"agree on {result.agreement:.4%}, max|d| {result.delta:.1e}"
+    )
+    return 0
+
+
+def _module(arguments: argparse.Namespace, source: Path) -> tuple[nn.Module, int, int]:
+    """Return the network, its input channels and what sizes must be multiples of."""
+    if arguments.module:
+        from segnet_export.own_module import load_own_module
+
+        module = load_own_module(
+            arguments.module, arguments.module_args, source, arguments.unsafe_load
+        )
+        first = next((p for p in module.parameters() if p.dim() == 4), None)
+        return module, 3 if first is None else int(first.shape[1]), 1
+    from segnet_export.checkpoints import load_checkpoint
+
+    order = {"bn-relu": False, "relu-bn": True}.get(arguments.bn_order)
+    loaded = load_checkpoint(
+        source,
+        num_classes=arguments.num_classes,
+        geometry=arguments.geometry,
+        relu_before_bn=order,
+        unsafe=arguments.unsafe_load,
+    )
+    _say(str(loaded))
+    for note in loaded.notes:
+        _say(f"note: {note}")
+    return loaded.model, loaded.in_channels, loaded.multiple
+
+
+def _normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
+    missing = [
+        name
+        for name, value in (
+            ("--mean/--std", arguments.mean or arguments.std),
+            ("--bgr or --rgb", arguments.order),
+        )
+        if not value
+    ]
+    if missing:
+        _say(
+            f"warning: {' and '.join(missing)} not given: the file says raw 0-255 values in "
+            "BGR order where nothing else was said; give what the model was trained on"
+        )
+    return {
+        "mean": tuple(arguments.mean or (0.0, 0.0, 0.0)),
+        "std": tuple(arguments.std or (1.0, 1.0, 1.0)),
+        "channel_order": arguments.order or "bgr",
+    }
+
+
+def _default_size(multiple: int) -> tuple[int, int]:
+    height, width = DEFAULT_SIZE
+    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+
+
+def _default_output(source: Path, form: str) -> str:
+    return f"{source.stem}_{form}.onnx" if source.suffix == ".onnx" else f"{source.stem}.onnx"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.imgsz and min(arguments.imgsz) < 1:
+        height, width = arguments.imgsz
+        raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    if arguments.batch < 1:
+        raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
+    if arguments.std and not all(arguments.std):
+        raise UsageError(f"--std {arguments.std}; expected three numbers that are not 0")
+    if arguments.opset < 20:
+        raise UsageError(f"--opset {arguments.opset}; expected 20 or newer")
+    if not 0 <= arguments.min_agreement <= 1:
+        raise UsageError(f"--min-agreement {arguments.min_agreement}; expected 0 to 1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

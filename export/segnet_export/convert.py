@@ -1,0 +1,114 @@
+"""`segnet-export some.onnx`: another form or io for an ONNX file, checked against it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
+from segnet_deploy.files import atomic_path, sha256
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.forms import to_form
+from segnet_deploy.runtimes import open_engine
+from segnet_deploy.scenes import draw_scene
+from segnet_export.exporting import library_versions, save
+
+MIN_AGREEMENT = 0.9999
+DYNAMIC_SIZE = (96, 128)
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    """The file, how many places changed, and its agreement with the source."""
+
+    path: Path
+    changed: int
+    agreement: float
+    delta: float
+
+
+def convert(
+    source: str | os.PathLike[str], path: str | os.PathLike[str], form: str
+) -> ConvertResult:
+    """Write `source` in another `form` and compare both in ONNX Runtime.
+
+    Raises InputError, UnsupportedModelError or ParityError; then no file is left.
+    """
+    model = _read(Path(source))
+    shape = _input_shape(model, source)
+    result = to_form(model, form)
+    known = Metadata.from_props(dict(model.metadata_props))
+    metadata = replace(
+        known,
+        form=form,
+        io="frame" if shape[3] == 3 and _is_uint8(model) else "tensor",
+        source_sha256=known.source_sha256 or sha256(source),
+        versions=known.versions or library_versions(),
+    )
+    result.model.metadata_props.update(metadata.to_props())
+    with atomic_path(path) as temporary:
+        save(result.model, temporary)
+        agreement, delta = _compare(source, temporary, shape, metadata)
+    return ConvertResult(Path(path), result.changed, agreement, delta)
+
+
+def _read(path: Path) -> ir.Model:
+    if not path.is_file():
+        raise InputError(f"no such file: {path}; expected an ONNX file")
+    try:
+        model: ir.Model = ir.load(path)
+    except Exception as error:  # the parser's own types vary between protobuf versions
+        raise InputError(f"{path} is not an ONNX file, or is cut short ({error})") from error
+    if not model.graph.inputs or not model.graph.outputs:
+        raise InputError(f"{path} holds no ONNX graph, or is cut short; copy it again")
+    return model
+
+
+def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
+    """Return the input's shape; refuse what is no segmentation net."""
+    x, y = model.graph.inputs[0], model.graph.outputs[0]
+    ranks = (0 if x.shape is None else len(x.shape), 0 if y.shape is None else len(y.shape))
+    if len(model.graph.inputs) != 1 or ranks[0] != 4 or ranks[1] not in (3, 4):
+        raise UnsupportedModelError(
+            f"{source} is no segmentation net: it takes {x.shape} and gives {y.shape}; expected "
+            "one image (N, C, H, W) and logits (N, classes, H, W) or labels (N, H, W)"
+        )
+    assert x.shape is not None
+    return tuple(size if isinstance(size, int) else None for size in x.shape)
+
+
+def _is_uint8(model: ir.Model) -> bool:
+    return model.graph.inputs[0].dtype == ir.DataType.UINT8
+
+
+def _compare(
+    source: str | os.PathLike[str],
+    target: Path,
+    shape: tuple[int | None, ...],
+    metadata: Metadata,
+) -> tuple[float, float]:
+    frame = metadata.io == "frame"
+    height, width = shape[1:3] if frame else shape[2:4]
+    height, width = height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1]
+    image = np.stack([draw_scene(3, height, width).frame] * (shape[0] or 2))
+    x = image
+    if not frame:
+        mean, std = np.array(metadata.mean), np.array(metadata.std)
+        x = ((image - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
+        x = np.ascontiguousarray(np.resize(x, (len(x), shape[1] or 3, height, width)))
+    old, new = (np.array(open_engine(p, "onnxruntime").run(x)) for p in (source, target))
+    if old.shape != new.shape:
+        raise ParityError(f"the result is {new.shape} but was {old.shape}; no file was written")
+    labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
+    agreement = float((labels[0] == labels[1]).mean())
+    delta = float(np.abs(old.astype(np.float64) - new).max())
+    if agreement < MIN_AGREEMENT and not np.isclose(delta, 0):
+        raise ParityError(
+            f"labels agree with {source} on {agreement:.4%} only (limit {MIN_AGREEMENT:.2%}); "
+            "no file was written"
+        )
+    return agreement, delta

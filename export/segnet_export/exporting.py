@@ -1,0 +1,296 @@
+"""PyTorch module -> ONNX file with its pooling indices intact, gated before it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from segnet_deploy.classes import load_classes
+from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.files import atomic_path
+from segnet_deploy.frames import Frame
+from segnet_deploy.machine import wheel_version
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.forms import FORMS, to_form
+from segnet_deploy.passes.frame_io import to_frame_io
+from segnet_deploy.passes.restore import restore
+from segnet_export.gate import GateReport, gate
+from segnet_export.gate_inputs import InputMaker, Size
+
+OLDEST_OPSET = 20
+DYNAMIC = ("batch", "size")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a file is written.
+
+    `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
+    (the TensorRT plugin's pair). `io`: tensor (float NCHW in, logits out) or frame (uint8
+    NHWC BGR in, uint8 labels out). `dynamic`: None, batch, or size (batch, height and
+    width). `mean` and `std` are on the 0-255 scale in the model's `channel_order`.
+    `classes`: camvid, sunrgbd, a file, or None. `multiple`: what sizes must be multiples of.
+    """
+
+    form: str = "standard"
+    io: str = "tensor"
+    dynamic: str | None = None
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    channel_order: str = "bgr"
+    classes: str | None = None
+    opset: int = OLDEST_OPSET
+    multiple: int = 1
+    source_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("form", self.form, FORMS),
+            ("io", self.io, ("tensor", "frame")),
+            ("dynamic", self.dynamic, (None, *DYNAMIC)),
+        ):
+            if value not in known:
+                raise InputError(f"{name} {value!r}; expected {', '.join(map(str, known))}")
+        if self.opset < OLDEST_OPSET:
+            raise InputError(f"opset {self.opset}; expected {OLDEST_OPSET} or newer")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The file that was written, its metadata, how many pairs it has, and the gate."""
+
+    path: Path
+    metadata: Metadata
+    pairs: int
+    gate: GateReport
+
+
+def export(
+    module: nn.Module,
+    example: Tensor,
+    path: str | os.PathLike[str] = "segnet.onnx",
+    *,
+    images: Sequence[Frame] = (),
+    min_agreement: float = 0.9999,
+    runtimes: Sequence[str] | None = None,
+    progress: Progress = lambda _: None,
+    **options: Any,
+) -> ExportResult:
+    """Export any module with max-pool/unpool pairs and gate the file against it.
+
+    `example` is (N, C, H, W) float32; its sizes are the file's, where not dynamic.
+    `images` are (H, W, 3) uint8 BGR frames for the gate (default: drawn street scenes).
+    `options` are those of ExportOptions. A tuple output's first tensor is taken.
+
+    Raises InputError (unusable options or sizes), UnsupportedModelError (cannot be
+    exported exactly) or ParityError (the file disagrees); then no file is left.
+    """
+    chosen = ExportOptions(**options)
+    wrapped = FirstOutput(module)
+    with evaluation_mode(module):
+        classes = _check_module(wrapped, example)
+        progress("exporting")
+        model, pairs = to_onnx(wrapped, example, chosen.opset, chosen.dynamic)
+        if chosen.dynamic == "size" and chosen.multiple == 1:
+            chosen = replace(chosen, multiple=_multiple(model, pairs))
+        metadata = finish(model, classes, chosen)
+        maker = InputMaker(
+            example.shape[1], chosen.mean, chosen.std, chosen.channel_order, chosen.io, images
+        )
+        with atomic_path(path) as temporary:
+            save(model, temporary)
+            report = gate(
+                temporary,
+                wrapped,
+                maker.make(gate_sizes(example, chosen)),
+                runtimes=runtimes,
+                min_agreement=min_agreement,
+                progress=progress,
+            )
+    return ExportResult(Path(path), metadata, pairs, report)
+
+
+class FirstOutput(nn.Module):
+    """Call a module and take its logits: the output, or the first of several."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.module(x)
+        if isinstance(out, dict):
+            out = out["out"] if "out" in out else next(iter(out.values()))
+        while isinstance(out, (tuple, list)):
+            out = out[0]
+        return out  # type: ignore[no-any-return]  # whatever the user's module returns
+
+
+def to_onnx(
+    module: nn.Module, example: Tensor, opset: int = OLDEST_OPSET, dynamic: str | None = None
+) -> tuple[ir.Model, int]:
+    """Export with torch and restore the unpooling; return the model and its pairs.
+
+    Batch normalisation is folded. Raises UnsupportedModelError.
+    """
+    auto = torch.export.Dim.DYNAMIC
+    axes = {None: {}, "batch": {0: auto}, "size": {0: auto, 2: auto, 3: auto}}[dynamic]
+    if axes and example.shape[0] < 2:
+        example = example.repeat(2, 1, 1, 1)  # torch.export takes 0 and 1 for constants
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=(axes,) if axes else None,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever goes wrong in its own types
+        raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
+    assert program is not None
+    result = restore(program.model)
+    return result.model, result.changed
+
+
+def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
+    """Bring `model` to its form and io, and write its metadata, in place."""
+    names = load_classes(options.classes, classes)
+    if options.io == "frame":
+        to_frame_io(model, options.mean, options.std, options.channel_order)
+    to_form(model, options.form)
+    metadata = Metadata(
+        names.names,
+        names.palette,
+        options.mean,
+        options.std,
+        options.channel_order,
+        options.io,
+        options.form,
+        options.multiple,
+        options.source_sha256,
+        library_versions(),
+    )
+    model.metadata_props.update(metadata.to_props())
+    return metadata
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write the file; OSError (a full disk) passes through."""
+    try:
+        ir.save(model, path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise InputError(f"cannot write {path}: {error}") from error
+
+
+def gate_sizes(example: Tensor, options: ExportOptions) -> list[Size]:
+    """Return the (batch, height, width) to check: three sizes and two batches if dynamic."""
+    batch, _, height, width = example.shape
+    if options.dynamic is None:
+        return [(batch, height, width)]
+    if options.dynamic == "batch":
+        return [(batch, height, width), (3, height, width), (1, height, width)]
+    step = options.multiple
+    odd = 1 if step == 1 else 0
+    smaller = (_round(height // 2, step) + odd, _round(width // 2, step) + odd)
+    larger = (_round(height * 5 // 8, step), _round(width * 3 // 4, step))
+    return [(1, height, width), (3, *smaller), (1, *larger)]
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that an exported file names."""
+    names = ("segnet-deploy", "torch", "onnx", "onnx_ir")
+    found = {name: wheel_version(name) for name in names}
+    return {name: version for name, version in found.items() if version}
+
+
+@contextlib.contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch to evaluation and back, module by module."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for item in training:
+            item.training = True
+
+
+def _check_module(module: nn.Module, example: Tensor) -> int:
+    """Run the module once; return its number of classes."""
+    if example.dim() != 4 or example.dtype != torch.float32 or min(example.shape) < 1:
+        raise InputError(
+            f"example is {tuple(example.shape)} {example.dtype}; expected (N, C, H, W) float32"
+        )
+    if min(example.shape[2:]) < 2:
+        raise InputError(
+            f"size {example.shape[2]}x{example.shape[3]}; a 2x2 pooling window needs 2 px or more"
+        )
+    size = "x".join(map(str, example.shape[2:]))
+    try:
+        with torch.no_grad():
+            out = module(example)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the model does not run at {size}: {reason}; nets whose unpooling has no "
+            "output_size need multiples of 32: choose another --imgsz"
+        ) from error
+    if not isinstance(out, Tensor) or out.dim() != 4 or out.shape[2:] != example.shape[2:]:
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise UnsupportedModelError(
+            f"the model gives {shape} for an input of {tuple(example.shape)}; expected logits "
+            f"(N, classes, {size.replace('x', ', ')})"
+        )
+    return int(out.shape[1])
+
+
+def _multiple(model: ir.Model, pairs: int) -> int:
+    """Return 2 ** pairs where an unpooling has no size of its own to restore, else 1."""
+    bare = any(
+        node.op_type == "MaxUnpool" and len([v for v in node.inputs if v is not None]) < 3
+        for node in model.graph
+    )
+    return 2**pairs if bare else 1
+
+
+def _round(size: int, step: int) -> int:
+    even = 2 if step == 1 else step
+    return max(even, size // even * even)
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its notes about other packages off the screen."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,59 @@
+// The CPU reference of SegNetMaxPool / SegNetMaxUnpool: NCHW fp32, plain loops, no tricks.
+#include <cstring>
+
+#include "segnet/window_code.h"
+
+#if defined(_WIN32)
+#define SEGNET_EXPORT extern "C" __declspec(dllexport)
+#else
+#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+using segnet::kChannelsPerWord;
+using segnet::PoolShape;
+
+// x: (n, c, h, w); y: (n, c, ho, wo); codes: (n, ceil(c/16), ho, wo). First maximum wins.
+SEGNET_EXPORT void segnet_reference_pool(const float* x, float* y, int32_t* codes, int64_t n,
+                                         int64_t c, int64_t h, int64_t w, int ceil_mode) {
+  const PoolShape s{n, c, h, w, ceil_mode != 0};
+  const int64_t ho = s.pooled_h(), wo = s.pooled_w();
+  std::memset(codes, 0, sizeof(int32_t) * n * s.words() * ho * wo);
+  for (int64_t b = 0; b < n; ++b)
+    for (int64_t k = 0; k < c; ++k)
+      for (int64_t i = 0; i < ho; ++i)
+        for (int64_t j = 0; j < wo; ++j) {
+          const float* plane = x + (b * c + k) * h * w;
+          float best = plane[2 * i * w + 2 * j];
+          uint32_t code = 0;
+          for (uint32_t e = 1; e < 4; ++e) {
+            const int64_t row = 2 * i + e / 2, column = 2 * j + e % 2;
+            if (row >= h || column >= w) continue;
+            const float value = plane[row * w + column];
+            if (value > best) best = value, code = e;
+          }
+          y[((b * c + k) * ho + i) * wo + j] = best;
+          const int64_t word = ((b * s.words() + k / kChannelsPerWord) * ho + i) * wo + j;
+          uint32_t bits = static_cast<uint32_t>(codes[word]);
+          bits |= code << (2 * (k % kChannelsPerWord));
+          codes[word] = static_cast<int32_t>(bits);
+        }
+}
+
+// y: (n, c, ho, wo) and codes -> x: (n, c, h, w), zero where nothing was kept.
+SEGNET_EXPORT void segnet_reference_unpool(const float* y, const int32_t* codes, float* x,
+                                           int64_t n, int64_t c, int64_t h, int64_t w,
+                                           int ceil_mode) {
+  const PoolShape s{n, c, h, w, ceil_mode != 0};
+  const int64_t ho = s.pooled_h(), wo = s.pooled_w();
+  std::memset(x, 0, sizeof(float) * n * c * h * w);
+  for (int64_t b = 0; b < n; ++b)
+    for (int64_t k = 0; k < c; ++k)
+      for (int64_t i = 0; i < ho; ++i)
+        for (int64_t j = 0; j < wo; ++j) {
+          const int64_t word = ((b * s.words() + k / kChannelsPerWord) * ho + i) * wo + j;
+          const uint32_t bits = static_cast<uint32_t>(codes[word]);
+          const uint32_t code = (bits >> (2 * (k % kChannelsPerWord))) & 3u;
+          const int64_t row = 2 * i + code / 2, column = 2 * j + code % 2;
+          x[((b * c + k) * h + row) * w + column] = y[((b * c + k) * ho + i) * wo + j];
+        }
+}

@@ -1,0 +1,43 @@
+"""Bring any ONNX model to one of the three forms of unpooling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.passes import PassResult
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+FORMS = ("standard", "lowered", "plugin")
+
+
+def to_form(model: ir.Model, form: str) -> PassResult:
+    """Rewrite `model` in place: standard, lowered or plugin.
+
+    torch's ScatterND unpooling is taken in as well. Raises UnsupportedModelError where a
+    pair cannot be rewritten exactly, or where the form cannot be reached.
+    """
+    from segnet_deploy.passes import contract
+    from segnet_deploy.passes.lower import lower
+    from segnet_deploy.passes.plugin import to_plugin
+    from segnet_deploy.passes.restore import restore
+
+    if form not in FORMS:
+        raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
+    restored = restore(model)
+    if form == "lowered":
+        result = lower(restored.model)
+    elif form == "plugin":
+        result = to_plugin(restored.model)
+    elif contract.DOMAIN in restored.model.opset_imports:
+        raise UnsupportedModelError(
+            "the model has the plugin's operators, which do not go back to the standard form; "
+            "start from the file that it was made from"
+        )
+    else:
+        return restored
+    return PassResult(
+        result.model, max(restored.changed, result.changed), restored.notes + result.notes
+    )

@@ -1,0 +1,94 @@
+"""One table of pool/unpool cases for every implementation: runtimes, plugins, references.
+
+Odd sizes, channel counts around 16 (one word of window codes), batches, ties, -0, -inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class PoolCase:
+    """An input (N, C, H, W) and a pooling geometry."""
+
+    shape: tuple[int, int, int, int]
+    ceil_mode: bool
+    values: str
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{size}-{'ceil' if self.ceil_mode else 'floor'}-{self.values}"
+
+    def make(self) -> Array:
+        """Return the input; the same each time."""
+        rng = np.random.default_rng(sum(self.shape))
+        x = rng.standard_normal(self.shape).astype(np.float32)
+        if self.values == "ties":
+            x = rng.integers(-1, 2, self.shape).astype(np.float32)
+        elif self.values == "relu":
+            x = np.maximum(x, 0)
+        elif self.values == "constant":
+            x = np.full(self.shape, -3.5, np.float32)
+        elif self.values == "zeros":
+            x = np.where(rng.random(self.shape) < 0.5, np.float32(-0.0), np.float32(0.0))
+        elif self.values == "infinite":
+            x[rng.random(self.shape) < 0.6] = -np.inf
+            x[rng.random(self.shape) < 0.05] = np.inf
+        return x
+
+
+SHAPES = (
+    (1, 1, 2, 2),
+    (1, 1, 4, 6),
+    (2, 3, 5, 7),
+    (1, 11, 9, 6),
+    (3, 16, 6, 9),
+    (1, 17, 45, 3),
+    (2, 33, 8, 10),
+)
+VALUES = ("random", "ties", "relu", "constant", "zeros", "infinite")
+CASES = tuple(
+    PoolCase(shape, ceil_mode, values)
+    for shape in SHAPES
+    for ceil_mode in (False, True)
+    for values in VALUES
+) + tuple(PoolCase((2, 2, 1, 1), True, values) for values in VALUES)
+
+
+def pool_reference(x: Array, ceil_mode: bool) -> tuple[Array, Any]:
+    """Pool 2x2 in plain numpy: values and plane indices; the first maximum wins."""
+    n, c, h, w = x.shape
+    even_h, even_w = (h + h % 2, w + w % 2) if ceil_mode else (h - h % 2, w - w % 2)
+    padded = np.full((n, c, even_h, even_w), -np.inf, np.float32)
+    inside = x[:, :, :even_h, :even_w]
+    padded[:, :, : inside.shape[2], : inside.shape[3]] = inside
+    index = np.full((even_h, even_w), -1)
+    known = np.arange(h * w).reshape(h, w)[:even_h, :even_w]
+    index[: known.shape[0], : known.shape[1]] = known
+    windows = np.stack([padded[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    places = np.stack([index[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    code = windows.argmax(0)
+    plane_index = np.take_along_axis(
+        np.broadcast_to(places[:, None, None], windows.shape), code[None], 0
+    )[0]
+    return windows.max(0), plane_index
+
+
+def unpool_reference(y: Array, plane_index: Any, size: tuple[int, int]) -> Array:
+    """Put values back into planes of `size`, zero elsewhere."""
+    n, c = y.shape[:2]
+    flat = np.zeros((n, c, size[0] * size[1]), np.float32)
+    np.put_along_axis(flat, plane_index.reshape(n, c, -1), y.reshape(n, c, -1), 2)
+    return flat.reshape(n, c, *size)
+
+
+def each() -> Iterator[PoolCase]:
+    """Yield every case."""
+    yield from CASES

@@ -1,0 +1,53 @@
+"""Markers that ask the machine, and graphs that several tests build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
+    "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
+    "gpu": (lambda: _device_count() > 0, "no CUDA device answers"),
+    "tensorrt": (lambda: _importable("tensorrt"), "tensorrt is not installed"),
+    "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require",
+        default="",
+        help=f"comma-separated: fail instead of skipping for {', '.join(CHECKS)}",
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = str(item.config.getoption("--require")).split(",")
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            works, reason = CHECKS[name]
+            if works():
+                continue
+            if name in required:
+                pytest.fail(f"--require {name}: {reason}")
+            pytest.skip(reason)
+
+
+def _device_count() -> int:
+    from segnet_deploy.cuda import device_count
+
+    return device_count()
+
+
+def _importable(name: str) -> bool:
+    from segnet_deploy.optional import available
+
+    return available(name)
