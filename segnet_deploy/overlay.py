@@ -40,7 +40,9 @@ def legend(classes: Sequence[str], palette: Sequence[Colour], height: int | None
     strips = []
     for ids in columns:
         widths = [cv2.getTextSize(classes[i], font, _FONT_SCALE, 1)[0][0] for i in ids]
-        strip = np.full((max(rows * _ROW_PX, height or 0), max(widths) + 30, 3), 255, np.uint8)
+        strip = np.full(
+            (max(rows * _ROW_PX, height or 0), round(max(widths) * 1.1) + 32, 3), 255, np.uint8
+        )
         for row, i in enumerate(ids):
             top = row * _ROW_PX
             strip[top + 3 : top + _ROW_PX - 3, 4:20] = palette[i][::-1]

@@ -51,3 +51,35 @@ def _importable(name: str) -> bool:
     from segnet_deploy.optional import available
 
     return available(name)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a real exported file: an odd-sized SegNet with classes and normalisation."""
+    import torch
+
+    from segnet_export import SegNet, SegNetConfig, export
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "segnet.onnx"
+    export(
+        SegNet(SegNetConfig.standard(5, width=4)),
+        torch.zeros(1, 3, 45, 61),
+        path,
+        mean=(110.0, 110.0, 110.0),
+        std=(60.0, 60.0, 60.0),
+        runtimes=["onnxruntime"],
+    )
+    return path
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Return a drawn street as a PNG file."""
+    import cv2
+
+    from segnet_deploy.scenes import draw_scene
+
+    path = tmp_path / "street.png"
+    cv2.imwrite(str(path), draw_scene(1, 90, 120).frame)
+    return path

@@ -6,6 +6,7 @@ python benchmarks/demo/demo.py -o out/demo
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +15,6 @@ import numpy as np
 import torch
 from train import MEAN, STD, UNSEEN, normalise
 
-import segnet_export.cli
-from segnet_deploy import bench, predict
 from segnet_deploy.classes import CAMVID
 from segnet_deploy.files import atomic_write
 from segnet_deploy.measure import interleaved
@@ -29,11 +28,12 @@ SIZE = (180, 240)
 SHOWN = (3, 7, 10)
 
 
-def step(command: str, main: object, argv: list[str]) -> None:
-    """Print a command as one would type it, and run it."""
+def step(command: str, module: str, argv: list[str]) -> None:
+    """Print a command as one would type it, and run it in a process of its own."""
     print(f"\n$ {command} {' '.join(argv)}", flush=True)
-    if status := main(argv):  # type: ignore[operator]
-        sys.exit(status)
+    done = subprocess.run([sys.executable, "-m", module, *argv], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def accuracy(model: Path) -> float:
@@ -104,16 +104,16 @@ def main() -> None:
     normalisation = ["--mean", *map(str, MEAN), "--std", *map(str, STD), "--bgr"]
     step(
         "segnet-export",
-        segnet_export.cli.main,
+        "segnet_export.cli",
         [str(checkpoint), "-o", str(model), "--imgsz", *map(str, SIZE), "--classes", "camvid"]
         + normalisation,
     )
     step(
         "segnet-predict",
-        predict.main,
+        "segnet_deploy.predict",
         ["--engine", str(model), str(folder / "frames"), "-o", str(folder / "labels")],
     )
-    step("segnet-bench", bench.main, ["--engine", str(model), "--runs", "50"])
+    step("segnet-bench", "segnet_deploy.bench", ["--engine", str(model), "--runs", "50"])
     print(f"\nmean IoU on {len(UNSEEN)} unseen scenes: {accuracy(model):.3f}")
     print(f"\nframe to label map, 30 interleaved rounds:\n{against_eager(model, checkpoint)}")
     picture(model, folder / "overlay.png")

@@ -6,7 +6,9 @@ quantiser's own scale on the maximum cannot break it. DepthToSpace puts the valu
 The masks are named `segnet.mask.<stage>.<element>`, so that a check can read them.
 
 Exact for every input without NaN: equal to PyTorch, ties and odd sizes included (the
-sign of a zero aside). With NaN in a window all its comparisons are false and d is taken.
+sign of a zero aside). With a NaN in a window its comparisons are false: exactly one element
+is kept still, and the value is the runtime's own maximum (NaN in ONNX Runtime; in OpenVINO
+NaN only where it is the last element; PyTorch gives NaN at the last NaN's place).
 """
 
 from __future__ import annotations

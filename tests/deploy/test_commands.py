@@ -1,0 +1,146 @@
+"""segnet-predict, segnet-bench and segnet-doctor as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segnet_deploy import bench, doctor, predict
+from segnet_deploy.scenes import draw_scene
+from segnet_deploy.segmenter import load
+
+
+def test_predict_writes_labels_and_overlay(
+    small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert predict.main(["--engine", str(small_model), str(street), "-o", str(out)]) == 0
+    labels = cv2.imread(str(out / "street_labels.png"), cv2.IMREAD_UNCHANGED)
+    with load(small_model) as segmenter:
+        assert np.array_equal(labels, segmenter.segment(cv2.imread(str(street))))
+    overlay = cv2.imread(str(out / "street_overlay.png"))
+    assert overlay.shape[1] > 120  # the legend is beside the frame
+    assert "1 frames segmented" in capsys.readouterr().out
+
+
+def test_predict_goes_on_after_a_corrupt_image(
+    small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(street, folder / "a.png")
+    (folder / "b.png").write_bytes(street.read_bytes()[:300] + b"\0" * 10)
+    (folder / "c.jpg").write_bytes(b"no image")
+    shutil.copy(street, folder / "d.png")
+    assert predict.main(["--engine", str(small_model), str(folder), "-o", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert "c.jpg" in captured.err
+    assert {"a_labels.png", "d_labels.png"} <= {p.name for p in out.iterdir()}
+    assert not list(out.glob("c_*"))
+
+
+def test_predict_segments_a_video(small_model: Path, tmp_path: Path) -> None:
+    video, out = tmp_path / "drive.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for seed in range(3):
+        writer.write(draw_scene(seed, 48, 64).frame)
+    writer.release()
+    assert predict.main(["--engine", str(small_model), str(video), "-o", str(out)]) == 0
+    assert len(list((out / "drive_labels").iterdir())) == 3
+    capture = cv2.VideoCapture(str(out / "drive_overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["missing.png"], 1, "missing.png"),
+        (["--alpha", "2", "x.png"], 2, "--alpha 2"),
+        (["--threads", "0", "x.png"], 2, "--threads 0"),
+    ],
+)
+def test_predict_bad_input_is_one_line_and_leaves_nothing(
+    small_model: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    status: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert predict.main(["--engine", str(small_model), "-o", str(out), *arguments]) == status
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert words in error
+    assert "\n" not in error
+    assert not out.exists()
+
+
+def test_predict_of_one_pixel(small_model: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "dot.png"), np.full((1, 1, 3), 90, np.uint8))
+    out = tmp_path / "out"
+    assert (
+        predict.main(["--engine", str(small_model), str(tmp_path / "dot.png"), "-o", str(out)]) == 0
+    )
+    assert cv2.imread(str(out / "dot_labels.png"), cv2.IMREAD_UNCHANGED).shape == (1, 1)
+
+
+def test_bench_prints_a_table_with_the_papers_row(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "bench.json"
+    arguments = ["--engine", str(small_model), "--runs", "12", "--json", str(report)]
+    assert bench.main(arguments) == 0
+    table = capsys.readouterr().out
+    for words in ("median", "p99", "frames/s", "paper, Table 6", "422.5"):
+        assert words in table
+    result = json.loads(report.read_text())
+    assert len(result["samples"]["total"]) == result["runs"] == 12
+    parts = [sum(result["samples"][p]) for p in ("pre", "infer", "post")]
+    assert sum(parts) == pytest.approx(sum(result["samples"]["total"]))
+    assert result["model_bytes"] == small_model.stat().st_size
+    assert result["peak_bytes"] > 1e6
+    assert result["machine"]["python"]
+
+
+def test_bench_json_goes_to_stdout_alone(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(["--engine", str(small_model), "--runs", "3", "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert any("only 3 runs" in w["text"] for w in result["warnings"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("--runs", "0"), ("--threads", "-1")])
+def test_bench_usage_errors(
+    small_model: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(["--engine", str(small_model), option, value]) == 2
+    assert f"{option} {value}" in capsys.readouterr().err
+
+
+def test_bench_of_a_damaged_file_is_one_line(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(small_model.read_bytes()[:2000])
+    assert bench.main(["--engine", str(cut)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+
+
+def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(["--json"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert checks["python"]["state"] == "ok"
+    assert checks["onnxruntime"]["state"] == "ok"
+    for check in checks.values():
+        assert check["state"] in ("ok", "missing", "broken")
+    assert doctor.main([]) == 0
+    assert "onnxruntime" in capsys.readouterr().out

@@ -1,0 +1,80 @@
+"""The device package works without torch, and helps without loading anything heavy."""
+
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import segnet_deploy
+
+MODULES = sorted(m.name for m in pkgutil.walk_packages(segnet_deploy.__path__, "segnet_deploy."))
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+"""
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_device_module_imports_without_torch() -> None:
+    imports = "\n".join(f"import {name}" for name in MODULES)
+    python(f"BLOCKED = {{'torch', 'segnet_export'}}{BLOCK}{imports}")
+    assert len(MODULES) > 20
+
+
+@pytest.mark.parametrize("command", ["predict", "bench", "doctor"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm'}"
+    out = python(
+        f"BLOCKED = {heavy}{BLOCK}"
+        f"from segnet_deploy.{command} import build_parser\nbuild_parser().print_help()"
+    )
+    assert f"segnet-{command}" in out
+
+
+def test_export_help_loads_no_torch() -> None:
+    out = python(
+        f"BLOCKED = {{'torch', 'onnx', 'numpy'}}{BLOCK}"
+        "from segnet_export.cli import build_parser\nbuild_parser().print_help()"
+    )
+    assert "--imgsz" in out
+
+
+def test_missing_library_names_the_extra() -> None:
+    out = python(
+        f"BLOCKED = {{'cv2'}}{BLOCK}"
+        "from segnet_deploy import MissingDependencyError\n"
+        "from segnet_deploy.frames import read_image\n"
+        "try:\n    read_image('x.png')\nexcept MissingDependencyError as e:\n    print(e)"
+    )
+    assert 'pip install "segnet-deploy[camera]"' in out
+
+
+def test_public_names_are_pinned() -> None:
+    assert segnet_deploy.__all__ == sorted(segnet_deploy.__all__)
+    assert set(segnet_deploy.__all__) == {
+        "EngineError",
+        "InputError",
+        "Metadata",
+        "MissingDependencyError",
+        "ParityError",
+        "SegNetError",
+        "Segmenter",
+        "UnsupportedModelError",
+        "UsageError",
+        "__version__",
+        "load",
+    }
+    for name in segnet_deploy.__all__:
+        assert getattr(segnet_deploy, name) is not None
