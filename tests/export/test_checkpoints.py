@@ -1,0 +1,235 @@
+"""Every family's checkpoint gives the results of that family's own forward pass."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import families
+import pytest
+import torch
+from torch import Tensor, nn
+
+from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_export import SegNet, SegNetBasic, SegNetConfig, load_checkpoint
+
+
+def outputs(net: nn.Module, model: nn.Module, size: tuple[int, int], cin: int) -> tuple[Any, Any]:
+    x = torch.randn(2, cin, *size, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        return net(x), model(x)
+
+
+def check(name: str, net: nn.Module, model: nn.Module) -> None:
+    _, _, size, cin = families.FAMILIES[name]
+    expected, got = outputs(net, model, size, cin)
+    if name == "say4n":
+        torch.testing.assert_close(expected[1], got.softmax(1))
+        expected = expected[0]
+    elif name == "vinceecws":
+        got = got.softmax(1)
+    elif name == "nshaud":
+        got = got.log_softmax(1)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_family_equals_its_own_forward_pass(name: str, tmp_path: Path) -> None:
+    kind, family, _, cin = families.FAMILIES[name]
+    net = families.build(kind)
+    path = tmp_path / "model.pt"
+    torch.save(net.state_dict(), path)
+    loaded = load_checkpoint(path)
+    assert loaded.family == family
+    assert (loaded.num_classes, loaded.in_channels, loaded.width) == (families.K, cin, families.W)
+    check(name, net, loaded.model)
+
+
+WRAPPINGS = {
+    "epoch-model_state": lambda s: {"epoch": 3, "model_state": s, "best_iou": 0.5},
+    "state_dict-optimizer": lambda s: {"state_dict": s, "optimizer": {"state": {}, "x": [1]}},
+    "module.": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
+    "module.model.": lambda s: {f"module.model.{k}": v for k, v in s.items()},
+    "nested": lambda s: {"arch": "SegNet", "model": {"state_dict": s}},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("name", ["semseg", "yassouali"])
+def test_wrappers_and_prefixes_are_taken_off(name: str, wrapping: str, tmp_path: Path) -> None:
+    net = families.build(families.FAMILIES[name][0])
+    torch.save(WRAPPINGS[wrapping](net.state_dict()), tmp_path / "model.pth")
+    check(name, net, load_checkpoint(tmp_path / "model.pth").model)
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_order_of_the_file_does_not_matter(name: str, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    net = families.build(families.FAMILIES[name][0])
+    tensors = {k: v.contiguous() for k, v in reversed(net.state_dict().items())}
+    save_file(tensors, tmp_path / "model.safetensors")
+    check(name, net, load_checkpoint(tmp_path / "model.safetensors").model)
+
+
+def test_tied_layers_are_found_in_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_model
+
+    net = families.build(lambda: families.Yassouali(tied=True))
+    save_model(net, str(tmp_path / "model.safetensors"))
+    check("yassouali", net, load_checkpoint(tmp_path / "model.safetensors").model)
+
+
+def test_torchscript_is_read(tmp_path: Path) -> None:
+    net = families.build(families.Trypag)
+    traced = torch.jit.trace(net, torch.randn(1, 1, 32, 32))
+    traced.save(str(tmp_path / "model.pt"))
+    check("trypag", net, load_checkpoint(tmp_path / "model.pt").model)
+
+
+def test_float16_weights_are_read_as_float32(tmp_path: Path) -> None:
+    net = families.build(families.CaffeNames)
+    halved = {k: v.half() if v.dim() == 4 else v for k, v in net.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": halved}, tmp_path / "model.pt")
+    model = load_checkpoint(tmp_path / "model.pt").model
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    net.load_state_dict(halved)
+    check("caffe", net, model)
+
+
+def test_pickled_module_needs_unsafe_load(tmp_path: Path) -> None:
+    net = families.build(families.Delta)
+    torch.save(net, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="--unsafe-load"):
+        load_checkpoint(tmp_path / "model.pt")
+    check("delta-onera", net, load_checkpoint(tmp_path / "model.pt", unsafe=True).model)
+
+
+class Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (self.path, "w"))
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["torch.save", "pickle"])
+def test_pickle_bomb_is_refused_without_executing(plain: bool, tmp_path: Path) -> None:
+    fuse = tmp_path / "exploded"
+    path = tmp_path / "model.pt"
+    if plain:
+        path.write_bytes(pickle.dumps(Bomb(str(fuse)), protocol=2))
+    else:
+        torch.save({"state_dict": Bomb(str(fuse))}, path)
+    with pytest.raises(InputError):
+        load_checkpoint(path)
+    assert not fuse.exists()
+
+
+def test_geometry_and_bn_order_are_flags(tmp_path: Path) -> None:
+    net = families.build(families.CaffeNames)
+    torch.save(net.state_dict(), tmp_path / "model.pt")
+    floor = load_checkpoint(tmp_path / "model.pt", geometry="floor")
+    assert floor.geometry == "floor"
+    relu_first = load_checkpoint(tmp_path / "model.pt", relu_before_bn=True)
+    assert relu_first.model.config.relu_before_bn  # type: ignore[union-attr]
+    net.ceil_mode = False  # type: ignore[assignment]
+    check("caffe", net, floor.model)
+
+
+def test_relu_before_bn_is_seen_in_the_statistics(tmp_path: Path) -> None:
+    torch.save(families.build(families.Nshaud).state_dict(), tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert loaded.geometry == "floor"
+    assert loaded.multiple == 32
+    assert any("ReLU comes before BN" in note for note in loaded.notes)
+
+
+def test_unknown_names_are_taken_in_order(tmp_path: Path) -> None:
+    net = families.build(families.Delta)
+    renamed = {}
+    for key, value in net.state_dict().items():
+        owner, part = key.rsplit(".", 1)
+        renamed[f"block_{owner.translate(str.maketrans('0123456789', 'abcdefghij'))}.{part}"] = (
+            value
+        )
+    torch.save(renamed, tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert "order" in loaded.family
+    check("delta-onera", net, loaded.model)
+
+
+def test_our_own_networks_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    nets: list[nn.Module] = [
+        SegNet(SegNetConfig.standard(7, width=4)).eval(),
+        SegNetBasic(7, width=8).eval(),
+    ]
+    for net in nets:
+        torch.save(net.state_dict(), tmp_path / "model.pt")
+        expected, got = outputs(net, load_checkpoint(tmp_path / "model.pt").model, (37, 41), 3)
+        assert torch.equal(expected, got)
+
+
+class Resnet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 7)
+        self.layer1 = nn.Sequential(nn.Module(), nn.Module())
+        for part in self.layer1:
+            part.conv1 = nn.Conv2d(8, 8, 3)
+            part.bn1 = nn.BatchNorm2d(8)
+
+
+class Zijundeng(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc1 = nn.Sequential(*families.block(3, 4, 4))
+        self.dec5 = nn.Sequential(nn.ConvTranspose2d(4, 4, 2, 2), *families.block(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (Resnet(), "ResNet"),
+        (Zijundeng(), "2x2 transposed convolutions"),
+        (nn.Linear(3, 3), "holds no weights"),
+        (nn.Sequential(nn.Conv2d(3, 8, 3)), "1 convolutions"),
+    ],
+    ids=["resnet", "zijundeng", "linear", "one-conv"],
+)
+def test_no_segnet_is_refused_with_the_reason(net: nn.Module, words: str, tmp_path: Path) -> None:
+    torch.save(net.state_dict(), tmp_path / "model.pt")
+    with pytest.raises((UnsupportedModelError, InputError), match=words):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+def test_skip_connections_are_refused(tmp_path: Path) -> None:
+    net = families.build(families.Trypag)
+    state: dict[str, Tensor] = dict(net.state_dict())
+    key = "decoders.2.features.0.weight"
+    state[key] = torch.cat([state[key], state[key]], 1)
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match="skip connections"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"garbage" * 9, None], ids=["empty", "garbage", "cut"])
+def test_damaged_file_is_an_input_error(suffix: str, content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    if content is None:
+        torch.save(families.build(families.CaffeNames).state_dict(), path)
+        content = path.read_bytes()[:4000]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="model"):
+        load_checkpoint(path)
+
+
+def test_wrong_class_count_is_named(tmp_path: Path) -> None:
+    torch.save(families.build(families.CaffeNames).state_dict(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match="--num-classes 12"):
+        load_checkpoint(tmp_path / "model.pt", num_classes=12)

@@ -1,0 +1,157 @@
+"""segnet-export as a user runs it, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import families
+import onnx
+import pytest
+import torch
+
+from segnet_deploy.scenes import draw_scene
+from segnet_export import cli
+from segnet_export.exporting import to_onnx
+
+SIZE = ["--imgsz", "45", "53"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "model.pt"
+    torch.save(families.build(families.CaffeNames).state_dict(), path)
+    return path
+
+
+def test_export_prints_what_it_found_and_gates(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "street.png"
+    cv2.imwrite(str(image), draw_scene(0, 60, 80).frame)
+    out = tmp_path / "segnet.onnx"
+    arguments = [str(checkpoint), "-o", str(out), *SIZE, "--image", str(image), "--bgr"]
+    assert cli.main([*arguments, "--mean", "1", "2", "3", "--std", "50", "50", "50"]) == 0
+    captured = capsys.readouterr()
+    assert "family Caffe names: 5 classes" in captured.err
+    assert "ceil pooling" in captured.err
+    assert "warning" not in captured.err
+    assert "flips per stage" in captured.out
+    assert "gate passed" in captured.out
+    assert out.exists()
+
+
+def test_export_warns_about_unsaid_normalisation(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.onnx"
+    assert cli.main([str(checkpoint), "-o", str(out), *SIZE]) == 0
+    assert "--mean/--std and --bgr or --rgb not given" in capsys.readouterr().err
+
+
+def test_own_module_is_imported(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(families.__file__).parent))
+    out = tmp_path / "m.onnx"
+    arguments = [str(checkpoint), "-o", str(out), "--module", "families:CaffeNames"]
+    assert cli.main([*arguments, "--imgsz", "32", "32"]) == 0
+    assert out.exists()
+
+
+@pytest.mark.parametrize("form", ["lowered", "plugin", "standard"])
+def test_onnx_file_changes_form(form: str, tmp_path: Path) -> None:
+    model, _ = to_onnx(families.build(families.CaffeNames), torch.zeros(1, 3, 45, 53))
+    source, target = tmp_path / "some.onnx", tmp_path / "other.onnx"
+    import onnx_ir
+
+    onnx_ir.save(model, source)
+    assert cli.main([str(source), "-o", str(target), "--form", form]) == 0
+    found = {node.op_type for node in onnx.load(target).graph.node}
+    expected = {"standard": "MaxUnpool", "lowered": "DepthToSpace", "plugin": "SegNetMaxUnpool"}
+    assert expected[form] in found
+
+
+def test_torchs_own_export_becomes_standard(tmp_path: Path) -> None:
+    source, target = tmp_path / "torch.onnx", tmp_path / "ours.onnx"
+    net = families.build(families.CaffeNames)
+    torch.onnx.export(net, (torch.zeros(1, 3, 45, 53),), source, dynamo=True, verbose=False)
+    assert cli.main([str(source), "-o", str(target)]) == 0
+    found = [node.op_type for node in onnx.load(target).graph.node]
+    assert "ScatterND" not in found
+    assert found.count("MaxUnpool") == 5
+
+
+def _bad(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int, str]]:
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes(checkpoint.read_bytes()[:5000])
+    other = tmp_path / "other.onnx"
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    info = [onnx.helper.make_tensor_value_info(n, 1, [1, 10]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "g", info[:1], info[1:])
+    onnx.save(onnx.helper.make_model(graph), other)
+    here = str(checkpoint)
+    return {
+        "missing": (["missing.pt"], 1, "missing.pt"),
+        "truncated": ([str(cut)], 1, "cut short"),
+        "classes": ([here, *SIZE, "--num-classes", "11"], 1, "--num-classes 11"),
+        "class-list": ([here, *SIZE, "--classes", "camvid"], 1, "11 classes but the model has 5"),
+        "zero": ([here, "--imgsz", "0", "0"], 2, "--imgsz 0 0"),
+        "one": ([here, "--imgsz", "1", "1"], 1, "1x1"),
+        "std": ([here, *SIZE, "--std", "0", "1", "1"], 2, "--std"),
+        "onnx": ([str(other), "--form", "lowered"], 1, "no segmentation net"),
+        "module": ([here, "--module", "nowhere"], 2, "pkg.mod:Class"),
+        "no-module": ([here, "--module", "no_such_pkg:Net"], 1, "no_such_pkg"),
+        "image": ([here, *SIZE, "--image", "missing.png"], 1, "missing.png"),
+        "form-usage": ([here, "--form", "thin"], 2, "thin"),
+    }
+
+
+NAMES = ["missing", "truncated", "classes", "class-list", "zero", "one", "std", "onnx", "module", "no-module", "image", "form-usage"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    name: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, status, words = _bad(tmp_path, checkpoint)[name]
+    folder = tmp_path / "out"
+    folder.mkdir()
+    try:
+        got = cli.main([*arguments, "-o", str(folder / "m.onnx")])
+    except SystemExit as stop:  # argparse
+        got = stop.code
+    error = capsys.readouterr().err
+    assert got == status
+    assert words in error
+    assert "Traceback" not in error
+    if name != "form-usage":  # argparse prints its usage before
+        assert [line for line in error.splitlines() if line.startswith("error: ")][-1]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
+def test_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from segnet_export import cli, exporting\n"
+        "import torch\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint), "-o", str(folder / "m.onnx"), *SIZE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: cannot write")
+    assert list(folder.iterdir()) == []

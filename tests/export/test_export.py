@@ -1,0 +1,253 @@
+"""Exported files: their graphs, their metadata, and the gate that they pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes import contract
+from segnet_deploy.passes.lower import lower
+from segnet_export import SegNet, SegNetBasic, SegNetConfig, export
+from segnet_export.gate import GateInput, gate
+from segnet_export.probe import probe
+
+ORT = {"runtimes": ["onnxruntime"]}
+
+
+def small(seed: int = 0, **options: Any) -> SegNet:
+    torch.manual_seed(seed)
+    return SegNet(SegNetConfig.standard(5, width=4, **options)).eval()
+
+
+def operators(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_standard_file_has_indices_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    result = export(small(), torch.zeros(1, 3, 45, 60), path)
+    found = operators(path)
+    assert result.pairs == 5
+    assert found.count("MaxPool") == found.count("MaxUnpool") == 5
+    assert set(found) <= {"Conv", "Relu", "Pad", "MaxPool", "MaxUnpool", "Slice"}  # BN folded
+    assert found.count("Conv") == 26
+    assert onnx.load(path).opset_import[0].version >= 20
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+@pytest.mark.parametrize("form", ["standard", "lowered", "plugin"])
+@pytest.mark.parametrize("io", ["tensor", "frame"])
+@pytest.mark.parametrize("dynamic", ["batch", "size"])
+def test_every_form_and_io_passes_its_gate(
+    form: str, io: str, dynamic: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    options = {"form": form, "io": io, "dynamic": dynamic, "mean": (1, 2, 3), "std": (60, 50, 40)}
+    result = export(small(), torch.zeros(1, 3, 33, 43), path, channel_order="rgb", **options)
+    assert result.gate.passed
+    shapes = {row.shape for row in result.gate.rows}
+    assert len(shapes) == 3
+    assert {shape[0] for shape in shapes} == {1, 3}
+    if dynamic == "size":
+        assert len({shape[1:] for shape in shapes}) == 3
+    if form == "plugin":
+        assert contract.DOMAIN in {o.domain for o in onnx.load(path).opset_import}
+
+
+@pytest.mark.parametrize("keep_size", [True, False])
+def test_floor_nets_export(keep_size: bool, tmp_path: Path) -> None:
+    net = small(ceil_mode=False, keep_size=keep_size)
+    size = (45, 61) if keep_size else (64, 32)
+    result = export(net, torch.zeros(2, 3, *size), tmp_path / "m.onnx", dynamic="size")
+    assert result.metadata.multiple == (1 if keep_size else 32)
+    if not keep_size:
+        with pytest.raises(InputError, match="multiples of 32"):
+            export(net, torch.zeros(1, 3, 45, 61), tmp_path / "n.onnx")
+        assert not (tmp_path / "n.onnx").exists()
+
+
+def test_basic_exports(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    result = export(SegNetBasic(4, width=6), torch.zeros(1, 3, 45, 37), tmp_path / "m.onnx", **ORT)
+    assert result.pairs == 4
+
+
+class Odd(nn.Module):
+    """A user's own net: one channel in, a tuple out, dropout, an unpooled skip sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(1, 6, 3, padding=1), nn.Conv2d(6, 4, 3, padding=1)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = F.relu(self.a(x))
+        y, index = F.max_pool2d(x, 2, 2, return_indices=True)
+        z = F.max_unpool2d(self.drop(y), index, [2, 2], [2, 2], output_size=list(x.shape[2:]))
+        logits = self.b(z + x)
+        return logits, logits.softmax(1)
+
+
+def test_any_module_with_pairs_exports_and_keeps_its_mode(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = Odd()
+    net.train()
+    result = export(net, torch.zeros(1, 1, 21, 18), tmp_path / "m.onnx", form="lowered")
+    assert result.pairs == 1
+    assert net.training
+    assert net.drop.training
+
+
+def test_metadata_travels_inside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    torch.manual_seed(0)
+    net = SegNet(SegNetConfig.standard(11, width=4))
+    export(
+        net,
+        torch.zeros(1, 3, 32, 32),
+        path,
+        mean=(104.0, 117.0, 123.0),
+        std=(58.0, 58.0, 58.0),
+        channel_order="rgb",
+        classes="camvid",
+        source_sha256="abc",
+        **ORT,
+    )
+    data = Metadata.from_props({p.key: p.value for p in onnx.load(path).metadata_props})
+    assert data.classes[0] == "Sky"
+    assert data.palette[3] == (128, 64, 128)
+    assert (data.mean, data.channel_order) == ((104.0, 117.0, 123.0), "rgb")
+    assert (data.source_sha256, data.form, data.io) == ("abc", "standard", "tensor")
+    assert data.versions["torch"].startswith("2.")
+
+
+def _write(model: ir.Model, path: Path) -> Path:
+    ir.save(model, path)
+    return path
+
+
+def _inputs() -> list[GateInput]:
+    x = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    return [GateInput("natural", x.numpy(), x)]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gate") / "m.onnx"
+    export(small(), torch.zeros(1, 3, 32, 48), path, form="lowered", **ORT)
+    return path
+
+
+def test_gate_refuses_other_weights(exported: Path) -> None:
+    with pytest.raises(ParityError, match="does not agree"):
+        gate(exported, small(seed=1), _inputs())
+
+
+def test_gate_refuses_the_last_maximum(exported: Path, tmp_path: Path) -> None:
+    """Ties go to the first maximum; a file that takes the last differs on flat images."""
+    model = ir.load(exported)
+    for node in model.graph:
+        if node.op_type == "GreaterOrEqual":
+            node.op_type = "Greater"
+    path = _write(model, tmp_path / "last.onnx")
+    flat = torch.zeros(1, 3, 32, 48)
+    with pytest.raises(ParityError):
+        gate(path, small(), [GateInput("natural", flat.numpy(), flat)], **ORT)
+
+
+def test_gate_refuses_swapped_masks(exported: Path, tmp_path: Path) -> None:
+    model = ir.load(exported)
+    concat = next(n for n in model.graph if n.op_type == "Concat" and len(n.inputs) == 4)
+    first, second = concat.inputs[0], concat.inputs[1]
+    concat.replace_input_with(0, second)
+    concat.replace_input_with(1, first)
+    with pytest.raises(ParityError):
+        gate(_write(model, tmp_path / "swapped.onnx"), small(), _inputs(), **ORT)
+
+
+def test_gate_refuses_indices_beside_their_windows(exported: Path, tmp_path: Path) -> None:
+    model = ir.load(exported)
+    for value in [v for n in model.graph for v in n.outputs]:
+        if value.name == "segnet.mask.0.0":
+            value.name = "segnet.mask.0.9"  # sorts behind the others: codes shift by one
+    with pytest.raises(ParityError):
+        gate(_write(model, tmp_path / "shifted.onnx"), small(), _inputs(), **ORT)
+
+
+def test_failed_gate_leaves_no_file(tmp_path: Path) -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(F.dropout(x, 0.5, training=True))  # type: ignore[no-any-return]
+
+    with pytest.raises((ParityError, UnsupportedModelError)):
+        export(Noisy(), torch.zeros(1, 3, 32, 48), tmp_path / "m.onnx", **ORT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_probe_indices_are_pytorchs(exported: Path) -> None:
+    found = probe(exported, lowered=False)
+    session = onnxruntime.InferenceSession(ir.to_proto(found.model).SerializeToString())
+    x = _inputs()[0].x
+    names = [o.name for o in session.get_outputs()]
+    outputs = dict(zip(names, session.run(None, {"image": x.numpy()}), strict=True))
+    net = small()
+    with torch.no_grad():
+        y = net.units[1](net.units[0](x))
+    index = F.max_pool2d(y, 2, 2, return_indices=True)[1].numpy()
+    assert (found.plane_index(0, outputs, (32, 48)) == index).mean() > 0.999
+
+
+def test_lowered_file_is_the_standard_file_lowered(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "standard.onnx"
+    export(small(), torch.zeros(1, 3, 32, 48), path, **ORT)
+    model = lower(ir.load(path)).model
+    x = _inputs()[0].feed
+    results = []
+    for data in (ir.to_proto(model).SerializeToString(), exported.read_bytes()):
+        session = onnxruntime.InferenceSession(data)
+        results.append(session.run(None, {"image": x})[0])
+    assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"form": "dense"}, "dense"),
+        ({"io": "video"}, "video"),
+        ({"dynamic": "all"}, "all"),
+        ({"opset": 12}, "opset 12"),
+        ({"classes": "camvid"}, "11 classes but the model has 5"),
+        ({"std": (0.0, 1.0, 1.0)}, "std"),
+    ],
+)
+def test_bad_options_leave_nothing(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=words):
+        export(small(), torch.zeros(1, 3, 32, 32), tmp_path / "m.onnx", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 32, 32), (1, 3, 0, 32)])
+def test_bad_sizes_are_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected|needs"):
+        export(small(), torch.zeros(shape), tmp_path / "m.onnx")
+
+
+def test_classifier_is_no_segmentation_net(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(UnsupportedModelError, match="expected logits"):
+        export(net, torch.zeros(1, 3, 32, 32), tmp_path / "m.onnx")
