@@ -114,7 +114,7 @@ def export(
             report = gate(
                 temporary,
                 wrapped,
-                maker.make(gate_sizes(example, chosen)),
+                maker.make(gate_sizes(example, chosen, pairs)),
                 runtimes=runtimes,
                 min_agreement=min_agreement,
                 progress=progress,
@@ -200,17 +200,21 @@ def save(model: ir.Model, path: Path) -> None:
         raise InputError(f"cannot write {path}: {error}") from error
 
 
-def gate_sizes(example: Tensor, options: ExportOptions) -> list[Size]:
+def gate_sizes(example: Tensor, options: ExportOptions, pairs: int) -> list[Size]:
     """Return the (batch, height, width) to check: three sizes and two batches if dynamic."""
     batch, _, height, width = example.shape
     if options.dynamic is None:
         return [(batch, height, width)]
     if options.dynamic == "batch":
         return [(batch, height, width), (3, height, width), (1, height, width)]
-    step = options.multiple
-    odd = 1 if step == 1 else 0
-    smaller = (_round(height // 2, step) + odd, _round(width // 2, step) + odd)
-    larger = (_round(height * 5 // 8, step), _round(width * 3 // 4, step))
+    step, least = max(2, options.multiple), 2**pairs
+
+    def near(size: int) -> int:
+        return max(least, size // step * step)
+
+    odd = 1 if options.multiple == 1 else 0
+    smaller = (near(height // 2) + odd, near(width // 2) + odd)
+    larger = (near(height * 5 // 8), near(width * 3 // 4))
     return [(1, height, width), (3, *smaller), (1, *larger)]
 
 
@@ -269,11 +273,6 @@ def _multiple(model: ir.Model, pairs: int) -> int:
         for node in model.graph
     )
     return 2**pairs if bare else 1
-
-
-def _round(size: int, step: int) -> int:
-    even = 2 if step == 1 else step
-    return max(even, size // even * even)
 
 
 def _cause(error: BaseException) -> str:

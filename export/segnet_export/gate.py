@@ -27,7 +27,7 @@ from segnet_export.probe import Probe, temporary_probe
 Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
-LOGIT_LIMIT = 1e-4  # of the largest logit, at least 1
+LOGIT_LIMIT = 2e-5  # of the largest logit
 PIXELS_PER_FLIP = 16  # labels that one moved value may change on a small image
 
 
@@ -146,7 +146,7 @@ def _compare(
     else:
         given, given_calls = run_watched(module, item.x, indices)
     logits = torch.from_numpy(outputs[probe.logits])
-    limit = LOGIT_LIMIT * max(1.0, float(given.abs().max()))
+    limit = LOGIT_LIMIT * float(given.abs().max())
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
     stages = [_flips(given_calls[number]) for number in used] if not broken else []
     agreement, wrong, pixels = _labels(plain, free, item, limit)

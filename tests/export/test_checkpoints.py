@@ -82,10 +82,10 @@ def test_tied_layers_are_found_in_safetensors(tmp_path: Path) -> None:
 
 
 def test_torchscript_is_read(tmp_path: Path) -> None:
-    net = families.build(families.Trypag)
-    traced = torch.jit.trace(net, torch.randn(1, 1, 32, 32))
+    net = families.build(families.Delta)
+    traced = torch.jit.trace(net, torch.randn(1, 3, 32, 32))
     traced.save(str(tmp_path / "model.pt"))
-    check("trypag", net, load_checkpoint(tmp_path / "model.pt").model)
+    check("delta-onera", net, load_checkpoint(tmp_path / "model.pt").model)
 
 
 def test_float16_weights_are_read_as_float32(tmp_path: Path) -> None:

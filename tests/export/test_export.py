@@ -26,8 +26,16 @@ ORT = {"runtimes": ["onnxruntime"]}
 
 
 def small(seed: int = 0, **options: Any) -> SegNet:
+    """Return a net whose statistics fit its weights, so that every stage matters."""
     torch.manual_seed(seed)
-    return SegNet(SegNetConfig.standard(5, width=4, **options)).eval()
+    net = SegNet(SegNetConfig.standard(5, width=4, **options))
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.randn(2, 3, 64, 64))
+    return net.eval()
 
 
 def operators(path: Path) -> list[str]:
@@ -57,7 +65,7 @@ def test_every_form_and_io_passes_its_gate(
     result = export(small(), torch.zeros(1, 3, 33, 43), path, channel_order="rgb", **options)
     assert result.gate.passed
     shapes = {row.shape for row in result.gate.rows}
-    assert len(shapes) == 3
+    assert len(shapes) == (3 if dynamic == "size" else 2)
     assert {shape[0] for shape in shapes} == {1, 3}
     if dynamic == "size":
         assert len({shape[1:] for shape in shapes}) == 3
@@ -243,7 +251,7 @@ def test_bad_options_leave_nothing(options: dict[str, Any], words: str, tmp_path
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 32, 32), (1, 3, 0, 32)])
 def test_bad_sizes_are_named(shape: tuple[int, ...], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected|needs"):
+    with pytest.raises(InputError, match=r"expected|needs"):
         export(small(), torch.zeros(shape), tmp_path / "m.onnx")
 
 
