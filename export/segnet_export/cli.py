@@ -60,7 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
     )
     check = parser.add_argument_group("the parity gate")
-    check.add_argument("--image", action="append", default=[], metavar="F", help="natural images")
+    check.add_argument(
+        "--image", action="append", default=[], metavar="F|DIR", help="natural images to check on"
+    )
     check.add_argument("--min-agreement", type=float, default=0.9999, metavar="SHARE")
     return parser
 
@@ -81,7 +83,7 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
     import torch
 
     from segnet_deploy.files import sha256
-    from segnet_deploy.frames import read_image
+    from segnet_deploy.frames import find_inputs, read_image
     from segnet_export.exporting import export
 
     module, channels, multiple = _module(arguments, source)
@@ -96,7 +98,7 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
         module,
         torch.zeros(arguments.batch, channels, height, width),
         target,
-        images=[read_image(path) for path in arguments.image],
+        images=[read_image(path) for path in find_inputs(arguments.image)],
         min_agreement=arguments.min_agreement,
         progress=_say,
         form=arguments.form,

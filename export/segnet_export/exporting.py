@@ -210,7 +210,7 @@ def gate_sizes(example: Tensor, options: ExportOptions, pairs: int) -> list[Size
     step, least = max(2, options.multiple), 2**pairs
 
     def near(size: int) -> int:
-        return max(least, size // step * step)
+        return max(least, int(size // step * step))
 
     odd = 1 if options.multiple == 1 else 0
     smaller = (near(height // 2) + odd, near(width // 2) + odd)

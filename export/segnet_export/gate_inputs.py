@@ -37,9 +37,11 @@ class InputMaker:
         self._images = images
 
     def make(self, sizes: Sequence[Size]) -> list[GateInput]:
-        """Return natural inputs of every size; noise and adversarial ones of the first."""
+        """Return natural inputs of every size; all images, noise and ties at the first."""
         first = sizes[0]
         inputs = [self._from_frames("natural", self._natural(*size)) for size in sizes]
+        for start in range(first[0], len(self._images), first[0]):
+            inputs.append(self._from_frames("natural", self._natural(*first, start)))
         inputs.append(self._from_frames("random", self._noise(*first)))
         inputs += [
             self._from_frames(f"adversarial {name}", frames)
@@ -63,9 +65,9 @@ class InputMaker:
             x = (x - self._mean.reshape(1, 3, 1, 1)) / self._std.reshape(1, 3, 1, 1)
         return torch.from_numpy(np.ascontiguousarray(x, np.float32))
 
-    def _natural(self, batch: int, height: int, width: int) -> Any:
+    def _natural(self, batch: int, height: int, width: int, start: int = 0) -> Any:
         if self._images:
-            chosen = [self._images[i % len(self._images)] for i in range(batch)]
+            chosen = [self._images[(start + i) % len(self._images)] for i in range(batch)]
             size = (height, width)
             frames = [
                 fit_frame(f, size, place(f.shape[:2], size, "stretch"), (0, 0, 0)) for f in chosen

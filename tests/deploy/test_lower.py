@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cases
+import cv2
 import graphs
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_standard_pair_equals_pytorch_in_onnxruntime(
     got = graphs.run(graphs.standard_pair(shape, False, dynamic), x, "onnxruntime")
     for have, want in zip(got, torch_pair(x, False), strict=True):
         assert np.array_equal(have, want)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True], ids=["floor", "ceil"])
+@pytest.mark.parametrize("shape", [(1, 3, 44, 60), (1, 3, 45, 61), (2, 5, 7, 9)], ids=str)
+def test_lowered_pair_runs_in_opencv(shape: tuple[int, int, int, int], ceil_mode: bool) -> None:
+    model = lower(graphs.standard_pair(shape, ceil_mode)).model
+    data = np.frombuffer(graphs.ir.to_proto(model).SerializeToString(), np.uint8)
+    x = cases.PoolCase(shape, ceil_mode, "ties").make()
+    net = cv2.dnn.readNetFromONNX(data)
+    net.setInput(x)
+    assert np.array_equal(net.forward("z"), torch_pair(x, ceil_mode)[1])
 
 
 VALUE = st.one_of(
