@@ -70,9 +70,18 @@ def read_image(path: str | os.PathLike[str]) -> Frame:
         image: Frame | None = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:
         raise InputError(f"cannot decode image {path}: {error}") from error
-    if image is None:
+    if image is None or not _is_whole(data.tobytes()):
         raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
     return image
+
+
+def _is_whole(data: bytes) -> bool:
+    """Tell whether a PNG or JPEG has its end; decoders fill in a missing rest silently."""
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" in data[-4096:]
+    if data.startswith(b"\xff\xd8"):
+        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # end of image, last scan
+    return True
 
 
 @dataclass(frozen=True)

@@ -207,10 +207,11 @@ def gate_sizes(example: Tensor, options: ExportOptions, pairs: int) -> list[Size
         return [(batch, height, width)]
     if options.dynamic == "batch":
         return [(batch, height, width), (3, height, width), (1, height, width)]
-    step, least = max(2, options.multiple), 2**pairs
+    step = max(2, options.multiple)
+    least: int = 2**pairs
 
     def near(size: int) -> int:
-        return max(least, int(size // step * step))
+        return max(least, size // step * step)
 
     odd = 1 if options.multiple == 1 else 0
     smaller = (near(height // 2) + odd, near(width // 2) + odd)

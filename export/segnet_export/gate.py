@@ -201,17 +201,16 @@ def _labels(
 
 
 def _in_windows(index: Tensor, call: PoolCall) -> bool:
-    """Tell whether each index lies in its own 2x2 window, inside the plane."""
+    """Tell whether each index lies in the plane and, for 2x2 pools, in its own window."""
     if index.shape != call.plane_index.shape:
         return False
     height, width = call.source.shape[2:]
-    kernel = (2, 2) if 2 * index.shape[2] >= height - 1 else None
-    if kernel is None:
-        return bool((index >= 0).all() and (index < height * width).all())
     row, column = index // width, index % width
-    rows = torch.arange(index.shape[2]).view(-1, 1)
-    columns = torch.arange(index.shape[3])
-    inside = (row // 2 == rows) & (column // 2 == columns) & (row < height)
+    inside = (index >= 0) & (row < height)
+    if index.shape[2] in (height // 2, (height + 1) // 2):
+        rows = torch.arange(index.shape[2]).view(-1, 1)
+        columns = torch.arange(index.shape[3])
+        inside &= (row // 2 == rows) & (column // 2 == columns)
     return bool(inside.all())
 
 

@@ -34,14 +34,17 @@ def test_predict_goes_on_after_a_corrupt_image(
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     shutil.copy(street, folder / "a.png")
-    (folder / "b.png").write_bytes(street.read_bytes()[:300] + b"\0" * 10)
+    (folder / "b.png").write_bytes(street.read_bytes()[:9000])
+    jpeg = cv2.imencode(".jpg", cv2.imread(str(street)))[1].tobytes()
+    (folder / "b.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (folder / "c.jpg").write_bytes(b"no image")
     shutil.copy(street, folder / "d.png")
     assert predict.main(["--engine", str(small_model), str(folder), "-o", str(out)]) == 1
     captured = capsys.readouterr()
-    assert "c.jpg" in captured.err
-    assert {"a_labels.png", "d_labels.png"} <= {p.name for p in out.iterdir()}
-    assert not list(out.glob("c_*"))
+    assert all(name in captured.err for name in ("b.png", "b.jpg", "c.jpg"))
+    assert "3 of 5 inputs could not be read" in captured.err
+    kinds = ("labels", "overlay")
+    assert {p.name for p in out.iterdir()} == {f"{n}_{k}.png" for n in "ad" for k in kinds}
 
 
 def test_predict_segments_a_video(small_model: Path, tmp_path: Path) -> None:

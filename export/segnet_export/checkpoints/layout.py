@@ -128,13 +128,13 @@ def _checked(layout: Layout) -> Layout:
     channels = None
     for unit in (*units, layout.classifier):
         weight = unit.conv["weight"]
-        cin = weight.shape[0] if is_transposed(unit, channels) else weight.shape[1]
+        cout, cin = weight.shape[:2][::-1] if is_transposed(unit) else weight.shape[:2]
         if channels is not None and cin != channels:
             raise UnsupportedModelError(
                 f"'{unit.name}' takes {cin} channels but {channels} arrive: not a plain SegNet "
                 f"of {layout.family.name} (skip connections are not supported)"
             )
-        channels = weight.shape[1] if is_transposed(unit, channels) else weight.shape[0]
+        channels = cout
         if unit is not layout.classifier and tuple(weight.shape[2:]) != (3, 3):
             raise UnsupportedModelError(
                 f"'{unit.name}' has a {weight.shape[2]}x{weight.shape[3]} kernel; expected 3x3"
@@ -142,7 +142,7 @@ def _checked(layout: Layout) -> Layout:
     return layout
 
 
-def is_transposed(unit: Unit, channels: int | None = None) -> bool:
+def is_transposed(unit: Unit) -> bool:
     """Tell whether the weight belongs to a ConvTranspose2d: (in, out, kh, kw)."""
     return "decoder_convtr" in unit.name
 
