@@ -34,6 +34,7 @@ from segnet_export.exporting import ExportOptions, finish, save, to_onnx
 from segnet_export.models import SegNet, SegNetConfig
 
 CLASSES = 11
+PAUSE = 0.25  # s; thread pools of other libraries spin for a while after a call
 EAGER, COMPILED, OWN = "PyTorch eager", "torch.compile", "torch's own export"
 
 
@@ -109,7 +110,7 @@ def measure(module: nn.Module, size: Sequence[int], threads: int, rounds: int) -
             calls[peer] = lambda segmenter=segmenter: segmenter.segment(frame)
         auto = load(Path(name) / "standard.onnx", "auto", threads=threads)
         print(f"--runtime auto takes {auto.engine.name}", file=sys.stderr)
-        return interleaved(calls, rounds)
+        return interleaved(calls, rounds, warm_ups=2, pause=PAUSE)
 
 
 def table(timings: dict[str, Timing]) -> str:

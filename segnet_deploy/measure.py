@@ -114,15 +114,20 @@ def interleaved(
     rounds: int,
     *,
     warm_ups: int = 1,
+    pause: float = 0.0,
     clock: Clock = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Time each call once per round, so that a noisy minute hits all of them alike."""
+    """Time each call once per round, so that a noisy minute hits all of them alike.
+
+    `pause` seconds before each call let the last one's waiting threads stop spinning.
+    """
     for call in calls.values():
         for _ in range(warm_ups):
             call()
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(pause)
             before = clock()
             call()
             samples[name].append(clock() - before)

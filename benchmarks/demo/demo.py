@@ -17,7 +17,7 @@ from train import MEAN, STD, UNSEEN, normalise
 
 from segnet_deploy.classes import CAMVID
 from segnet_deploy.files import atomic_write
-from segnet_deploy.measure import interleaved
+from segnet_deploy.measure import interleaved, noise_warnings
 from segnet_deploy.overlay import colorize, overlay, with_legend
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
@@ -64,10 +64,11 @@ def against_eager(model: Path, checkpoint: Path) -> str:
         calls = {"PyTorch eager": eager, segmenter.engine.name: lambda: segmenter.segment(frame)}
         timings = interleaved(calls, 30, warm_ups=5)
     base = timings["PyTorch eager"].median
-    return "\n".join(
-        f"{name:16}{timing.median * 1e3:8.2f} ms   {base / timing.median:5.2f}x"
-        for name, timing in timings.items()
-    )
+    lines = []
+    for name, timing in timings.items():
+        lines.append(f"{name:16}{timing.median * 1e3:8.2f} ms   {base / timing.median:5.2f}x")
+        lines += [f"warning: {name}: {caution}" for caution in noise_warnings(timing)]
+    return "\n".join(lines)
 
 
 def picture(model: Path, path: Path) -> None:
