@@ -24,6 +24,7 @@ from segnet_deploy.machine import wheel_version
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import FORMS, to_form
 from segnet_deploy.passes.frame_io import to_frame_io
+from segnet_deploy.passes.lrn import fuse_lrn
 from segnet_deploy.passes.restore import restore
 from segnet_export.gate import GateReport, gate
 from segnet_export.gate_inputs import InputMaker, Size
@@ -165,7 +166,7 @@ def to_onnx(
         raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
     assert program is not None
     result = restore(program.model)
-    return result.model, result.changed
+    return fuse_lrn(result.model).model, result.changed
 
 
 def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
