@@ -6,6 +6,8 @@ pool and gets other values, so the one operator is not only faster but right eve
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -28,7 +30,7 @@ def fuse_lrn(model: ir.Model) -> PassResult:
     return PassResult(model, len(found), tuple(f"LRN for '{n.name}'" for n in found))
 
 
-def _attributes(node: ir.Node) -> dict[str, float | int]:
+def _attributes(node: ir.Node) -> dict[str, Any]:
     """Return LRN's attributes where `node` ends the pattern, else nothing."""
     x = node.inputs[0]
     power = _producer(node.inputs[1], "Pow")

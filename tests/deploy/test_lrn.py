@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from onnx import helper as h
+from torch import Tensor, nn
+
 from segnet_deploy.passes.lrn import fuse_lrn
 from segnet_export.exporting import to_onnx
-from torch import Tensor, nn
 
 
 class Norm(nn.Module):
