@@ -29,6 +29,7 @@ class Metadata:
     channel_order: str = "bgr"
     io: str = "tensor"
     form: str = "unknown"
+    precision: str = "fp32"
     multiple: int = 1
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,10 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
     "gpu": (lambda: _device_count() > 0, "no CUDA device answers"),
     "tensorrt": (lambda: _importable("tensorrt"), "tensorrt is not installed"),
+    "tensorrt-rtx": (
+        lambda: _importable("tensorrt_rtx_bindings") or _importable("tensorrt_rtx"),
+        "TensorRT-RTX is not installed",
+    ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
 }
 

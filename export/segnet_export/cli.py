@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--num-classes", type=int, metavar="K", help="checked against the file")
     file = parser.add_argument_group("the ONNX file")
     file.add_argument("--form", choices=("standard", "lowered", "plugin"), default="standard")
+    file.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     file.add_argument("--io", choices=("tensor", "frame"), default="tensor")
     file.add_argument("--opset", type=int, default=20, help="20 or newer (default: 20)")
     load = parser.add_argument_group("what a checkpoint's names cannot tell")
@@ -63,7 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--image", action="append", default=[], metavar="F|DIR", help="natural images to check on"
     )
-    check.add_argument("--min-agreement", type=float, default=0.9999, metavar="SHARE")
+    check.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="of labels (default: 0.9999, or 0.99 where the precision is reduced)",
+    )
     return parser
 
 
@@ -99,9 +105,10 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
         torch.zeros(arguments.batch, channels, height, width),
         target,
         images=[read_image(path) for path in find_inputs(arguments.image)],
-        min_agreement=arguments.min_agreement,
+        **_agreement(arguments),
         progress=_say,
         form=arguments.form,
+        precision=arguments.precision,
         io=arguments.io,
         dynamic=arguments.dynamic,
         classes=arguments.classes,
@@ -125,9 +132,10 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> int:
         raise UsageError(f"-o {target} is the source itself; give another name")
     if arguments.io != "tensor" or arguments.dynamic or arguments.imgsz:
         raise UsageError(
-            "--io, --dynamic and --imgsz need the checkpoint; from an .onnx only --form is possible"
+            "--io, --dynamic and --imgsz need the checkpoint; from an .onnx only --form and "
+            "--precision are possible"
         )
-    result = convert(source, target, arguments.form)
+    result = convert(source, target, arguments.form, arguments.precision)
     print(
         f"{target}: {arguments.form} form, {result.changed} pool/unpool pairs rewritten, labels "
         f"agree on {result.agreement:.4%}, max|d| {result.delta:.1e}"
@@ -182,6 +190,13 @@ def _normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _agreement(arguments: argparse.Namespace) -> dict[str, float]:
+    if arguments.min_agreement is None:
+        return {}
+    name = "min_agreement" if arguments.precision == "fp32" else "min_reduced"
+    return {name: arguments.min_agreement}
+
+
 def _default_size(multiple: int) -> tuple[int, int]:
     height, width = DEFAULT_SIZE
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
@@ -205,7 +220,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--std {arguments.std}; expected three numbers that are not 0")
     if arguments.opset < 20:
         raise UsageError(f"--opset {arguments.opset}; expected 20 or newer")
-    if not 0 <= arguments.min_agreement <= 1:
+    if arguments.min_agreement is not None and not 0 <= arguments.min_agreement <= 1:
         raise UsageError(f"--min-agreement {arguments.min_agreement}; expected 0 to 1")
 
 

@@ -13,11 +13,12 @@ from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.precision import to_precision
 from segnet_deploy.runtimes import open_engine
 from segnet_deploy.scenes import draw_scene
 from segnet_export.exporting import library_versions, save
 
-MIN_AGREEMENT = 0.9999
+MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99}
 DYNAMIC_SIZE = (96, 128)
 
 
@@ -32,26 +33,31 @@ class ConvertResult:
 
 
 def convert(
-    source: str | os.PathLike[str], path: str | os.PathLike[str], form: str
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    form: str,
+    precision: str = "fp32",
 ) -> ConvertResult:
-    """Write `source` in another `form` and compare both in ONNX Runtime.
+    """Write `source` in another `form` and `precision` and compare both in ONNX Runtime.
 
     Raises InputError, UnsupportedModelError or ParityError; then no file is left.
     """
     model = _read(Path(source))
     shape = _input_shape(model, source)
     result = to_form(model, form)
+    half = to_precision(result.model, precision).model
     known = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
         known,
         form=form,
+        precision=precision,
         io="frame" if shape[3] == 3 and _is_uint8(model) else "tensor",
         source_sha256=known.source_sha256 or sha256(source),
         versions=known.versions or library_versions(),
     )
-    result.model.metadata_props.update(metadata.to_props())
+    half.metadata_props.update(metadata.to_props())
     with atomic_path(path) as temporary:
-        save(result.model, temporary)
+        save(half, temporary)
         agreement, delta = _compare(source, temporary, shape, metadata)
     return ConvertResult(Path(path), result.changed, agreement, delta)
 
@@ -106,9 +112,10 @@ def _compare(
     labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
     agreement = float((labels[0] == labels[1]).mean())
     delta = float(np.abs(old.astype(np.float64) - new).max())
-    if agreement < MIN_AGREEMENT and not np.isclose(delta, 0):
+    least = MIN_AGREEMENT[metadata.precision]
+    if agreement < least and not np.isclose(delta, 0):
         raise ParityError(
-            f"labels agree with {source} on {agreement:.4%} only (limit {MIN_AGREEMENT:.2%}); "
+            f"labels agree with {source} on {agreement:.4%} only (limit {least:.2%}); "
             "no file was written"
         )
     return agreement, delta

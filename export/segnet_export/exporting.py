@@ -25,8 +25,9 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import FORMS, to_form
 from segnet_deploy.passes.frame_io import to_frame_io
 from segnet_deploy.passes.lrn import fuse_lrn
+from segnet_deploy.passes.precision import PRECISIONS, to_precision
 from segnet_deploy.passes.restore import restore
-from segnet_export.gate import GateReport, gate
+from segnet_export.gate import GateReport, gate, gate_labels
 from segnet_export.gate_inputs import InputMaker, Size
 
 OLDEST_OPSET = 20
@@ -38,7 +39,7 @@ Progress = Callable[[str], None]
 class ExportOptions:
     """How a file is written.
 
-    `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
+    `precision`: fp32, fp16 or bf16. `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
     (the TensorRT plugin's pair). `io`: tensor (float NCHW in, logits out) or frame (uint8
     NHWC BGR in, uint8 labels out). `dynamic`: None, batch, or size (batch, height and
     width). `mean` and `std` are on the 0-255 scale in the model's `channel_order`.
@@ -46,6 +47,7 @@ class ExportOptions:
     """
 
     form: str = "standard"
+    precision: str = "fp32"
     io: str = "tensor"
     dynamic: str | None = None
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
@@ -59,6 +61,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("form", self.form, FORMS),
+            ("precision", self.precision, PRECISIONS),
             ("io", self.io, ("tensor", "frame")),
             ("dynamic", self.dynamic, (None, *DYNAMIC)),
         ):
@@ -85,6 +88,7 @@ def export(
     *,
     images: Sequence[Frame] = (),
     min_agreement: float = 0.9999,
+    min_reduced: float = 0.99,
     runtimes: Sequence[str] | None = None,
     progress: Progress = lambda _: None,
     **options: Any,
@@ -93,6 +97,8 @@ def export(
 
     `example` is (N, C, H, W) float32; its sizes are the file's, where not dynamic.
     `images` are (H, W, 3) uint8 BGR frames for the gate (default: drawn street scenes).
+    A reduced precision is written after the fp32 graph has passed, and has to keep
+    `min_reduced` of the labels.
     `options` are those of ExportOptions. A tuple output's first tensor is taken.
 
     Raises InputError (unusable options or sizes), UnsupportedModelError (cannot be
@@ -112,14 +118,20 @@ def export(
         )
         with atomic_path(path) as temporary:
             save(model, temporary)
+            inputs = maker.make(gate_sizes(example, chosen, pairs))
             report = gate(
                 temporary,
                 wrapped,
-                maker.make(gate_sizes(example, chosen, pairs)),
+                inputs,
                 runtimes=runtimes,
                 min_agreement=min_agreement,
                 progress=progress,
             )
+            if chosen.precision != "fp32":
+                metadata = reduce(model, metadata, chosen.precision, temporary)
+                report = report.joined(
+                    gate_labels(temporary, wrapped, inputs, runtimes, min_reduced, progress)
+                )
     return ExportResult(Path(path), metadata, pairs, report)
 
 
@@ -183,12 +195,22 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
         options.channel_order,
         options.io,
         options.form,
+        "fp32",
         options.multiple,
         options.source_sha256,
         library_versions(),
     )
     model.metadata_props.update(metadata.to_props())
     return metadata
+
+
+def reduce(model: ir.Model, metadata: Metadata, precision: str, path: Path) -> Metadata:
+    """Write `model` in `precision`; return its metadata."""
+    reduced = replace(metadata, precision=precision)
+    model = to_precision(model, precision).model
+    model.metadata_props.update(reduced.to_props())
+    save(model, path)
+    return reduced
 
 
 def save(model: ir.Model, path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segnet_deploy.errors import ParityError
+from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
 from segnet_export.probe import Probe, temporary_probe
@@ -71,6 +71,10 @@ class GateReport:
     def passed(self) -> bool:
         return not any(row.failures for row in self.rows)
 
+    def joined(self, other: GateReport) -> GateReport:
+        """Return both reports as one."""
+        return GateReport(self.rows + other.rows)
+
     def __str__(self) -> str:
         head = (
             f"{'runtime':12}{'input':22}{'shape':>16}  {'labels':>9}  {'max|d|':>8}  "
@@ -114,6 +118,66 @@ def gate(
             "with the table above"
         )
     return report
+
+
+def gate_labels(
+    path: str | os.PathLike[str],
+    module: nn.Module,
+    inputs: Sequence[GateInput],
+    runtimes: Sequence[str] | None = None,
+    min_agreement: float = 0.99,
+    progress: Callable[[str], None] = lambda _: None,
+) -> GateReport:
+    """Compare labels only, on natural input: the rule for a reduced precision.
+
+    Raises ParityError where a runtime keeps too few labels, or where none runs the file.
+    """
+    rows: list[GateRow] = []
+    natural = [item for item in inputs if item.name == "natural"]
+    for runtime in runtimes or installed():
+        try:
+            engine = open_engine(path, runtime)
+        except EngineError as error:
+            progress(f"left out: {error}")
+            continue
+        for item in natural:
+            progress(f"{runtime}: labels of {item.name} {'x'.join(map(str, item.feed.shape))}")
+            rows.append(_compare_labels(runtime, engine, module, item, min_agreement))
+        engine.close()
+    if not rows:
+        raise ParityError(f"no runtime here runs {path}, so it could not be checked; no file")
+    if failed := [row for row in rows if row.failures]:
+        raise ParityError(
+            f"{path} keeps too few labels in {failed[0].runtime}: {failed[0].failures[0]}. No "
+            "file was written; lower --min-agreement, or give --image of what the net was made for"
+        )
+    return GateReport(tuple(rows))
+
+
+def _compare_labels(
+    runtime: str, engine: Engine, module: nn.Module, item: GateInput, min_agreement: float
+) -> GateRow:
+    with torch.no_grad():
+        expected = module(item.x)
+    raw = torch.from_numpy(np.array(engine.run(item.feed)))
+    labels = raw.argmax(1) if raw.dim() == 4 else raw.long()
+    agreement = float((labels == expected.argmax(1)).double().mean())
+    delta = float((raw.float() - expected).abs().max()) if raw.dim() == 4 else np.nan
+    failures = () if agreement >= min_agreement else (f"labels agree on {agreement:.3%} only",)
+    shape = tuple(item.feed.shape)
+    nothing: tuple[int, ...] = ()
+    return GateRow(
+        runtime,
+        "natural, reduced",
+        shape,
+        agreement,
+        delta,
+        np.nan,
+        nothing,
+        nothing,
+        0.0,
+        failures,
+    )
 
 
 def _compare(

@@ -28,7 +28,7 @@ class ModelFile:
         """Look into `path`. Raises InputError where it is no readable ONNX file."""
         from segnet_deploy.passes import contract
 
-        model = _load(Path(path))
+        model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
         return cls(
             Path(path),
@@ -45,13 +45,14 @@ class ModelFile:
         from segnet_deploy.passes.lower import lower
 
         ir = require("onnx_ir", extra="onnxruntime")
-        model = lower(_load(self.path)).model
+        model = lower(load_model(self.path)).model
         ir.external_data.load_to_model(model)
         data: bytes = ir.to_proto(model).SerializeToString()
         return data
 
 
-def _load(path: Path) -> ir.Model:
+def load_model(path: Path) -> ir.Model:
+    """Read an ONNX file. Raises InputError where it is missing or no whole ONNX file."""
     reader = require("onnx_ir", extra="onnxruntime")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")

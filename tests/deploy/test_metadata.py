@@ -13,7 +13,7 @@ from segnet_deploy.metadata import Metadata
 
 def test_metadata_survives_the_round_trip() -> None:
     data = Metadata(
-        *CAMVID, (1.5, 2, 3), (4, 5, 6), "rgb", "frame", "lowered", 32, "ab", {"torch": "2"}
+        *CAMVID, (1.5, 2, 3), (4, 5, 6), "rgb", "frame", "lowered", "fp16", 32, "ab", {"torch": "2"}
     )
     props = data.to_props()
     assert all(isinstance(value, str) for value in props.values())

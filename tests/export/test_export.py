@@ -140,6 +140,33 @@ def test_metadata_travels_inside_the_file(tmp_path: Path) -> None:
     assert data.versions["torch"].startswith("2.")
 
 
+@pytest.mark.parametrize("io", ["tensor", "frame"])
+def test_fp16_file_passes_both_gates(io: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    options = {"form": "lowered", "precision": "fp16", "io": io, "std": (60, 60, 60)}
+    result = export(small(), torch.zeros(1, 3, 45, 60), path, min_reduced=0.95, **options)
+    assert result.metadata.precision == "fp16"
+    assert any("reduced" in row.input for row in result.gate.rows)
+    data = onnx.load(path)
+    weights = {t.data_type for t in data.graph.initializer if t.name.endswith("weight_float16")}
+    assert weights == {onnx.TensorProto.FLOAT16}
+    assert Metadata.from_props({p.key: p.value for p in data.metadata_props}).precision == "fp16"
+
+
+def test_reduced_file_that_keeps_too_few_labels_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="too few labels"):
+        export(
+            small(),
+            torch.zeros(1, 3, 45, 60),
+            tmp_path / "m.onnx",
+            form="lowered",
+            precision="fp16",
+            min_reduced=1.01,
+            **ORT,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def _write(model: ir.Model, path: Path) -> Path:
     ir.save(model, path)
     return path

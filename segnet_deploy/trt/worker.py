@@ -1,0 +1,148 @@
+"""The child process of segnet-build: parse, build, answer.
+
+    python -m segnet_deploy.trt.worker request.json
+
+A crash inside NVIDIA's library ends this process, not the user's. Progress goes to stdout
+as `done total phase` lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.errors import EngineError, InputError, SegNetError
+from segnet_deploy.trt.layers import first_error, layers, totals
+from segnet_deploy.trt.library import Library, load
+from segnet_deploy.trt.request import BuildAnswer, BuildRequest
+
+
+def main() -> int:
+    """Build what the request file asks for."""
+    request = BuildRequest.read(Path(sys.argv[1]))
+    answer = BuildAnswer()
+    started = time.perf_counter()
+    try:
+        _build(load(request.kind), request, answer)
+    except SegNetError as error:
+        answer.error = str(error)
+    answer.seconds = time.perf_counter() - started
+    answer.write(Path(request.answer))
+    return 1 if answer.error else 0
+
+
+def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None:
+    trt = library.trt
+    answer.version = library.version
+    log = _logger(trt)
+    builder = trt.Builder(log)
+    flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flag)  # the parser does not keep it alive
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(Path(request.onnx).read_bytes()):
+        raise EngineError(f"{library.kind} does not take the graph: {_refusal(parser, log)}")
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if request.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
+    _targets(trt, config, request.targets)
+    _profiles(builder, config, request, log)
+    with contextlib.suppress(AttributeError):  # older bindings have no monitor
+        config.progress_monitor = _monitor(trt)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
+    Path(request.plan).write_bytes(memoryview(plan))
+    answer.layers = layers(log.lines)
+    answer.activation_bytes = totals(log.lines)["activation_bytes"]
+    answer.weights_bytes = totals(log.lines)["weights_bytes"]
+    for index in range(network.num_inputs + network.num_outputs):
+        is_input = index < network.num_inputs
+        tensor = (
+            network.get_input(index) if is_input else network.get_output(index - network.num_inputs)
+        )
+        answer.ports.append(
+            {
+                "name": tensor.name,
+                "input": is_input,
+                "shape": list(tensor.shape),
+                "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
+            }
+        )
+
+
+def _logger(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            self.lines.append(message)
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+
+        def reason(self) -> str:
+            return first_error(self.errors)
+
+    return Log()
+
+
+def _monitor(trt: Any) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a base of the loaded library
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            if parent is None:
+                self.steps[phase] = steps
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            if phase in self.steps:
+                print(step + 1, self.steps[phase], phase, flush=True)
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            self.steps.pop(phase, None)
+
+    return Monitor()
+
+
+def _refusal(parser: Any, log: Any) -> str:
+    if not parser.num_errors:
+        return str(log.reason())
+    error = parser.get_error(0)
+    with contextlib.suppress(AttributeError):
+        return f"node '{error.node_name()}' ({error.node_operator()}): {error.desc()}"
+    return str(error)
+
+
+def _targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+    if not targets:
+        return
+    known = {n.lower(): v for n, v in trt.ComputeCapability.__members__.items() if n != "NONE"}
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        if target not in known:
+            names = ", ".join(name for name in known if name.startswith("sm"))
+            raise InputError(f"--target {target}; this builder knows {names}")
+        config.set_compute_capability(known[target], index)
+
+
+def _profiles(builder: Any, config: Any, request: BuildRequest, log: Any) -> None:
+    if not request.profiles:
+        return
+    profile = builder.create_optimization_profile()
+    for name, (least, usual, largest) in request.profiles.items():
+        profile.set_shape(name, tuple(least), tuple(usual), tuple(largest))
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"the profile {request.profiles} is refused: {log.reason()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
