@@ -30,8 +30,9 @@ from segnet_deploy.runtimes import Array, Port, installed, open_engine
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporting import ExportOptions, finish, save, to_onnx
+from segnet_export.exporting import ExportOptions, finish, save
 from segnet_export.models import SegNet, SegNetConfig
+from segnet_export.tracing import to_onnx
 
 CLASSES = 11
 PAUSE = 0.25  # s; thread pools of other libraries spin for a while after a call

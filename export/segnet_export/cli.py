@@ -190,7 +190,7 @@ def _normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _agreement(arguments: argparse.Namespace) -> dict[str, float]:
+def _agreement(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.min_agreement is None:
         return {}
     name = "min_agreement" if arguments.precision == "fp32" else "min_reduced"

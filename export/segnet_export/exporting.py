@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +20,17 @@ from segnet_deploy.machine import wheel_version
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import FORMS, to_form
 from segnet_deploy.passes.frame_io import to_frame_io
-from segnet_deploy.passes.lrn import fuse_lrn
 from segnet_deploy.passes.precision import PRECISIONS, to_precision
-from segnet_deploy.passes.restore import restore
 from segnet_export.gate import GateReport, gate, gate_labels
 from segnet_export.gate_inputs import InputMaker, Size
+from segnet_export.tracing import (
+    DYNAMIC,
+    OLDEST_OPSET,
+    FirstOutput,
+    evaluation_mode,
+    to_onnx,
+)
 
-OLDEST_OPSET = 20
-DYNAMIC = ("batch", "size")
 Progress = Callable[[str], None]
 
 
@@ -39,8 +38,8 @@ Progress = Callable[[str], None]
 class ExportOptions:
     """How a file is written.
 
-    `precision`: fp32, fp16 or bf16. `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
-    (the TensorRT plugin's pair). `io`: tensor (float NCHW in, logits out) or frame (uint8
+    `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
+    (the TensorRT plugin's pair). `precision`: fp32, fp16 or bf16. `io`: tensor (float NCHW in, logits out) or frame (uint8
     NHWC BGR in, uint8 labels out). `dynamic`: None, batch, or size (batch, height and
     width). `mean` and `std` are on the 0-255 scale in the model's `channel_order`.
     `classes`: camvid, sunrgbd, a file, or None. `multiple`: what sizes must be multiples of.
@@ -135,52 +134,6 @@ def export(
     return ExportResult(Path(path), metadata, pairs, report)
 
 
-class FirstOutput(nn.Module):
-    """Call a module and take its logits: the output, or the first of several."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.module(x)
-        if isinstance(out, dict):
-            out = out["out"] if "out" in out else next(iter(out.values()))
-        while isinstance(out, (tuple, list)):
-            out = out[0]
-        return out  # type: ignore[no-any-return]  # whatever the user's module returns
-
-
-def to_onnx(
-    module: nn.Module, example: Tensor, opset: int = OLDEST_OPSET, dynamic: str | None = None
-) -> tuple[ir.Model, int]:
-    """Export with torch and restore the unpooling; return the model and its pairs.
-
-    Batch normalisation is folded. Raises UnsupportedModelError.
-    """
-    auto = torch.export.Dim.DYNAMIC
-    axes = {None: {}, "batch": {0: auto}, "size": {0: auto, 2: auto, 3: auto}}[dynamic]
-    if axes and example.shape[0] < 2:
-        example = example.repeat(2, 1, 1, 1)  # torch.export takes 0 and 1 for constants
-    try:
-        with _quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                opset_version=opset,
-                input_names=["image"],
-                output_names=["logits"],
-                dynamic_shapes=(axes,) if axes else None,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter wraps whatever goes wrong in its own types
-        raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
-    assert program is not None
-    result = restore(program.model)
-    return fuse_lrn(result.model).model, result.changed
-
-
 def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     """Bring `model` to its form and io, and write its metadata, in place."""
     names = load_classes(options.classes, classes)
@@ -249,18 +202,6 @@ def library_versions() -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
-@contextlib.contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Switch to evaluation and back, module by module."""
-    training = [m for m in module.modules() if m.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for item in training:
-            item.training = True
-
-
 def _check_module(module: nn.Module, example: Tensor) -> int:
     """Run the module once; return its number of classes."""
     if example.dim() != 4 or example.dtype != torch.float32 or min(example.shape) < 1:
@@ -297,23 +238,3 @@ def _multiple(model: ir.Model, pairs: int) -> int:
         for node in model.graph
     )
     return 2**pairs if bare else 1
-
-
-def _cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its notes about other packages off the screen."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -27,7 +27,7 @@ from segnet_export.probe import Probe, temporary_probe
 Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
-LOGIT_LIMIT = 2e-5  # of the largest logit
+LOGIT_LIMIT = 1e-4  # of the largest logit
 PIXELS_PER_FLIP = 16  # labels that one moved value may change on a small image
 
 

@@ -18,7 +18,8 @@ from segnet_deploy.trt.layers import first_error, layers, totals, wrong_precisio
 from segnet_deploy.trt.library import choose
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
 from segnet_export import SegNet, SegNetConfig
-from segnet_export.exporting import ExportOptions, finish, save, to_onnx
+from segnet_export.exporting import ExportOptions, finish, save
+from segnet_export.tracing import to_onnx
 
 rtx = pytest.mark.needs("tensorrt-rtx")
 

@@ -10,7 +10,7 @@ from onnx import helper as h
 from torch import Tensor, nn
 
 from segnet_deploy.passes.lrn import fuse_lrn
-from segnet_export.exporting import to_onnx
+from segnet_export.tracing import to_onnx
 
 
 class Norm(nn.Module):

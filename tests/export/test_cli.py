@@ -15,7 +15,7 @@ import torch
 
 from segnet_deploy.scenes import draw_scene
 from segnet_export import cli
-from segnet_export.exporting import to_onnx
+from segnet_export.tracing import to_onnx
 
 SIZE = ["--imgsz", "45", "53"]
 
