@@ -29,7 +29,7 @@ SEGNET_EXPORT void segnet_reference_pool(const float* x, float* y, int32_t* code
             const int64_t row = 2 * i + e / 2, column = 2 * j + e % 2;
             if (row >= h || column >= w) continue;
             const float value = plane[row * w + column];
-            if (value > best) best = value, code = e;
+            if (value > best || value != value) best = value, code = e;  // the last NaN, as PyTorch
           }
           y[((b * c + k) * ho + i) * wo + j] = best;
           const int64_t word = ((b * s.words() + k / kChannelsPerWord) * ho + i) * wo + j;

@@ -5,17 +5,24 @@
 
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define SEGNET_HD __host__ __device__ __forceinline__
+#else
+#define SEGNET_HD inline
+#endif
+
 namespace segnet {
 
 constexpr int kChannelsPerWord = 16;
 
+// The plane that is pooled, (n, c, h, w), and the rounding of odd sizes.
 struct PoolShape {
   int64_t n, c, h, w;
   bool ceil_mode;
 
-  int64_t pooled_h() const { return ceil_mode ? (h + 1) / 2 : h / 2; }
-  int64_t pooled_w() const { return ceil_mode ? (w + 1) / 2 : w / 2; }
-  int64_t words() const { return (c + kChannelsPerWord - 1) / kChannelsPerWord; }
+  SEGNET_HD int64_t pooled_h() const { return ceil_mode ? (h + 1) / 2 : h / 2; }
+  SEGNET_HD int64_t pooled_w() const { return ceil_mode ? (w + 1) / 2 : w / 2; }
+  SEGNET_HD int64_t words() const { return (c + kChannelsPerWord - 1) / kChannelsPerWord; }
 };
 
 }  // namespace segnet

@@ -1,0 +1,87 @@
+// The two IPluginV3 classes; names, fields and shapes are those of passes/contract.json.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <array>
+
+#include "segnet/kernels.h"
+
+namespace segnet::trt {
+
+inline constexpr const char* kVersion = "1";
+inline constexpr const char* kNamespace = "segnet";
+inline constexpr const char* kPoolName = "SegNetMaxPool";
+inline constexpr const char* kUnpoolName = "SegNetMaxUnpool";
+
+// The serialised state of either plugin; a pool uses ceil_mode only.
+struct Fields {
+  int32_t height = 0, width = 0, level = 0, ceil_mode = 1;
+};
+
+// What both share: one class is core, build and run time at once.
+class Plugin : public nvinfer1::IPluginV3,
+               public nvinfer1::IPluginV3OneCore,
+               public nvinfer1::IPluginV3OneBuild,
+               public nvinfer1::IPluginV3OneRuntime {
+ public:
+  explicit Plugin(const Fields& fields) : fields_(fields) {}
+
+  nvinfer1::IPluginCapability* getCapabilityInterface(
+      nvinfer1::PluginCapabilityType type) noexcept override;
+  const char* getPluginVersion() const noexcept override { return kVersion; }
+  const char* getPluginNamespace() const noexcept override { return kNamespace; }
+  int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc*, int32_t,
+                          const nvinfer1::DynamicPluginTensorDesc*, int32_t) noexcept override {
+    return 0;
+  }
+  int32_t onShapeChange(const nvinfer1::PluginTensorDesc*, int32_t,
+                        const nvinfer1::PluginTensorDesc*, int32_t) noexcept override {
+    return 0;
+  }
+  nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
+    return clone();
+  }
+  const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
+
+ protected:
+  Fields fields_;
+
+ private:
+  std::array<nvinfer1::PluginField, 4> serialized_;
+  nvinfer1::PluginFieldCollection collection_{};
+};
+
+class PoolPlugin final : public Plugin {
+ public:
+  using Plugin::Plugin;
+  nvinfer1::IPluginV3* clone() noexcept override;
+  const char* getPluginName() const noexcept override { return kPoolName; }
+  int32_t getNbOutputs() const noexcept override { return 2; }
+  int32_t getOutputDataTypes(nvinfer1::DataType*, int32_t, const nvinfer1::DataType*,
+                             int32_t) const noexcept override;
+  int32_t getOutputShapes(const nvinfer1::DimsExprs*, int32_t, const nvinfer1::DimsExprs*, int32_t,
+                          nvinfer1::DimsExprs*, int32_t, nvinfer1::IExprBuilder&) noexcept override;
+  bool supportsFormatCombination(int32_t, const nvinfer1::DynamicPluginTensorDesc*, int32_t,
+                                 int32_t) noexcept override;
+  int32_t enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::PluginTensorDesc*,
+                  const void* const*, void* const*, void*, cudaStream_t) noexcept override;
+};
+
+class UnpoolPlugin final : public Plugin {
+ public:
+  using Plugin::Plugin;
+  nvinfer1::IPluginV3* clone() noexcept override;
+  const char* getPluginName() const noexcept override { return kUnpoolName; }
+  int32_t getNbOutputs() const noexcept override { return 1; }
+  int32_t getOutputDataTypes(nvinfer1::DataType*, int32_t, const nvinfer1::DataType*,
+                             int32_t) const noexcept override;
+  int32_t getOutputShapes(const nvinfer1::DimsExprs*, int32_t, const nvinfer1::DimsExprs*, int32_t,
+                          nvinfer1::DimsExprs*, int32_t, nvinfer1::IExprBuilder&) noexcept override;
+  bool supportsFormatCombination(int32_t, const nvinfer1::DynamicPluginTensorDesc*, int32_t,
+                                 int32_t) noexcept override;
+  int32_t enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::PluginTensorDesc*,
+                  const void* const*, void* const*, void*, cudaStream_t) noexcept override;
+};
+
+}  // namespace segnet::trt
