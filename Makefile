@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,tensorrt-rtx,camera,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers clean
+.PHONY: demo test lint resolve peers cuda-matrix clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -31,6 +31,15 @@ resolve: $(VENV)/.installed
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
+
+# Every architecture, Turing to Blackwell, Orin included; no GPU is needed.
+cuda-matrix:
+	for arch in 75 80 86 87 89 90 100 120; do \
+	  nvcc -std=c++17 -arch=sm_$$arch -Xptxas -v -Iplugins/include -c plugins/kernels/kernels.cu \
+	    -o /dev/null 2>&1 | grep -q "[1-9][0-9]* bytes spill" && { echo "sm_$$arch spills"; exit 1; }; \
+	  nvcc -std=c++17 -arch=sm_$$arch -Iplugins/include -c plugins/kernels/kernels.cu -o /dev/null \
+	    || exit 1; echo "sm_$$arch ok"; \
+	done
 
 clean:
 	rm -rf $(VENV) build out

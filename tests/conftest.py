@@ -14,8 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for folder in (Path(__file__).parent, Path(__file__).parent / "export"):
     sys.path.insert(0, str(folder))
 
+HEADERS = "TensorRT_ROOT"  # as CMake spells it
 CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
+    "nvcc": (lambda: shutil.which("nvcc") is not None, "no CUDA compiler (nvcc) on PATH"),
+    "tensorrt-headers": (
+        lambda: bool(os.environ.get(HEADERS)),
+        "no TensorRT headers: set TensorRT_ROOT to a folder with include/NvInferRuntime.h",
+    ),
     "gpu": (lambda: _device_count() > 0, "no CUDA device answers"),
     "tensorrt": (lambda: _importable("tensorrt"), "tensorrt is not installed"),
     "tensorrt-rtx": (

@@ -41,7 +41,8 @@ class ExportOptions:
     `form`: standard (MaxPool indices and MaxUnpool), lowered (plain operators), plugin
     (the TensorRT plugin's pair). `precision`: fp32, fp16 or bf16. `io`: tensor (float
     NCHW in, logits out) or frame (uint8 NHWC BGR in, uint8 labels out). `dynamic`: None,
-    batch, or size (batch, height and width). `mean` and `std` are on the 0-255 scale in the model's `channel_order`.
+    batch, or size (batch, height and width). `mean` and `std` are on the 0-255 scale in
+    the model's `channel_order`.
     `classes`: camvid, sunrgbd, a file, or None. `multiple`: what sizes must be multiples of.
     """
 

@@ -55,4 +55,10 @@ struct alignas(2 * sizeof(T)) Pair {
   T first, second;
 };
 
+// kCount channels of one pixel, channels last, in one access.
+template <typename T, int kCount>
+struct alignas(kCount * sizeof(T)) Channels {
+  T of[kCount];
+};
+
 }  // namespace segnet

@@ -1,11 +1,12 @@
-// Kernels and launchers; what a thread does is in window.h.
+// Kernels and launchers; what a thread does is in window.h and window_last.h.
 #include "segnet/kernels.h"
-#include "window.h"
+#include "window_last.h"
 
 namespace segnet {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kAccessBytes = 16;
 
 template <typename T, bool kPairs>
 __global__ void pool_kernel(PoolShape s, int64_t cells, const T* __restrict__ x, T* __restrict__ y,
@@ -23,62 +24,121 @@ __global__ void unpool_kernel(PoolShape s, int64_t cells, const T* __restrict__ 
     unpool_cell<T, kPairs>(s, cell_of(thread, s.words(), (s.h + 1) / 2, (s.w + 1) / 2), y, codes, x);
 }
 
-// Two columns are one access where rows start at even elements of an aligned plane.
-template <typename T>
-bool pairs(const PoolShape& s, const void* plane) {
-  return s.w % 2 == 0 && reinterpret_cast<uintptr_t>(plane) % sizeof(Pair<T>) == 0;
+template <typename T, int kCount>
+__global__ void pool_last_kernel(PoolShape s, int64_t pitch, int64_t cells,
+                                 const T* __restrict__ x, T* __restrict__ y,
+                                 int32_t* __restrict__ codes) {
+  constexpr int kParts = kChannelsPerWord / kCount;
+  const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int part = static_cast<int>(thread % kParts);
+  if (thread / kParts >= cells) return;
+  const Cell at = cell_of_last(thread / kParts, s.words(), s.pooled_h(), s.pooled_w());
+  uint32_t bits = pool_part<T, kCount>(s, pitch, at, part, x, y);
+  // The threads of a word are neighbours in one warp, and all here.
+  const unsigned lane = threadIdx.x % 32, group = ((1ull << kParts) - 1) << (lane - part);
+  for (int distance = kParts / 2; distance > 0; distance /= 2)
+    bits |= __shfl_xor_sync(group, bits, distance);
+  if (part == 0)
+    codes[((at.image * s.words() + at.word) * s.pooled_h() + at.row) * s.pooled_w() + at.column] =
+        static_cast<int32_t>(bits);
 }
 
-cudaError_t grid_of(int64_t cells, unsigned* blocks) {
-  const int64_t wanted = (cells + kThreads - 1) / kThreads;
-  *blocks = static_cast<unsigned>(wanted);
-  return wanted > 0x7fffffff ? cudaErrorInvalidConfiguration : cudaSuccess;
+template <typename T, int kCount>
+__global__ void unpool_last_kernel(PoolShape s, int64_t pitch, int64_t cells,
+                                   const T* __restrict__ y, const int32_t* __restrict__ codes,
+                                   T* __restrict__ x) {
+  constexpr int kParts = kChannelsPerWord / kCount;
+  const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (thread / kParts >= cells) return;
+  const Cell at = cell_of_last(thread / kParts, s.words(), (s.h + 1) / 2, (s.w + 1) / 2);
+  unpool_part<T, kCount>(s, pitch, at, static_cast<int>(thread % kParts), y, codes, x);
+}
+
+// What a launch works on: `full` is the unpooled plane, `small` the pooled one.
+struct Work {
+  PoolShape s;
+  Layout layout;
+  const void *full, *small;
+  cudaStream_t stream;
+
+  int64_t pitch() const { return layout == Layout::kChannelsLast8 ? (s.c + 7) / 8 * 8 : s.c; }
+
+  // Whether accesses of `bytes` are aligned in both planes, where one comes every `step`.
+  bool aligned(size_t bytes, size_t step) const {
+    const auto start = reinterpret_cast<uintptr_t>(full) | reinterpret_cast<uintptr_t>(small);
+    return start % bytes == 0 && step % bytes == 0;
+  }
+};
+
+template <typename Kernel, typename... Arguments>
+cudaError_t launch(Kernel kernel, int64_t threads, cudaStream_t stream, Arguments... arguments) {
+  const int64_t blocks = (threads + kThreads - 1) / kThreads;
+  if (threads == 0) return cudaSuccess;
+  if (blocks > 0x7fffffff) return cudaErrorInvalidConfiguration;
+  kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(arguments...);
+  return cudaPeekAtLastError();
 }
 
 template <typename T>
-cudaError_t pool(PoolShape s, const void* x, void* y, int32_t* codes, cudaStream_t stream) {
+cudaError_t pool(const Work& on, int32_t* codes) {
+  constexpr int kWide = kAccessBytes / sizeof(T);
+  const PoolShape& s = on.s;
+  const auto* x = static_cast<const T*>(on.full);
+  auto* y = static_cast<T*>(const_cast<void*>(on.small));
   const int64_t cells = s.n * s.words() * s.pooled_h() * s.pooled_w();
-  unsigned blocks;
-  if (const cudaError_t error = grid_of(cells, &blocks); error != cudaSuccess || !cells)
-    return error;
-  auto* const kernel = pairs<T>(s, x) ? &pool_kernel<T, true> : &pool_kernel<T, false>;
-  kernel<<<blocks, kThreads, 0, stream>>>(s, cells, static_cast<const T*>(x), static_cast<T*>(y),
-                                          codes);
-  return cudaPeekAtLastError();
+  if (on.layout == Layout::kLinear) {
+    if (on.aligned(sizeof(Pair<T>), s.w * sizeof(T)))
+      return launch(pool_kernel<T, true>, cells, on.stream, s, cells, x, y, codes);
+    return launch(pool_kernel<T, false>, cells, on.stream, s, cells, x, y, codes);
+  }
+  const int64_t pitch = on.pitch();
+  if (on.aligned(kAccessBytes, pitch * sizeof(T)))
+    return launch(pool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, x,
+                  y, codes);
+  return launch(pool_last_kernel<T, 1>, cells * 16, on.stream, s, pitch, cells, x, y, codes);
 }
 
 template <typename T>
-cudaError_t unpool(PoolShape s, const void* y, const int32_t* codes, void* x, cudaStream_t stream) {
+cudaError_t unpool(const Work& on, const int32_t* codes) {
+  constexpr int kWide = kAccessBytes / sizeof(T);
+  const PoolShape& s = on.s;
+  const auto* y = static_cast<const T*>(on.small);
+  auto* x = static_cast<T*>(const_cast<void*>(on.full));
   const int64_t cells = s.n * s.words() * ((s.h + 1) / 2) * ((s.w + 1) / 2);
-  unsigned blocks;
-  if (const cudaError_t error = grid_of(cells, &blocks); error != cudaSuccess || !cells)
-    return error;
-  auto* const kernel = pairs<T>(s, x) ? &unpool_kernel<T, true> : &unpool_kernel<T, false>;
-  kernel<<<blocks, kThreads, 0, stream>>>(s, cells, static_cast<const T*>(y), codes,
-                                          static_cast<T*>(x));
-  return cudaPeekAtLastError();
+  if (on.layout == Layout::kLinear) {
+    if (on.aligned(sizeof(Pair<T>), s.w * sizeof(T)))
+      return launch(unpool_kernel<T, true>, cells, on.stream, s, cells, y, codes, x);
+    return launch(unpool_kernel<T, false>, cells, on.stream, s, cells, y, codes, x);
+  }
+  const int64_t pitch = on.pitch();
+  if (on.aligned(kAccessBytes, pitch * sizeof(T)))
+    return launch(unpool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, y,
+                  codes, x);
+  return launch(unpool_last_kernel<T, 1>, cells * 16, on.stream, s, pitch, cells, y, codes, x);
 }
 
 }  // namespace
 
-cudaError_t max_pool(PoolShape shape, DataKind kind, const void* x, void* y, int32_t* codes,
-                     cudaStream_t stream) noexcept {
+cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
+                     int32_t* codes, cudaStream_t stream) noexcept {
+  const Work on{shape, layout, x, y, stream};
   switch (kind) {
-    case DataKind::kFloat32: return pool<float>(shape, x, y, codes, stream);
-    case DataKind::kFloat16: return pool<Half>(shape, x, y, codes, stream);
-    case DataKind::kBFloat16: return pool<BFloat16>(shape, x, y, codes, stream);
-    case DataKind::kInt8: return pool<int8_t>(shape, x, y, codes, stream);
+    case DataKind::kFloat32: return pool<float>(on, codes);
+    case DataKind::kFloat16: return pool<Half>(on, codes);
+    case DataKind::kBFloat16: return pool<BFloat16>(on, codes);
+    case DataKind::kInt8: return pool<int8_t>(on, codes);
   }
   return cudaErrorInvalidValue;
 }
 
-cudaError_t max_unpool(PoolShape shape, DataKind kind, const void* y, const int32_t* codes, void* x,
-                       cudaStream_t stream) noexcept {
+cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
+                       const int32_t* codes, void* x, cudaStream_t stream) noexcept {
+  const Work on{shape, layout, x, y, stream};
   switch (kind) {
-    case DataKind::kFloat32: return unpool<float>(shape, y, codes, x, stream);
-    case DataKind::kFloat16: return unpool<Half>(shape, y, codes, x, stream);
-    case DataKind::kBFloat16: return unpool<BFloat16>(shape, y, codes, x, stream);
-    case DataKind::kInt8: return unpool<int8_t>(shape, y, codes, x, stream);
+    case DataKind::kFloat32: return unpool<float>(on, codes);
+    case DataKind::kFloat16: return unpool<Half>(on, codes);
+    case DataKind::kBFloat16: return unpool<BFloat16>(on, codes);
+    case DataKind::kInt8: return unpool<int8_t>(on, codes);
   }
   return cudaErrorInvalidValue;
 }

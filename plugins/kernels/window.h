@@ -1,4 +1,5 @@
-// What one thread does: one 2x2 window position, the 16 channels of one code word.
+// What one thread does, NCHW: one 2x2 window position, the 16 channels of one code word.
+// Channels last is in window_last.h.
 // Plain functions of the thread's number, so that a host loop runs the same code.
 #pragma once
 

@@ -38,7 +38,8 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
     fields_ = {{{"height", nullptr, type, 1},
                 {"width", nullptr, type, 1},
                 {"level", nullptr, type, 1},
-                {"ceil_mode", nullptr, type, 1}}};
+                {"ceil_mode", nullptr, type, 1},
+                {"layout", nullptr, type, 1}}};
     collection_ = {static_cast<int32_t>(fields_.size()), fields_.data()};
   }
 
@@ -53,7 +54,8 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
       } known[] = {{"height", &fields.height},
                    {"width", &fields.width},
                    {"level", &fields.level},
-                   {"ceil_mode", &fields.ceil_mode}};
+                   {"ceil_mode", &fields.ceil_mode},
+                   {"layout", &fields.layout}};
       for (const auto& entry : known)
         if (std::strcmp(field.name, entry.name) == 0 && !read(field, entry.value)) return nullptr;
     }
@@ -66,7 +68,7 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
 
  private:
   const char* name_;
-  std::array<PluginField, 4> fields_;
+  std::array<PluginField, 5> fields_;
   PluginFieldCollection collection_{};
 };
 

@@ -26,9 +26,27 @@ bool kind_of(DataType type, DataKind* kind) {
   }
 }
 
-bool is_data(const PluginTensorDesc& tensor) {
+bool layout_of(nvinfer1::TensorFormat format, Layout* layout) {
+  switch (format) {
+    case nvinfer1::TensorFormat::kLINEAR: *layout = Layout::kLinear; return true;
+    case nvinfer1::TensorFormat::kHWC: *layout = Layout::kChannelsLast; return true;
+    case nvinfer1::TensorFormat::kHWC8: *layout = Layout::kChannelsLast8; return true;
+    default: return false;
+  }
+}
+
+// Whether the kernels take `tensor`, and the `layout` field allows it.
+bool is_data(const PluginTensorDesc& tensor, int32_t wanted) {
   DataKind kind;
-  return tensor.format == nvinfer1::TensorFormat::kLINEAR && kind_of(tensor.type, &kind);
+  Layout layout;
+  if (!kind_of(tensor.type, &kind) || !layout_of(tensor.format, &layout)) return false;
+  if (layout == Layout::kChannelsLast8)  // defined for 16-bit types
+    return wanted == 0 && (kind == DataKind::kFloat16 || kind == DataKind::kBFloat16);
+  return wanted == 0 || layout == Layout::kChannelsLast;
+}
+
+bool is_same(const PluginTensorDesc& tensor, const PluginTensorDesc& other) {
+  return tensor.type == other.type && tensor.format == other.format;
 }
 
 bool is_code(const PluginTensorDesc& tensor) {
@@ -73,7 +91,8 @@ const nvinfer1::PluginFieldCollection* Plugin::getFieldsToSerialize() noexcept {
   serialized_ = {{{"height", &fields_.height, type, 1},
                   {"width", &fields_.width, type, 1},
                   {"level", &fields_.level, type, 1},
-                  {"ceil_mode", &fields_.ceil_mode, type, 1}}};
+                  {"ceil_mode", &fields_.ceil_mode, type, 1},
+                  {"layout", &fields_.layout, type, 1}}};
   collection_ = {static_cast<int32_t>(serialized_.size()), serialized_.data()};
   return &collection_;
 }
@@ -127,8 +146,8 @@ int32_t UnpoolPlugin::getOutputShapes(const DimsExprs* inputs, int32_t count, co
 bool PoolPlugin::supportsFormatCombination(int32_t position, const DynamicPluginTensorDesc* tensors,
                                            int32_t, int32_t) noexcept {
   const PluginTensorDesc& tensor = tensors[position].desc;
-  if (position == 0) return is_data(tensor);
-  if (position == 1) return is_data(tensor) && tensor.type == tensors[0].desc.type;
+  if (position == 0) return is_data(tensor, fields_.layout);
+  if (position == 1) return is_same(tensor, tensors[0].desc);
   return is_code(tensor);
 }
 
@@ -136,28 +155,30 @@ bool UnpoolPlugin::supportsFormatCombination(int32_t position,
                                              const DynamicPluginTensorDesc* tensors, int32_t inputs,
                                              int32_t) noexcept {
   const PluginTensorDesc& tensor = tensors[position].desc;
-  if (position == 0) return is_data(tensor);
+  if (position == 0) return is_data(tensor, fields_.layout);
   if (position == 1) return is_code(tensor);
-  if (position == inputs) return is_data(tensor) && tensor.type == tensors[0].desc.type;
-  return is_data(tensor);  // the image, of which only the size is read
+  if (position == inputs) return is_same(tensor, tensors[0].desc);
+  return is_data(tensor, 0);  // the image, of which only the size is read
 }
 
 int32_t PoolPlugin::enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc* outputs,
                             const void* const* x, void* const* y, void*,
                             cudaStream_t stream) noexcept {
   DataKind kind;
-  if (!kind_of(inputs[0].type, &kind)) return -1;
+  Layout layout;
+  if (!kind_of(inputs[0].type, &kind) || !layout_of(inputs[0].format, &layout)) return -1;
   const PoolShape shape = shape_of(inputs[0].dims, outputs[0].dims);
-  return max_pool(shape, kind, x[0], y[0], static_cast<int32_t*>(y[1]), stream);
+  return max_pool(shape, kind, layout, x[0], y[0], static_cast<int32_t*>(y[1]), stream);
 }
 
 int32_t UnpoolPlugin::enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc* outputs,
                               const void* const* y, void* const* x, void*,
                               cudaStream_t stream) noexcept {
   DataKind kind;
-  if (!kind_of(inputs[0].type, &kind)) return -1;
+  Layout layout;
+  if (!kind_of(inputs[0].type, &kind) || !layout_of(inputs[0].format, &layout)) return -1;
   const PoolShape shape = shape_of(outputs[0].dims, inputs[0].dims);
-  return max_unpool(shape, kind, y[0], static_cast<const int32_t*>(y[1]), x[0], stream);
+  return max_unpool(shape, kind, layout, y[0], static_cast<const int32_t*>(y[1]), x[0], stream);
 }
 
 }  // namespace segnet::trt

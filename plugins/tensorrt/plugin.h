@@ -14,9 +14,10 @@ inline constexpr const char* kNamespace = "segnet";
 inline constexpr const char* kPoolName = "SegNetMaxPool";
 inline constexpr const char* kUnpoolName = "SegNetMaxUnpool";
 
-// The serialised state of either plugin; a pool uses ceil_mode only.
+// The serialised state of either plugin; a pool uses ceil_mode and layout only.
+// layout 0 takes any that the kernels have, 1 channels last only.
 struct Fields {
-  int32_t height = 0, width = 0, level = 0, ceil_mode = 1;
+  int32_t height = 0, width = 0, level = 0, ceil_mode = 1, layout = 0;
 };
 
 // What both share: one class is core, build and run time at once.
@@ -48,7 +49,7 @@ class Plugin : public nvinfer1::IPluginV3,
   Fields fields_;
 
  private:
-  std::array<nvinfer1::PluginField, 4> serialized_;
+  std::array<nvinfer1::PluginField, 5> serialized_;
   nvinfer1::PluginFieldCollection collection_{};
 };
 

@@ -62,12 +62,27 @@ def load(kind: str) -> Library:
     return Library(require(_BINDINGS, extra="tensorrt-rtx"), kind)
 
 
+def linked_names(folder: Path) -> bool:
+    """Give the bundled libraries their unversioned names in `folder`; tell whether there are any.
+
+    Before it takes a plugin's node the RTX parser opens libtensorrt_rtx.so by that name, and
+    ends the process where there is none.
+    """
+    found = [path for folder_ in _bundle() for path in Path(folder_).glob("libtensorrt*.so.*")]
+    for path in found:
+        (folder / (path.name.partition(".so")[0] + ".so")).symlink_to(path)
+    return bool(found)
+
+
+def _bundle() -> list[str]:
+    spec = importlib.util.find_spec(_BUNDLE)
+    return list(spec.submodule_search_locations or []) if spec else []
+
+
 def _load_bundle() -> None:
     """Load the bundled libraries with global symbols, which the bindings look for."""
-    spec = importlib.util.find_spec(_BUNDLE)
-    folders = list(spec.submodule_search_locations or []) if spec else []
     for pattern in _LOAD_ORDER:
-        for path in sorted(p for folder in folders for p in Path(folder).glob(pattern)):
+        for path in sorted(p for folder in _bundle() for p in Path(folder).glob(pattern)):
             try:
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
             except OSError as error:

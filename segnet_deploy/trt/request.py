@@ -21,6 +21,7 @@ class BuildRequest:
     targets: tuple[str, ...] = ()
     profiles: dict[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     workspace_bytes: int | None = None
+    plugin: str | None = None
 
     def write(self, path: Path) -> None:
         """Write the request as JSON."""

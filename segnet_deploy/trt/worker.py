@@ -39,6 +39,8 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
     answer.version = library.version
     log = _logger(trt)
     builder = trt.Builder(log)
+    if request.plugin is not None:
+        _load_plugin(builder, request.plugin, log)
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)  # the parser does not keep it alive
     parser = trt.OnnxParser(network, log)
@@ -72,6 +74,13 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
                 "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
             }
         )
+
+
+def _load_plugin(builder: Any, path: str, log: Any) -> None:
+    """Load the plugin library; the registry answers None where it cannot."""
+    registry = builder.get_plugin_registry()
+    if registry.load_library(path) is None and log.errors:
+        raise EngineError(f"the plugin library {path} cannot be loaded: {log.reason()}")
 
 
 def _logger(trt: Any) -> Any:

@@ -14,6 +14,7 @@ from segnet_deploy import build
 from segnet_deploy.errors import EngineError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.trt import building
 from segnet_deploy.trt.layers import first_error, layers, totals, wrong_precision
 from segnet_deploy.trt.library import choose
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
@@ -64,7 +65,7 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     save(model, path)
     sizes = {}
     for precision in ("fp32", "fp16"):
-        built = build.build(path, tmp_path / "m.trt", precision=precision, targets=("sm86",))
+        built = building.build(path, tmp_path / "m.trt", precision=precision, targets=("sm86",))
         sizes[precision] = built.answer.activation_bytes
     assert sizes["fp16"] is not None
     assert sizes["fp32"] is not None
@@ -120,10 +121,10 @@ def test_crash_of_the_builder_is_our_error(tmp_path: Path, monkeypatch: pytest.M
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\necho "terminate called" >&2\nkill -ABRT $$\n')
     program.chmod(0o755)
-    monkeypatch.setattr(build.sys, "executable", str(program))
+    monkeypatch.setattr(building.sys, "executable", str(program))
     request = BuildRequest("a.onnx", "a.trt", str(tmp_path / "answer.json"), "tensorrt-rtx")
     with pytest.raises(EngineError, match=r"died \(signal 6\): terminate called"):
-        build.run_worker(request, tmp_path)
+        building.run_worker(request, tmp_path)
 
 
 LISTING = [
@@ -147,11 +148,11 @@ def test_listing_is_read_back() -> None:
 
 def test_other_precision_than_asked_for_is_an_error() -> None:
     answer = BuildAnswer(layers=layers(LISTING))
-    build.check_precision(answer, "fp16")
+    building.check_precision(answer, "fp16")
     with pytest.raises(EngineError, match=r"1 of 1 convolutions were not built in fp32"):
-        build.check_precision(answer, "fp32")
+        building.check_precision(answer, "fp32")
     with pytest.raises(EngineError, match="listed no convolution"):
-        build.check_precision(BuildAnswer(), "fp32")
+        building.check_precision(BuildAnswer(), "fp32")
 
 
 def test_first_error_is_the_real_one() -> None:

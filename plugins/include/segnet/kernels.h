@@ -1,4 +1,4 @@
-// The launchers of the kernel library: NCHW data, stream last, no allocation, no sync.
+// The launchers of the kernel library: stream last, no allocation, no sync.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,12 +9,15 @@ namespace segnet {
 
 enum class DataKind : int32_t { kFloat32, kFloat16, kBFloat16, kInt8 };
 
-// x (n, c, h, w) -> y (n, c, ho, wo) and codes (n, ceil(c/16), ho, wo).
-cudaError_t max_pool(PoolShape shape, DataKind kind, const void* x, void* y, int32_t* codes,
-                     cudaStream_t stream) noexcept;
+// (n, c, h, w), (n, h, w, c), or (n, h, w, c) with c padded to a multiple of 8.
+enum class Layout : int32_t { kLinear, kChannelsLast, kChannelsLast8 };
 
-// y (n, c, ho, wo) and codes -> x (n, c, h, w); every element is written once.
-cudaError_t max_unpool(PoolShape shape, DataKind kind, const void* y, const int32_t* codes, void* x,
-                       cudaStream_t stream) noexcept;
+// x -> y, pooled, in the same layout, and codes (n, ceil(c/16), ho, wo).
+cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
+                     int32_t* codes, cudaStream_t stream) noexcept;
+
+// y and codes -> x; every element is written once.
+cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
+                       const int32_t* codes, void* x, cudaStream_t stream) noexcept;
 
 }  // namespace segnet

@@ -1,0 +1,71 @@
+// What one thread does, channels last: kCount channels of one 2x2 window position.
+// 16 / kCount neighbouring threads make one code word. NCHW is in window.h.
+#pragma once
+
+#include "window.h"
+
+namespace segnet {
+
+// Words run fastest, so that neighbouring threads touch neighbouring channels.
+SEGNET_HD Cell cell_of_last(int64_t cell, int64_t words, int64_t rows, int64_t columns) {
+  const int64_t word = cell % words, place = cell / words;
+  return {place / (rows * columns), word, place / columns % rows, place % columns};
+}
+
+template <typename T, int kCount>
+SEGNET_HD const Channels<T, kCount>& pixel(const T* plane, int64_t place, int64_t pitch,
+                                           int64_t first) {
+  return *reinterpret_cast<const Channels<T, kCount>*>(plane + place * pitch + first);
+}
+
+// Pools the channels of `part`; returns their bits of the code word. `pitch` is what lies
+// between two pixels: c, or c padded.
+template <typename T, int kCount>
+SEGNET_HD uint32_t pool_part(const PoolShape& s, int64_t pitch, const Cell& at, int part,
+                             const T* x, T* y) {
+  const int64_t first = at.word * kChannelsPerWord + part * kCount;
+  if (first >= pitch) return 0;
+  const bool right = 2 * at.column + 1 < s.w, below = 2 * at.row + 1 < s.h;
+  const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
+  Channels<T, kCount> best = pixel<T, kCount>(x, corner, pitch, first);
+  uint32_t bits = 0;
+  for (uint32_t e = 1; e < 4; ++e) {
+    if ((e % 2 && !right) || (e / 2 && !below)) continue;
+    const Channels<T, kCount> value =
+        pixel<T, kCount>(x, corner + e / 2 * s.w + e % 2, pitch, first);
+    for (int k = 0; k < kCount; ++k)
+      if (wins(value.of[k], best.of[k])) {
+        best.of[k] = value.of[k];
+        const int shift = 2 * (part * kCount + k);
+        if (first + k < s.c) bits = (bits & ~(3u << shift)) | e << shift;
+      }
+  }
+  const int64_t pooled =
+      (at.image * s.pooled_h() + at.row) * s.pooled_w() + at.column;
+  *reinterpret_cast<Channels<T, kCount>*>(y + pooled * pitch + first) = best;
+  return bits;
+}
+
+// Cells cover the whole plane: beyond the pooled part (odd sizes, floor) they write zeros.
+template <typename T, int kCount>
+SEGNET_HD void unpool_part(const PoolShape& s, int64_t pitch, const Cell& at, int part, const T* y,
+                           const int32_t* codes, T* x) {
+  const int64_t first = at.word * kChannelsPerWord + part * kCount;
+  if (first >= pitch) return;
+  const int64_t ho = s.pooled_h(), wo = s.pooled_w();
+  const bool kept = at.row < ho && at.column < wo;
+  const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + at.column;
+  const uint32_t bits = kept ? static_cast<uint32_t>(codes[word]) >> (2 * part * kCount) : 0u;
+  Channels<T, kCount> value{};
+  if (kept) value = pixel<T, kCount>(y, (at.image * ho + at.row) * wo + at.column, pitch, first);
+  const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
+  for (uint32_t e = 0; e < 4; ++e) {
+    if (2 * at.row + e / 2 >= s.h || 2 * at.column + e % 2 >= s.w) continue;
+    Channels<T, kCount> out;
+    for (int k = 0; k < kCount; ++k) out.of[k] = (bits >> (2 * k) & 3u) == e ? value.of[k] : T{};
+    *reinterpret_cast<Channels<T, kCount>*>(x + (corner + e / 2 * s.w + e % 2) * pitch + first) =
+        out;
+  }
+}
+
+}  // namespace segnet

@@ -1,0 +1,260 @@
+"""Build an engine: rewrite the ONNX file, run the child process, check, write the sidecar."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.errors import EngineError, InputError, MissingDependencyError, UsageError
+from segnet_deploy.files import atomic_path, sha256
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.optional import require
+from segnet_deploy.passes import contract
+from segnet_deploy.passes.forms import to_form
+from segnet_deploy.runtimes.model_file import load_model
+from segnet_deploy.trt.layers import convolutions, wrong_precision
+from segnet_deploy.trt.library import choose, linked_names
+from segnet_deploy.trt.request import BuildAnswer, BuildRequest, Shape
+
+ANY_LAYOUT, CHANNELS_LAST = 0, 1
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine that was written, with what its builder said."""
+
+    path: Path
+    kind: str
+    form: str
+    answer: BuildAnswer
+
+
+def build(
+    source: Path,
+    target: Path,
+    *,
+    builder: str = "auto",
+    precision: str = "fp32",
+    targets: tuple[str, ...] = (),
+    batch: tuple[int, ...] | None = None,
+    workspace_bytes: int | None = None,
+    form: str = "auto",
+    plugin: Path | None = None,
+) -> Built:
+    """Rewrite `source`, build it in a child process, and write `target` and its sidecar.
+
+    `form` is plugin, lowered, or auto: plugin where its library is found. The sidecar,
+    `target` + .json, says what the engine is and how it was built. Raises InputError,
+    UnsupportedModelError, MissingDependencyError or EngineError; then neither file is there.
+    """
+
+    kind = choose(builder, bool(targets))
+    library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
+    form = "lowered" if library is None else "plugin"
+    with tempfile.TemporaryDirectory() as name, atomic_path(target) as plan:
+        folder = Path(name)
+        metadata, profiles = prepare(
+            source, folder / "rewritten.onnx", form, precision, batch, layout(kind, precision)
+        )
+        request = BuildRequest(
+            str(folder / "rewritten.onnx"),
+            str(plan),
+            str(folder / "answer.json"),
+            kind,
+            targets,
+            profiles,
+            workspace_bytes,
+            None if library is None else str(library),
+        )
+        answer = run_worker(request, folder)
+        check_precision(answer, precision)
+        sidecar = describe(source, plan, request, form, precision, metadata, answer)
+        with atomic_path(f"{target}.json") as description:
+            description.write_text(json.dumps(sidecar, indent=2) + "\n", "utf-8")
+    return Built(target, kind, form, answer)
+
+
+def find_plugin(path: Path | None, required: bool) -> Path | None:
+    """Return the plugin library: `path`, or the one that was built into the package."""
+    if path is not None:
+        if not path.is_file():
+            raise InputError(f"--plugin {path}: no such file; expected libsegnet_tensorrt.so")
+        return path.resolve()
+    native = Path(str(resources.files("segnet_deploy"))) / "native"
+    found = sorted(native.glob("*segnet_tensorrt.*"))
+    if not found and required:
+        raise MissingDependencyError(
+            "the plugin library is not installed: build it with CMake (TensorRT_ROOT and nvcc) and "
+            "give --plugin, or use --form lowered"
+        )
+    return found[0] if found else None
+
+
+def layout(kind: str, precision: str) -> int:
+    """Return the layout that the plugin is to insist on.
+
+    TensorRT-RTX takes the first one that a plugin accepts, and transposes around it where
+    that is not channels last, which it has for fp32 and fp16. TensorRT times them all.
+    """
+    return CHANNELS_LAST if kind == "tensorrt-rtx" and precision != "bf16" else ANY_LAYOUT
+
+
+def prepare(
+    source: Path,
+    path: Path,
+    form: str,
+    precision: str,
+    batch: tuple[int, ...] | None,
+    plugin_layout: int = ANY_LAYOUT,
+) -> tuple[Metadata, dict[str, tuple[Shape, Shape, Shape]]]:
+    """Write `source` in `form` and in `precision`; return its metadata and profiles."""
+
+    model = load_model(source)
+    metadata = Metadata.from_props(dict(model.metadata_props))
+    port = model.graph.inputs[0]
+    shape = tuple(s if isinstance(s, int) else None for s in (port.shape or ()))
+    profiles = profile(str(port.name), shape, batch)
+    from segnet_deploy.passes.precision import to_precision  # onnx_ir is heavy
+
+    model = to_form(model, form).model
+    for node in model.graph:
+        if node.domain == contract.DOMAIN and plugin_layout:
+            node.attributes["layout"] = require("onnx_ir", "tensorrt").AttrInt64(
+                "layout", plugin_layout
+            )
+    model = to_precision(model, precision).model
+    require("onnx_ir", extra="tensorrt").save(model, path)
+    return metadata, profiles
+
+
+def profile(
+    name: str, shape: tuple[int | None, ...], batch: tuple[int, ...] | None
+) -> dict[str, tuple[Shape, Shape, Shape]]:
+    """Return the optimisation profile of a dynamic batch; refuse what cannot be built well."""
+    if None in shape[1:]:
+        raise UsageError(
+            f"the file has dynamic sizes {shape}; its lowered form would need tens of GB: export "
+            "with a static --imgsz (a dynamic batch is fine)"
+        )
+    if shape and shape[0] is not None:
+        if batch is not None:
+            raise UsageError(f"--batch {batch}, but the file has a fixed batch of {shape[0]}")
+        return {}
+    least, usual, largest = batch or (1, 1, 1)
+    if not 1 <= least <= usual <= largest:
+        raise UsageError(f"--batch {least} {usual} {largest}; expected 1 <= MIN <= OPT <= MAX")
+    rest: Shape = tuple(s or 0 for s in shape[1:])
+    return {name: ((least, *rest), (usual, *rest), (largest, *rest))}
+
+
+def run_worker(request: Any, folder: Path) -> BuildAnswer:
+    """Build in a child process, with a progress bar; a crash there becomes an EngineError."""
+
+    question = folder / "request.json"
+    request.write(question)
+    environment = dict(os.environ)
+    if request.plugin is not None:
+        names = folder / "libraries"
+        names.mkdir()
+        if linked_names(names):
+            old = environment.get("LD_LIBRARY_PATH")
+            environment["LD_LIBRARY_PATH"] = f"{names}:{old}" if old else str(names)
+    command_line = [sys.executable, "-m", "segnet_deploy.trt.worker", str(question)]
+    bar = require("tqdm", extra="tensorrt").tqdm(desc="building", file=sys.stderr, leave=False)
+    with (
+        bar,
+        (folder / "stderr").open("w+") as errors,
+        subprocess.Popen(
+            command_line, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as child,
+    ):
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                done, total, *_ = [*line.split(), "", ""]
+                if done.isdigit() and total.isdigit():
+                    bar.total, bar.n = int(total), int(done)
+                    bar.refresh()
+        except KeyboardInterrupt:
+            child.kill()
+            raise
+        status = child.wait()
+        errors.seek(0)
+        tail = [line for line in errors.read().splitlines() if line.strip()][-1:]
+    answer_file = Path(request.answer)
+    if not answer_file.is_file():
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        raise EngineError(
+            f"the {request.kind} builder died ({how}): {' '.join(tail) or 'it said nothing'}; try "
+            "another --builder, or report the file"
+        )
+    answer = BuildAnswer.read(answer_file)
+    if answer.error:
+        raise EngineError(answer.error)
+    return answer
+
+
+def check_precision(answer: BuildAnswer, precision: str) -> None:
+    """Raise EngineError where the built layers are not what was asked for."""
+
+    count, wrong = convolutions(answer.layers), wrong_precision(answer.layers, precision)
+    if not count:
+        raise EngineError(
+            "the builder listed no convolution, so its precision cannot be read back; no file "
+            "was written"
+        )
+    if wrong:
+        raise EngineError(
+            f"{len(wrong)} of {count} convolutions were not built in {precision} "
+            f"({', '.join(wrong[:3])}); no file was written"
+        )
+
+
+def describe(
+    source: Path,
+    plan: Path,
+    request: BuildRequest,
+    form: str,
+    precision: str,
+    metadata: Metadata,
+    answer: BuildAnswer,
+) -> dict[str, Any]:
+    """Return the sidecar."""
+
+    return {
+        "format": 1,
+        "builder": request.kind,
+        "version": answer.version,
+        "targets": list(request.targets),
+        "form": form,
+        "precision": precision,
+        "plugin": None if request.plugin is None else plugin_facts(Path(request.plugin)),
+        "onnx": source.name,
+        "onnx_sha256": sha256(source),
+        "plan_sha256": sha256(plan),
+        "profiles": request.profiles,
+        "ports": answer.ports,
+        "activation_bytes": answer.activation_bytes,
+        "weights_bytes": answer.weights_bytes,
+        "build_seconds": answer.seconds,
+        "layers": answer.layers,
+        "metadata": metadata.to_props(),
+    }
+
+
+def plugin_facts(path: Path) -> dict[str, str]:
+    """Return what a loader needs to know about the plugin library that an engine was built with."""
+
+    return {
+        "file": path.name,
+        "sha256": sha256(path),
+        "namespace": contract.PLUGIN_NAMESPACE,
+        "version": contract.PLUGIN_VERSION,
+    }
