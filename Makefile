@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,tensorrt-rtx,camera,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix clean
+.PHONY: demo test lint resolve peers cuda-matrix kernel-report clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -31,6 +31,9 @@ resolve: $(VENV)/.installed
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
+
+kernel-report: $(VENV)/.installed
+	$(BIN)/python benchmarks/kernel_report.py --json $(OUT)/kernel_report.json
 
 # Every architecture, Turing to Blackwell, Orin included; no GPU is needed.
 cuda-matrix:

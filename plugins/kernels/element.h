@@ -10,6 +10,28 @@
 
 namespace segnet {
 
+// Every access to data goes through load and store, so that a recorder can watch a warp's
+// accesses on the host. `step` numbers the accesses of a thread: those of one warp with one
+// step are one instruction.
+#if defined(SEGNET_RECORD)
+void record(const void* address, int bytes, int step, bool store);
+#define SEGNET_NOTE(address, bytes, step, store) record(address, bytes, step, store)
+#else
+#define SEGNET_NOTE(address, bytes, step, store) static_cast<void>(step)
+#endif
+
+template <typename V>
+SEGNET_HD V load(const V* from, int step) {
+  SEGNET_NOTE(from, static_cast<int>(sizeof(V)), step, false);
+  return *from;
+}
+
+template <typename V>
+SEGNET_HD void store(V* to, const V& value, int step) {
+  SEGNET_NOTE(to, static_cast<int>(sizeof(V)), step, true);
+  *to = value;
+}
+
 struct Half {
   uint16_t bits;
 };

@@ -36,29 +36,29 @@ SEGNET_HD void pool_cell(const PoolShape& s, const Cell& at, const T* x, T* y, i
     T best, value;
     uint32_t code = 0;
     if (kPairs) {
-      const Pair<T> pair = *reinterpret_cast<const Pair<T>*>(top);
+      const Pair<T> pair = load(reinterpret_cast<const Pair<T>*>(top), 8 * k);
       best = pair.first, value = pair.second;
     } else {
-      best = top[0], value = right ? top[1] : best;
+      best = load(top, 8 * k), value = right ? load(top + 1, 8 * k + 1) : best;
     }
     if (right && wins(value, best)) best = value, code = 1;
     if (below) {
       const T* low = top + s.w;
       T left;
       if (kPairs) {
-        const Pair<T> pair = *reinterpret_cast<const Pair<T>*>(low);
+        const Pair<T> pair = load(reinterpret_cast<const Pair<T>*>(low), 8 * k + 2);
         left = pair.first, value = pair.second;
       } else {
-        left = low[0], value = right ? low[1] : left;
+        left = load(low, 8 * k + 2), value = right ? load(low + 1, 8 * k + 3) : left;
       }
       if (wins(left, best)) best = left, code = 2;
       if (right && wins(value, best)) best = value, code = 3;
     }
-    y[(plane * ho + at.row) * wo + at.column] = best;
+    store(y + (plane * ho + at.row) * wo + at.column, best, 8 * k + 4);
     bits |= code << (2 * k);
   }
-  codes[((at.image * s.words() + at.word) * ho + at.row) * wo + at.column] =
-      static_cast<int32_t>(bits);
+  store(codes + ((at.image * s.words() + at.word) * ho + at.row) * wo + at.column,
+        static_cast<int32_t>(bits), -1);
 }
 
 // Cells cover the whole plane: beyond the pooled part (odd sizes, floor) they write zeros.
@@ -69,22 +69,24 @@ SEGNET_HD void unpool_cell(const PoolShape& s, const Cell& at, const T* y, const
   const bool right = 2 * at.column + 1 < s.w, below = 2 * at.row + 1 < s.h;
   const bool kept = at.row < ho && at.column < wo;
   const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + at.column;
-  const uint32_t bits = kept ? static_cast<uint32_t>(codes[word]) : 0u;
+  const uint32_t bits = kept ? static_cast<uint32_t>(load(codes + word, -1)) : 0u;
   const int channels = channels_of(s, at.word);
   for (int k = 0; k < channels; ++k) {
     const int64_t plane = at.image * s.c + at.word * kChannelsPerWord + k;
     const T zero{};
-    const T value = kept ? y[(plane * ho + at.row) * wo + at.column] : zero;
+    const T value = kept ? load(y + (plane * ho + at.row) * wo + at.column, 8 * k) : zero;
     const uint32_t code = bits >> (2 * k) & 3u;
     T* top = x + (plane * s.h + 2 * at.row) * s.w + 2 * at.column;
-    for (uint32_t half = 0; half < (below ? 2u : 1u); ++half) {
-      const T first = code == 2 * half ? value : zero, second = code == 2 * half + 1 ? value : zero;
+    for (int half = 0; half < (below ? 2 : 1); ++half) {
+      const uint32_t left = 2 * half;
+      const T first = code == left ? value : zero, second = code == left + 1 ? value : zero;
+      const int step = 8 * k + 1 + 2 * half;
       T* row = top + half * s.w;
       if (kPairs) {
-        *reinterpret_cast<Pair<T>*>(row) = {first, second};
+        store(reinterpret_cast<Pair<T>*>(row), Pair<T>{first, second}, step);
       } else {
-        row[0] = first;
-        if (right) row[1] = second;
+        store(row, first, step);
+        if (right) store(row + 1, second, step + 1);
       }
     }
   }

@@ -13,9 +13,9 @@ SEGNET_HD Cell cell_of_last(int64_t cell, int64_t words, int64_t rows, int64_t c
 }
 
 template <typename T, int kCount>
-SEGNET_HD const Channels<T, kCount>& pixel(const T* plane, int64_t place, int64_t pitch,
-                                           int64_t first) {
-  return *reinterpret_cast<const Channels<T, kCount>*>(plane + place * pitch + first);
+SEGNET_HD Channels<T, kCount> pixel(const T* plane, int64_t place, int64_t pitch, int64_t first,
+                                    int step) {
+  return load(reinterpret_cast<const Channels<T, kCount>*>(plane + place * pitch + first), step);
 }
 
 // Pools the channels of `part`; returns their bits of the code word. `pitch` is what lies
@@ -27,12 +27,12 @@ SEGNET_HD uint32_t pool_part(const PoolShape& s, int64_t pitch, const Cell& at, 
   if (first >= pitch) return 0;
   const bool right = 2 * at.column + 1 < s.w, below = 2 * at.row + 1 < s.h;
   const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
-  Channels<T, kCount> best = pixel<T, kCount>(x, corner, pitch, first);
+  Channels<T, kCount> best = pixel<T, kCount>(x, corner, pitch, first, 0);
   uint32_t bits = 0;
   for (uint32_t e = 1; e < 4; ++e) {
     if ((e % 2 && !right) || (e / 2 && !below)) continue;
     const Channels<T, kCount> value =
-        pixel<T, kCount>(x, corner + e / 2 * s.w + e % 2, pitch, first);
+        pixel<T, kCount>(x, corner + e / 2 * s.w + e % 2, pitch, first, static_cast<int>(e));
     for (int k = 0; k < kCount; ++k)
       if (wins(value.of[k], best.of[k])) {
         best.of[k] = value.of[k];
@@ -42,7 +42,7 @@ SEGNET_HD uint32_t pool_part(const PoolShape& s, int64_t pitch, const Cell& at, 
   }
   const int64_t pooled =
       (at.image * s.pooled_h() + at.row) * s.pooled_w() + at.column;
-  *reinterpret_cast<Channels<T, kCount>*>(y + pooled * pitch + first) = best;
+  store(reinterpret_cast<Channels<T, kCount>*>(y + pooled * pitch + first), best, 4);
   return bits;
 }
 
@@ -55,16 +55,17 @@ SEGNET_HD void unpool_part(const PoolShape& s, int64_t pitch, const Cell& at, in
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
   const bool kept = at.row < ho && at.column < wo;
   const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + at.column;
-  const uint32_t bits = kept ? static_cast<uint32_t>(codes[word]) >> (2 * part * kCount) : 0u;
+  const uint32_t bits =
+      kept ? static_cast<uint32_t>(load(codes + word, -1)) >> (2 * part * kCount) : 0u;
   Channels<T, kCount> value{};
-  if (kept) value = pixel<T, kCount>(y, (at.image * ho + at.row) * wo + at.column, pitch, first);
+  if (kept) value = pixel<T, kCount>(y, (at.image * ho + at.row) * wo + at.column, pitch, first, 0);
   const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
   for (uint32_t e = 0; e < 4; ++e) {
     if (2 * at.row + e / 2 >= s.h || 2 * at.column + e % 2 >= s.w) continue;
     Channels<T, kCount> out;
     for (int k = 0; k < kCount; ++k) out.of[k] = (bits >> (2 * k) & 3u) == e ? value.of[k] : T{};
-    *reinterpret_cast<Channels<T, kCount>*>(x + (corner + e / 2 * s.w + e % 2) * pitch + first) =
-        out;
+    T* place = x + (corner + e / 2 * s.w + e % 2) * pitch + first;
+    store(reinterpret_cast<Channels<T, kCount>*>(place), out, 1 + static_cast<int>(e));
   }
 }
 

@@ -148,3 +148,92 @@ def test_kernels_compile_without_spills(tmp_path: Path) -> None:
     assert all(
         "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in s for s in spills
     )
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return compile_recorder(tmp_path_factory.mktemp("recorder"))
+
+
+def compile_recorder(folder: Path, change: tuple[str, str] | None = None) -> ctypes.CDLL:
+    """Build the recorder, with one place of the kernels changed where asked."""
+    sources = folder / "kernels"
+    sources.mkdir()
+    for path in (ROOT / "plugins/kernels").iterdir():
+        text = path.read_text()
+        if change and change[0] in text:
+            text = text.replace(*change)
+        (sources / path.name).write_text(text)
+    library = folder / "librecorder.so"
+    command = ["c++", "-std=c++17", "-O2", "-fPIC", "-shared", f"-I{ROOT / 'plugins/include'}"]
+    command += [str(sources / "recorder.cpp"), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = ctypes.CDLL(str(library))
+    integers = [ctypes.c_int] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
+    found.segnet_record.argtypes = [*integers, ctypes.c_void_p]
+    return found
+
+
+def record(
+    library: ctypes.CDLL, unpool: bool, kind: str, layout: int, shape: tuple[int, ...]
+) -> tuple[float, list[int]]:
+    """Return bytes moved in sectors per byte needed, and least and most accesses to a byte."""
+    result = np.zeros(8, np.int64)
+    index = list(KINDS).index(kind)
+    library.segnet_record(int(unpool), index, layout, *shape, 1, result.ctypes.data)
+    return float(result[0] / result[1]), result[2:].tolist()
+
+
+@pytest.mark.needs("compiler")
+@pytest.mark.parametrize("unpool", [False, True], ids=["pool", "unpool"])
+@pytest.mark.parametrize("layout", [0, 1, 2], ids=["nchw", "nhwc", "hwc8"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(2, 16, 12, 20), (1, 17, 9, 7), (1, 3, 5, 4)], ids=str)
+def test_every_byte_is_read_and_written_once(
+    recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: int, unpool: bool
+) -> None:
+    _, counts = record(recorder, unpool, kind, layout, shape)
+    assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
+    assert counts[4] >= 1  # several threads may read one code word
+    if not unpool:
+        assert counts[4:] == [1, 1]
+
+
+@pytest.mark.needs("compiler")
+@pytest.mark.parametrize("unpool", [False, True], ids=["pool", "unpool"])
+@pytest.mark.parametrize("layout", [0, 1, 2], ids=["nchw", "nhwc", "hwc8"])
+def test_wide_planes_move_little_more_than_they_need(
+    recorder: ctypes.CDLL, layout: int, unpool: bool
+) -> None:
+    ratio, _ = record(recorder, unpool, "fp32", layout, (1, 64, 12, 480))
+    assert ratio <= 1.05
+
+
+BREAKS = {
+    "double-write": (
+        "if (right) store(row + 1, second, step + 1);",
+        "if (right) store(row + 1, second, step + 1), store(row, first, step);",
+    ),
+    "missed-write": ("half < (below ? 2 : 1)", "half < 1"),
+}
+
+
+@pytest.mark.needs("compiler")
+@pytest.mark.parametrize("name", BREAKS)
+def test_recorder_catches_a_broken_kernel(name: str, tmp_path: Path) -> None:
+    broken = compile_recorder(tmp_path, BREAKS[name])
+    _, counts = record(broken, True, "fp32", 0, (1, 16, 9, 7))
+    assert counts[:2] != [1, 1]
+
+
+@pytest.mark.needs("compiler")
+def test_recorder_catches_scattered_accesses(recorder: ctypes.CDLL, tmp_path: Path) -> None:
+    scattered = ("const int64_t column = thread % columns, row = thread / columns % rows;",
+                 "const int64_t row = thread % rows, column = thread / rows % columns;")  # fmt: skip
+    broken = compile_recorder(tmp_path, scattered)
+    shape = (1, 16, 64, 480)
+    assert (
+        record(broken, False, "fp32", 0, shape)[0]
+        > 2 * record(recorder, False, "fp32", 0, shape)[0]
+    )
