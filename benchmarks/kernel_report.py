@@ -83,6 +83,12 @@ def registers(architecture: str) -> dict[str, Any] | None:
     return {"kernels": len(used), "most_registers": max(used), "spilled_bytes": sum(spilled)}
 
 
+def total(rows: list[dict[str, Any]], layout: str, kind: str) -> float:
+    """Return the ratio over all of SegNet's pools and unpoolings."""
+    chosen = [r for r in rows if (r["group"], r["layout"], r["type"]) == ("segnet", layout, kind)]
+    return sum(r["sector_bytes"] for r in chosen) / sum(r["needed_bytes"] for r in chosen)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="what the kernels move, without a GPU")
     parser.add_argument("--json", metavar="FILE")
@@ -101,6 +107,10 @@ def main() -> None:
                             shape = (1, c, max(2, h // part), max(2, w // part))
                             rows.append(record(library, unpool, kind, layout, shape))
                             rows[-1]["group"] = group
+    print("all of SegNet's planes together, bytes moved per byte needed:")
+    for layout in LAYOUTS:
+        totals = [total(rows, layout, kind) for kind in KINDS]
+        print(f"{'segnet':8}{layout:4}" + "".join(f"{ratio:8.3f}" for ratio in totals))
     print(f"{'':12}" + "".join(f"{kind:>8}" for kind in KINDS) + "   (largest ratio, both kernels)")
     for group in ("segnet", "awkward"):
         for layout in LAYOUTS:

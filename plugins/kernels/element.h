@@ -71,15 +71,9 @@ SEGNET_HD bool wins(T value, T best) {
   return v > as_float(best) || v != v;
 }
 
-// Two neighbours in a row, loaded and stored in one access.
-template <typename T>
-struct alignas(2 * sizeof(T)) Pair {
-  T first, second;
-};
-
-// kCount channels of one pixel, channels last, in one access.
+// kCount neighbouring elements in one access of at most 16 bytes where they are aligned.
 template <typename T, int kCount>
-struct alignas(kCount * sizeof(T)) Channels {
+struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Run {
   T of[kCount];
 };
 

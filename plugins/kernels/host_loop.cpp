@@ -11,40 +11,46 @@ using namespace segnet;
 
 namespace {
 
-template <typename T, bool kPairs>
-void pool(const PoolShape& s, const void* x, void* y, int32_t* codes) {
-  const int64_t cells = s.n * s.words() * s.pooled_h() * s.pooled_w();
-  for (int64_t t = 0; t < cells; ++t)
-    pool_cell<T, kPairs>(s, cell_of(t, s.words(), s.pooled_h(), s.pooled_w()),
-                         static_cast<const T*>(x), static_cast<T*>(y), codes);
-}
-
-template <typename T, bool kPairs>
-void unpool(const PoolShape& s, const void* y, const int32_t* codes, void* x) {
-  const int64_t rows = (s.h + 1) / 2, columns = (s.w + 1) / 2;
-  const int64_t cells = s.n * s.words() * rows * columns;
-  for (int64_t t = 0; t < cells; ++t)
-    unpool_cell<T, kPairs>(s, cell_of(t, s.words(), rows, columns), static_cast<const T*>(y), codes,
-                           static_cast<T*>(x));
+template <typename T, int kWindows>
+void pair_of(const PoolShape& s, const void* x, void* y, int32_t* codes, void* back) {
+  const int64_t per_row = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : 0;
+  const int64_t pooled = kWindows > 0 ? per_row : s.pooled_w();
+  const int64_t columns = kWindows > 0 ? per_row : (s.w + 1) / 2, rows = (s.h + 1) / 2;
+  const auto* in = static_cast<const T*>(x);
+  auto *small = static_cast<T*>(y), *out = static_cast<T*>(back);
+  for (int64_t t = 0; t < s.n * s.words() * s.pooled_h() * pooled; ++t) {
+    const Cell at = cell_of(t, s.words(), s.pooled_h(), pooled);
+    if constexpr (kWindows > 0)
+      pool_run<T, kWindows>(s, at, in, small, codes);
+    else
+      pool_cell<T>(s, at, in, small, codes);
+  }
+  for (int64_t t = 0; t < s.n * s.words() * rows * columns; ++t) {
+    const Cell at = cell_of(t, s.words(), rows, columns);
+    if constexpr (kWindows > 0)
+      unpool_run<T, kWindows>(s, at, small, codes, out);
+    else
+      unpool_cell<T>(s, at, small, codes, out);
+  }
 }
 
 template <typename T>
 void pair(const PoolShape& s, const void* x, void* y, int32_t* codes, void* back) {
-  if (s.w % 2 == 0) {
-    pool<T, true>(s, x, y, codes);
-    unpool<T, true>(s, y, codes, back);
-  } else {
-    pool<T, false>(s, x, y, codes);
-    unpool<T, false>(s, y, codes, back);
-  }
+  constexpr int kRun = kWidestRun<T>;
+  const int windows = windows_per_thread<T>(s);
+  if (windows == kRun) return pair_of<T, kRun>(s, x, y, codes, back);
+  if (windows == kRun / 2) return pair_of<T, kRun / 2>(s, x, y, codes, back);
+  if (windows == 1) return pair_of<T, 1>(s, x, y, codes, back);
+  pair_of<T, 0>(s, x, y, codes, back);
 }
 
 template <typename T, int kCount>
 void pair_last(const PoolShape& s, int64_t pitch, const void* x, void* y, int32_t* codes,
                void* back) {
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
-  for (int64_t cell = 0; cell < s.n * s.words() * ho * wo; ++cell) {
-    const Cell at = cell_of_last(cell, s.words(), ho, wo);
+  for (int64_t cell = 0; cell < cells_last<T>(s, ho, wo); ++cell) {
+    const Cell at = cell_of_last<T>(cell, s, ho, wo);
+    if (at.word >= s.words()) continue;
     uint32_t bits = 0;
     for (int part = 0; part < kChannelsPerWord / kCount; ++part)
       bits |= pool_part<T, kCount>(s, pitch, at, part, static_cast<const T*>(x),
@@ -53,9 +59,9 @@ void pair_last(const PoolShape& s, int64_t pitch, const void* x, void* y, int32_
         static_cast<int32_t>(bits);
   }
   const int64_t rows = (s.h + 1) / 2, columns = (s.w + 1) / 2;
-  for (int64_t cell = 0; cell < s.n * s.words() * rows * columns; ++cell)
+  for (int64_t cell = 0; cell < cells_last<T>(s, rows, columns); ++cell)
     for (int part = 0; part < kChannelsPerWord / kCount; ++part)
-      unpool_part<T, kCount>(s, pitch, cell_of_last(cell, s.words(), rows, columns), part,
+      unpool_part<T, kCount>(s, pitch, cell_of_last<T>(cell, s, rows, columns), part,
                              static_cast<const T*>(y), codes, static_cast<T*>(back));
 }
 

@@ -8,20 +8,29 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kAccessBytes = 16;
 
-template <typename T, bool kPairs>
-__global__ void pool_kernel(PoolShape s, int64_t cells, const T* __restrict__ x, T* __restrict__ y,
-                            int32_t* __restrict__ codes) {
+// kWindows 0: element by element.
+template <typename T, int kWindows>
+__global__ void pool_kernel(PoolShape s, int64_t columns, int64_t cells, const T* __restrict__ x,
+                            T* __restrict__ y, int32_t* __restrict__ codes) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (thread < cells)
-    pool_cell<T, kPairs>(s, cell_of(thread, s.words(), s.pooled_h(), s.pooled_w()), x, y, codes);
+  if (thread >= cells) return;
+  const Cell at = cell_of(thread, s.words(), s.pooled_h(), columns);
+  if constexpr (kWindows > 0)
+    pool_run<T, kWindows>(s, at, x, y, codes);
+  else
+    pool_cell<T>(s, at, x, y, codes);
 }
 
-template <typename T, bool kPairs>
-__global__ void unpool_kernel(PoolShape s, int64_t cells, const T* __restrict__ y,
+template <typename T, int kWindows>
+__global__ void unpool_kernel(PoolShape s, int64_t columns, int64_t cells, const T* __restrict__ y,
                               const int32_t* __restrict__ codes, T* __restrict__ x) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (thread < cells)
-    unpool_cell<T, kPairs>(s, cell_of(thread, s.words(), (s.h + 1) / 2, (s.w + 1) / 2), y, codes, x);
+  if (thread >= cells) return;
+  const Cell at = cell_of(thread, s.words(), (s.h + 1) / 2, columns);
+  if constexpr (kWindows > 0)
+    unpool_run<T, kWindows>(s, at, y, codes, x);
+  else
+    unpool_cell<T>(s, at, y, codes, x);
 }
 
 template <typename T, int kCount>
@@ -32,13 +41,13 @@ __global__ void pool_last_kernel(PoolShape s, int64_t pitch, int64_t cells,
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int part = static_cast<int>(thread % kParts);
   if (thread / kParts >= cells) return;
-  const Cell at = cell_of_last(thread / kParts, s.words(), s.pooled_h(), s.pooled_w());
+  const Cell at = cell_of_last<T>(thread / kParts, s, s.pooled_h(), s.pooled_w());
   uint32_t bits = pool_part<T, kCount>(s, pitch, at, part, x, y);
   // The threads of a word are neighbours in one warp, and all here.
   const unsigned lane = threadIdx.x % 32, group = ((1ull << kParts) - 1) << (lane - part);
   for (int distance = kParts / 2; distance > 0; distance /= 2)
     bits |= __shfl_xor_sync(group, bits, distance);
-  if (part == 0)
+  if (part == 0 && at.word < s.words())
     codes[((at.image * s.words() + at.word) * s.pooled_h() + at.row) * s.pooled_w() + at.column] =
         static_cast<int32_t>(bits);
 }
@@ -50,7 +59,7 @@ __global__ void unpool_last_kernel(PoolShape s, int64_t pitch, int64_t cells,
   constexpr int kParts = kChannelsPerWord / kCount;
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (thread / kParts >= cells) return;
-  const Cell at = cell_of_last(thread / kParts, s.words(), (s.h + 1) / 2, (s.w + 1) / 2);
+  const Cell at = cell_of_last<T>(thread / kParts, s, (s.h + 1) / 2, (s.w + 1) / 2);
   unpool_part<T, kCount>(s, pitch, at, static_cast<int>(thread % kParts), y, codes, x);
 }
 
@@ -58,14 +67,15 @@ __global__ void unpool_last_kernel(PoolShape s, int64_t pitch, int64_t cells,
 struct Work {
   PoolShape s;
   Layout layout;
-  const void *full, *small;
+  const void *full, *small, *codes;
   cudaStream_t stream;
 
   int64_t pitch() const { return layout == Layout::kChannelsLast8 ? (s.c + 7) / 8 * 8 : s.c; }
 
-  // Whether accesses of `bytes` are aligned in both planes, where one comes every `step`.
+  // Whether accesses of `bytes` are aligned in planes and codes, where one comes every `step`.
   bool aligned(size_t bytes, size_t step) const {
-    const auto start = reinterpret_cast<uintptr_t>(full) | reinterpret_cast<uintptr_t>(small);
+    const auto start = reinterpret_cast<uintptr_t>(full) | reinterpret_cast<uintptr_t>(small) |
+                       reinterpret_cast<uintptr_t>(codes);
     return start % bytes == 0 && step % bytes == 0;
   }
 };
@@ -79,19 +89,44 @@ cudaError_t launch(Kernel kernel, int64_t threads, cudaStream_t stream, Argument
   return cudaPeekAtLastError();
 }
 
+// The widest run that rows and addresses allow; planes are aligned as a run is.
+template <typename T>
+int windows_of(const Work& on) {
+  const int windows = windows_per_thread<T>(on.s);
+  return windows > 0 && on.aligned(16, 16) ? windows : 0;
+}
+
+template <typename T, int kWindows>
+cudaError_t pool_linear(const Work& on, int32_t* codes) {
+  const PoolShape& s = on.s;
+  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : s.pooled_w();
+  const int64_t cells = s.n * s.words() * s.pooled_h() * columns;
+  return launch(pool_kernel<T, kWindows>, cells, on.stream, s, columns, cells,
+                static_cast<const T*>(on.full), static_cast<T*>(const_cast<void*>(on.small)), codes);
+}
+
+template <typename T, int kWindows>
+cudaError_t unpool_linear(const Work& on, const int32_t* codes) {
+  const PoolShape& s = on.s;
+  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : (s.w + 1) / 2;
+  const int64_t cells = s.n * s.words() * ((s.h + 1) / 2) * columns;
+  return launch(unpool_kernel<T, kWindows>, cells, on.stream, s, columns, cells,
+                static_cast<const T*>(on.small), codes, static_cast<T*>(const_cast<void*>(on.full)));
+}
+
 template <typename T>
 cudaError_t pool(const Work& on, int32_t* codes) {
-  constexpr int kWide = kAccessBytes / sizeof(T);
+  constexpr int kWide = kAccessBytes / sizeof(T), kRun = kWidestRun<T>;
+  if (on.layout == Layout::kLinear) {
+    const int windows = windows_of<T>(on);
+    if (windows == kRun) return pool_linear<T, kRun>(on, codes);
+    if (windows == kRun / 2) return pool_linear<T, kRun / 2>(on, codes);
+    return windows == 1 ? pool_linear<T, 1>(on, codes) : pool_linear<T, 0>(on, codes);
+  }
   const PoolShape& s = on.s;
   const auto* x = static_cast<const T*>(on.full);
   auto* y = static_cast<T*>(const_cast<void*>(on.small));
-  const int64_t cells = s.n * s.words() * s.pooled_h() * s.pooled_w();
-  if (on.layout == Layout::kLinear) {
-    if (on.aligned(sizeof(Pair<T>), s.w * sizeof(T)))
-      return launch(pool_kernel<T, true>, cells, on.stream, s, cells, x, y, codes);
-    return launch(pool_kernel<T, false>, cells, on.stream, s, cells, x, y, codes);
-  }
-  const int64_t pitch = on.pitch();
+  const int64_t pitch = on.pitch(), cells = cells_last<T>(s, s.pooled_h(), s.pooled_w());
   if (on.aligned(kAccessBytes, pitch * sizeof(T)))
     return launch(pool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, x,
                   y, codes);
@@ -100,17 +135,17 @@ cudaError_t pool(const Work& on, int32_t* codes) {
 
 template <typename T>
 cudaError_t unpool(const Work& on, const int32_t* codes) {
-  constexpr int kWide = kAccessBytes / sizeof(T);
+  constexpr int kWide = kAccessBytes / sizeof(T), kRun = kWidestRun<T>;
+  if (on.layout == Layout::kLinear) {
+    const int windows = windows_of<T>(on);
+    if (windows == kRun) return unpool_linear<T, kRun>(on, codes);
+    if (windows == kRun / 2) return unpool_linear<T, kRun / 2>(on, codes);
+    return windows == 1 ? unpool_linear<T, 1>(on, codes) : unpool_linear<T, 0>(on, codes);
+  }
   const PoolShape& s = on.s;
   const auto* y = static_cast<const T*>(on.small);
   auto* x = static_cast<T*>(const_cast<void*>(on.full));
-  const int64_t cells = s.n * s.words() * ((s.h + 1) / 2) * ((s.w + 1) / 2);
-  if (on.layout == Layout::kLinear) {
-    if (on.aligned(sizeof(Pair<T>), s.w * sizeof(T)))
-      return launch(unpool_kernel<T, true>, cells, on.stream, s, cells, y, codes, x);
-    return launch(unpool_kernel<T, false>, cells, on.stream, s, cells, y, codes, x);
-  }
-  const int64_t pitch = on.pitch();
+  const int64_t pitch = on.pitch(), cells = cells_last<T>(s, (s.h + 1) / 2, (s.w + 1) / 2);
   if (on.aligned(kAccessBytes, pitch * sizeof(T)))
     return launch(unpool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, y,
                   codes, x);
@@ -121,7 +156,7 @@ cudaError_t unpool(const Work& on, const int32_t* codes) {
 
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept {
-  const Work on{shape, layout, x, y, stream};
+  const Work on{shape, layout, x, y, codes, stream};
   switch (kind) {
     case DataKind::kFloat32: return pool<float>(on, codes);
     case DataKind::kFloat16: return pool<Half>(on, codes);
@@ -133,7 +168,7 @@ cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* 
 
 cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
                        const int32_t* codes, void* x, cudaStream_t stream) noexcept {
-  const Work on{shape, layout, x, y, stream};
+  const Work on{shape, layout, x, y, codes, stream};
   switch (kind) {
     case DataKind::kFloat32: return unpool<float>(on, codes);
     case DataKind::kFloat16: return unpool<Half>(on, codes);

@@ -85,16 +85,19 @@ int64_t run(int64_t threads, Thread thread) {
   return sectors;
 }
 
-template <typename T, bool kPairs>
+template <typename T, int kWindows>
 int64_t linear(const PoolShape& s, bool unpool, T* full, T* small, int32_t* codes) {
   const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
-  const int64_t columns = unpool ? (s.w + 1) / 2 : s.pooled_w();
+  const int64_t single = unpool ? (s.w + 1) / 2 : s.pooled_w();
+  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : single;
   return run(s.n * s.words() * rows * columns, [&](int64_t t) {
     const Cell at = cell_of(t, s.words(), rows, columns);
-    if (unpool)
-      unpool_cell<T, kPairs>(s, at, small, codes, full);
+    if constexpr (kWindows > 0)
+      unpool ? unpool_run<T, kWindows>(s, at, small, codes, full)
+             : pool_run<T, kWindows>(s, at, full, small, codes);
     else
-      pool_cell<T, kPairs>(s, at, full, small, codes);
+      unpool ? unpool_cell<T>(s, at, small, codes, full)
+             : pool_cell<T>(s, at, full, small, codes);
   });
 }
 
@@ -103,15 +106,15 @@ int64_t last(const PoolShape& s, int64_t pitch, bool unpool, T* full, T* small, 
   constexpr int kParts = kChannelsPerWord / kCount;
   const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
   const int64_t columns = unpool ? (s.w + 1) / 2 : s.pooled_w();
-  return run(s.n * s.words() * rows * columns * kParts, [&](int64_t t) {
-    const Cell at = cell_of_last(t / kParts, s.words(), rows, columns);
+  return run(cells_last<T>(s, rows, columns) * kParts, [&](int64_t t) {
+    const Cell at = cell_of_last<T>(t / kParts, s, rows, columns);
     const int part = static_cast<int>(t % kParts);
     if (unpool) {
       unpool_part<T, kCount>(s, pitch, at, part, small, codes, full);
       return;
     }
     pool_part<T, kCount>(s, pitch, at, part, full, small);
-    if (part == 0)  // as the kernel does, after it joined the parts
+    if (part == 0 && at.word < s.words())  // as the kernel does, after it joined the parts
       store(codes + ((at.image * s.words() + at.word) * rows + at.row) * columns + at.column,
             int32_t{0}, -1);
   });
@@ -120,9 +123,14 @@ int64_t last(const PoolShape& s, int64_t pitch, bool unpool, T* full, T* small, 
 template <typename T>
 int64_t count(const PoolShape& s, int layout, bool unpool, T* full, T* small, int32_t* codes) {
   constexpr int kWide = 16 / sizeof(T);
-  if (layout == 0)
-    return s.w % 2 == 0 ? linear<T, true>(s, unpool, full, small, codes)
-                        : linear<T, false>(s, unpool, full, small, codes);
+  if (layout == 0) {
+    constexpr int kRun = kWidestRun<T>;
+    const int windows = windows_per_thread<T>(s);
+    if (windows == kRun) return linear<T, kRun>(s, unpool, full, small, codes);
+    if (windows == kRun / 2) return linear<T, kRun / 2>(s, unpool, full, small, codes);
+    if (windows == 1) return linear<T, 1>(s, unpool, full, small, codes);
+    return linear<T, 0>(s, unpool, full, small, codes);
+  }
   const int64_t pitch = layout == 2 ? (s.c + 7) / 8 * 8 : s.c;
   return pitch % kWide == 0 ? last<T, kWide>(s, pitch, unpool, full, small, codes)
                             : last<T, 1>(s, pitch, unpool, full, small, codes);
