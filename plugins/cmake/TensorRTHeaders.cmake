@@ -11,7 +11,7 @@ if(NOT TensorRT_INCLUDE_DIR AND SEGNET_TENSORRT_TAG)
   string(REPLACE "/" "-" folder ${SEGNET_TENSORRT_TAG})
   set(folder ${CMAKE_BINARY_DIR}/tensorrt-${folder}/include)
   foreach(header NvInferRuntime NvInferRuntimeBase NvInferRuntimeCommon NvInferRuntimePlugin
-      NvInferPluginBase NvInferImpl NvInferVersion)
+      NvInferPluginBase NvInferImpl NvInferLegacyDims NvInferVersion)
     set(url ${SEGNET_TENSORRT_URL}/${SEGNET_TENSORRT_TAG}/include/${header}.h)
     file(DOWNLOAD ${url} ${folder}/${header}.h STATUS status)
     list(GET status 0 failed)
