@@ -63,7 +63,7 @@ def examine() -> list[Check]:
     ]
     checks += _two_onnxruntimes()
     checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
-    checks += [_library("tensorrt", "tensorrt"), _torch()]
+    checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx(), _torch()]
     checks += [
         _program("compiler", ("c++", "g++", "clang++", "cl"), "only to build the plugins"),
         _program("nvcc", ("nvcc",), "only to build the CUDA plugin"),
@@ -162,6 +162,17 @@ def _nvidia_smi() -> Check:
         return Check("nvidia-smi", "broken", str(error), "install the driver again")
     detail = " / ".join((done.stdout or done.stderr).split("\n")).strip(" /")
     return Check("nvidia-smi", "ok" if done.returncode == 0 else "broken", detail)
+
+
+def _tensorrt_rtx() -> Check:
+    from segnet_deploy.machine import wheel_version
+
+    for name in ("tensorrt_rtx", "tensorrt_rtx_bindings"):
+        if available(name):
+            version = wheel_version(name) or wheel_version("tensorrt-rtx-cu13-bindings") or ""
+            return Check("tensorrt-rtx", "ok", version)
+    advice = 'pip install "segnet-deploy[tensorrt-rtx]" (builds engines without a GPU)'
+    return Check("tensorrt-rtx", "missing", "", advice)
 
 
 def _torch() -> Check:

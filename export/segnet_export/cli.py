@@ -52,6 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     file.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
     file.add_argument("--io", choices=("tensor", "frame"), default="tensor")
     file.add_argument("--opset", type=int, default=20, help="20 or newer (default: 20)")
+    file.add_argument(
+        "--engine", metavar="F", help="build a TensorRT engine as well (segnet-build)"
+    )
+    file.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
     load = parser.add_argument_group("what a checkpoint's names cannot tell")
     load.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
     load.add_argument("--bn-order", choices=("bn-relu", "relu-bn"), help="after a convolution")
@@ -81,11 +85,24 @@ def command(arguments: argparse.Namespace) -> int:
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
     if source.suffix == ".onnx":
-        return _convert(arguments, source, target)
-    return _export(arguments, source, target)
+        _convert(arguments, source, target)
+    else:
+        _export(arguments, source, target)
+    if arguments.engine:
+        _engine(arguments, target)
+    return 0
 
 
-def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
+def _engine(arguments: argparse.Namespace, source: Path) -> None:
+    from segnet_deploy.trt.building import build
+
+    # The precision is in the file already; the builder reads it from there.
+    names = tuple(name.strip() for name in (arguments.target or "").split(",") if name.strip())
+    built = build(source, Path(arguments.engine), targets=names, precision=arguments.precision)
+    print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
+
+
+def _export(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     import torch
 
     from segnet_deploy.files import sha256
@@ -122,10 +139,9 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> int:
         f"{target}: {arguments.form} form, {arguments.io} io, {result.pairs} pool/unpool pairs, "
         f"{target.stat().st_size / 1e6:.1f} MB, gate passed"
     )
-    return 0
 
 
-def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> int:
+def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     from segnet_export.convert import convert
 
     if source.resolve() == target.resolve():
@@ -140,7 +156,6 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> int:
         f"{target}: {arguments.form} form, {result.changed} pool/unpool pairs rewritten, labels "
         f"agree on {result.agreement:.4%}, max|d| {result.delta:.1e}"
     )
-    return 0
 
 
 def _module(arguments: argparse.Namespace, source: Path) -> tuple[nn.Module, int, int]:
@@ -214,6 +229,10 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.imgsz and min(arguments.imgsz) < 1:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    if arguments.target and not arguments.engine:
+        raise UsageError("--target goes with --engine F")
+    if arguments.engine and arguments.form == "plugin":
+        raise UsageError("--engine takes the standard or lowered form; it rewrites the file itself")
     if arguments.batch < 1:
         raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
     if arguments.std and not all(arguments.std):

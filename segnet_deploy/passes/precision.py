@@ -26,15 +26,28 @@ _AFTER = ("ArgMax",)
 def to_precision(model: ir.Model, precision: str) -> PassResult:
     """Rewrite `model` in place to 'fp16' or 'bf16' ('fp32' changes nothing).
 
-    Raises InputError for another name, UnsupportedModelError for a weight that overflows.
+    A model that is in that precision already stays as it is. Raises InputError for another
+    name, UnsupportedModelError for a weight that overflows or a model in the other one.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}; expected {', '.join(PRECISIONS)}")
     if precision == "fp32":
         return PassResult(model, 0)
+    if held := _reduced(model):
+        if held == {_DTYPES[precision]}:
+            return PassResult(model, 0)
+        names = ", ".join(sorted(dtype.name for dtype in held))
+        raise UnsupportedModelError(f"the model is in {names} already; start from the fp32 file")
     model = infer_shapes(model)
     changed = _Converter(model.graph, _DTYPES[precision]).run()
     return PassResult(infer_shapes(remove_dead(model)), changed, (f"{changed} nodes {precision}",))
+
+
+def _reduced(model: ir.Model) -> set[ir.DataType]:
+    """Return the reduced types among the convolutions' weights."""
+    weights = [n.inputs[1] for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]
+    types = {weight.dtype for weight in weights if weight is not None and weight.dtype is not None}
+    return types - {ir.DataType.FLOAT}
 
 
 class _Converter:

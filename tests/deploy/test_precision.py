@@ -102,6 +102,13 @@ def test_fp32_changes_nothing_and_other_names_are_refused() -> None:
         to_precision(net(), "fp8")
 
 
+def test_converting_twice_changes_nothing_more() -> None:
+    once = to_precision(lower(net()).model, "fp16").model
+    assert to_precision(once, "fp16").changed == 0
+    with pytest.raises(UnsupportedModelError, match="FLOAT16 already"):
+        to_precision(once, "bf16")
+
+
 def test_fp16_weights_halve_the_file(small_model: Path, tmp_path: Path) -> None:
     model = to_precision(lower(graphs.ir.load(small_model)).model, "fp16").model
     graphs.ir.save(model, tmp_path / "half.onnx")

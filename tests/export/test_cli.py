@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,22 @@ def test_own_module_is_imported(
     arguments = [str(checkpoint), "-o", str(out), "--module", "families:CaffeNames"]
     assert cli.main([*arguments, "--imgsz", "32", "32"]) == 0
     assert out.exists()
+
+
+@pytest.mark.needs("tensorrt-rtx")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_engine_is_built_in_one_go(precision: str, checkpoint: Path, tmp_path: Path) -> None:
+    out, plan = tmp_path / "m.onnx", tmp_path / "m.trt"
+    arguments = [str(checkpoint), "-o", str(out), *SIZE, "--engine", str(plan)]
+    arguments += ["--target", "sm86", "--precision", precision, "--form", "lowered"]
+    assert cli.main([*arguments, "--min-agreement", "0.9"]) == 0
+    sidecar = json.loads((tmp_path / "m.trt.json").read_text())
+    assert sidecar["precision"] == precision
+
+
+def test_target_needs_an_engine(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([str(checkpoint), "--target", "sm86"]) == 2
+    assert "--engine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["lowered", "plugin", "standard"])
