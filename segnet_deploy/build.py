@@ -9,8 +9,7 @@ from pathlib import Path
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import UsageError
-
-PRECISIONS = ("fp32", "fp16", "bf16")
+from segnet_deploy.passes import PRECISIONS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def command(arguments: argparse.Namespace) -> int:
 
     source = Path(arguments.onnx)
     target = Path(arguments.output or source.with_suffix(".trt").name)
-    targets = tuple(t.strip().lower() for t in (arguments.target or "").split(",") if t.strip())
+    targets = parse_targets(arguments.target)
     if arguments.workspace is not None and arguments.workspace < 1:
         raise UsageError(f"--workspace {arguments.workspace}; expected MB above 0")
     built = build(
@@ -74,6 +73,11 @@ def command(arguments: argparse.Namespace) -> int:
         f"activations {_mb(answer.activation_bytes)}, built in {answer.seconds:.1f} s"
     )
     return 0
+
+
+def parse_targets(text: str | None) -> tuple[str, ...]:
+    """Return the names in `sm86,SM89`, in small letters."""
+    return tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
 
 
 def _mb(size: int | None) -> str:

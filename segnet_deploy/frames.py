@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import InputError
+from segnet_deploy.files import atomic_write
 from segnet_deploy.optional import require
 
 Frame = np.ndarray[Any, np.dtype[np.uint8]]
@@ -73,6 +74,15 @@ def read_image(path: str | os.PathLike[str]) -> Frame:
     if image is None or not _is_whole(data.tobytes()):
         raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
     return image
+
+
+def write_png(path: str | os.PathLike[str], image: Frame) -> None:
+    """Write (H, W) labels or (H, W, 3) BGR, whole or not at all. Raises InputError."""
+    cv2 = require("cv2", extra="camera")
+    done, data = cv2.imencode(".png", image)
+    if not done:
+        raise InputError(f"cannot encode {Path(path).name} as PNG")
+    atomic_write(path, data.tobytes())
 
 
 def _is_whole(data: bytes) -> bool:

@@ -98,22 +98,22 @@ class _Painter:
 
 
 def _image(path: Path, folder: Path, name: str, painter: _Painter) -> int:
-    from segnet_deploy.frames import read_image
+    from segnet_deploy.frames import read_image, write_png
 
     try:
         frame = read_image(path)
     except InputError as error:
         raise _UnreadableInput(str(error)) from error
     labels = painter.segmenter.segment(frame)
-    _write_png(folder / f"{name}_labels.png", labels)
-    _write_png(folder / f"{name}_overlay.png", painter.paint(frame, labels))
+    write_png(folder / f"{name}_labels.png", labels)
+    write_png(folder / f"{name}_overlay.png", painter.paint(frame, labels))
     return 1
 
 
 def _video(path: Path, folder: Path, name: str, painter: _Painter) -> int:
     """Write `<name>_overlay.mp4` and `<name>_labels/000000.png`, ...; return the frame count."""
     from segnet_deploy.files import atomic_path
-    from segnet_deploy.frames import open_video
+    from segnet_deploy.frames import open_video, write_png
 
     try:
         video = open_video(path)
@@ -130,7 +130,7 @@ def _video(path: Path, folder: Path, name: str, painter: _Painter) -> int:
         try:
             for count, frame in enumerate(video.frames(), start=1):
                 labels = painter.segmenter.segment(frame)
-                _write_png(labels_folder / f"{count - 1:06d}.png", labels)
+                write_png(labels_folder / f"{count - 1:06d}.png", labels)
                 picture = painter.paint(frame, labels)
                 writer = writer or _open_writer(temporary, video.fps, picture)
                 writer.write(picture)
@@ -154,17 +154,6 @@ def _open_writer(path: Path, fps: float, picture: Frame) -> Any:
     if not writer.isOpened():
         raise InputError(f"cannot write a video of {size[0]}x{size[1]}; OpenCV lacks an encoder")
     return writer
-
-
-def _write_png(path: Path, image: Frame) -> None:
-    from segnet_deploy.files import atomic_write
-    from segnet_deploy.optional import require
-
-    cv2 = require("cv2", extra="camera")
-    done, data = cv2.imencode(".png", image)
-    if not done:
-        raise InputError(f"cannot encode {path.name} as PNG")
-    atomic_write(path, data.tobytes())
 
 
 @contextlib.contextmanager

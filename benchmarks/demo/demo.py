@@ -10,13 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from train import MEAN, STD, UNSEEN, normalise
+from train import MEAN, STD, UNSEEN, mean_iou, predict
 
 from segnet_deploy.classes import CAMVID
-from segnet_deploy.files import atomic_write
+from segnet_deploy.frames import write_png
 from segnet_deploy.measure import interleaved, noise_warnings
 from segnet_deploy.overlay import colorize, overlay, with_legend
 from segnet_deploy.scenes import draw_scene
@@ -38,30 +36,19 @@ def step(command: str, module: str, argv: list[str]) -> None:
 
 def accuracy(model: Path) -> float:
     """Return the mean IoU over the unseen scenes."""
-    count = len(CAMVID.names)
-    matrix = np.zeros((count, count))
     with load(model) as segmenter:
-        for seed in UNSEEN:
-            scene = draw_scene(seed, *SIZE)
-            predicted = segmenter.segment(scene.frame)
-            pairs = scene.labels.astype(np.int64) * count + predicted
-            matrix += np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
-    hits = matrix.diagonal()
-    return float((hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean())
+        return mean_iou(segmenter.segment)
 
 
 def against_eager(model: Path, checkpoint: Path) -> str:
     """Time the file and PyTorch eager, frame to label map, in interleaved rounds."""
     frame = draw_scene(0, *SIZE).frame
     network = load_checkpoint(checkpoint).model
-    planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
-
-    def eager() -> object:
-        with torch.inference_mode():
-            return network(normalise(planes)).argmax(1).to(torch.uint8).numpy()
-
     with load(model) as segmenter:
-        calls = {"PyTorch eager": eager, segmenter.engine.name: lambda: segmenter.segment(frame)}
+        calls = {
+            "PyTorch eager": lambda: predict(network, frame),
+            segmenter.engine.name: lambda: segmenter.segment(frame),
+        }
         timings = interleaved(calls, 30, warm_ups=5)
     base = timings["PyTorch eager"].median
     lines = []
@@ -87,9 +74,7 @@ def picture(model: Path, path: Path) -> None:
                     ]
                 )
             )
-    done, data = cv2.imencode(".png", with_legend(np.vstack(rows), *CAMVID))
-    assert done
-    atomic_write(path, data.tobytes())
+    write_png(path, with_legend(np.vstack(rows), *CAMVID))
 
 
 def main() -> None:
@@ -98,9 +83,7 @@ def main() -> None:
     folder: Path = parser.parse_args().output
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     for seed in SHOWN:
-        done, data = cv2.imencode(".png", draw_scene(UNSEEN[seed], *SIZE).frame)
-        assert done
-        atomic_write(folder / "frames" / f"street-{seed}.png", data.tobytes())
+        write_png(folder / "frames" / f"street-{seed}.png", draw_scene(UNSEEN[seed], *SIZE).frame)
     checkpoint, model = HERE / "segnet_demo.pt", folder / "segnet.onnx"
     normalisation = ["--mean", *map(str, MEAN), "--std", *map(str, STD), "--bgr"]
     step(

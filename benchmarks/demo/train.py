@@ -8,6 +8,7 @@ Writes {"state_dict", "mean_iou", "seed", "steps"}; the scenes follow from the s
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from segnet_deploy.files import atomic_path
-from segnet_deploy.scenes import CLASSES, draw_scene
+from segnet_deploy.scenes import CLASSES, Image, draw_scene
 from segnet_export.models import SegNet, SegNetConfig
 
 MEAN, STD = (110.0, 110.0, 110.0), (60.0, 60.0, 60.0)  # BGR, 0-255 scale
@@ -43,18 +44,26 @@ def normalise(frames: Tensor) -> Tensor:
     return (frames.float() - torch.tensor(MEAN).view(shape)) / torch.tensor(STD).view(shape)
 
 
-@torch.no_grad()
-def mean_iou(model: SegNet, frames: Tensor, labels: Tensor) -> float:
-    """Return the mean over the classes of tp / (gt + predicted - tp), one matrix for all."""
+def mean_iou(segment: Callable[[Image], Image]) -> float:
+    """Return the mean over the classes of tp / (gt + predicted - tp) on the unseen scenes.
+
+    `segment` turns a frame into labels; one confusion matrix holds all scenes.
+    """
     count = len(CLASSES)
-    matrix = torch.zeros(count, count)
-    model.eval()
-    for frame, label in zip(frames.split(1), labels.split(1), strict=True):
-        predicted = model(normalise(frame)).argmax(1)
-        pairs = label.long().flatten() * count + predicted.flatten()
-        matrix += torch.bincount(pairs, minlength=count * count).view(count, count)
-    hits = matrix.diag()
+    matrix = np.zeros((count, count))
+    for seed in UNSEEN:
+        scene = draw_scene(seed)
+        pairs = scene.labels.astype(np.int64) * count + segment(scene.frame)
+        matrix += np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
+    hits = matrix.diagonal()
     return float((hits / (matrix.sum(0) + matrix.sum(1) - hits)).mean())
+
+
+@torch.no_grad()
+def predict(model: SegNet, frame: Image) -> Image:
+    """Return the labels of one (H, W, 3) uint8 BGR frame."""
+    planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
+    return model(normalise(planes)).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
 
 
 def train(steps: int, batch: int, scenes: int, seed: int) -> tuple[SegNet, float]:
@@ -80,7 +89,8 @@ def train(steps: int, batch: int, scenes: int, seed: int) -> tuple[SegNet, float
             schedule.step()
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.3f}")
-    return model, mean_iou(model, *tensors(UNSEEN))
+    model.eval()
+    return model, mean_iou(lambda frame: predict(model, frame))
 
 
 def main() -> None:

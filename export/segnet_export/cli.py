@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.passes import FORMS, PRECISIONS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--classes", metavar="camvid|sunrgbd|FILE", help="names and colours")
     data.add_argument("--num-classes", type=int, metavar="K", help="checked against the file")
     file = parser.add_argument_group("the ONNX file")
-    file.add_argument("--form", choices=("standard", "lowered", "plugin"), default="standard")
-    file.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32")
+    file.add_argument("--form", choices=FORMS, default="standard")
+    file.add_argument("--precision", choices=PRECISIONS, default="fp32")
     file.add_argument("--io", choices=("tensor", "frame"), default="tensor")
     file.add_argument("--opset", type=int, default=20, help="20 or newer (default: 20)")
     file.add_argument(
@@ -94,11 +95,12 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _engine(arguments: argparse.Namespace, source: Path) -> None:
+    from segnet_deploy.build import parse_targets
     from segnet_deploy.trt.building import build
 
-    # The precision is in the file already; the builder reads it from there.
-    names = tuple(name.strip() for name in (arguments.target or "").split(",") if name.strip())
-    built = build(source, Path(arguments.engine), targets=names, precision=arguments.precision)
+    # The file is in this precision already; the builder's layers are checked against it.
+    targets = parse_targets(arguments.target)
+    built = build(source, Path(arguments.engine), targets=targets, precision=arguments.precision)
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 

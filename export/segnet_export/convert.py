@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
+from segnet_deploy.errors import ParityError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.precision import to_precision
 from segnet_deploy.runtimes import open_engine
-from segnet_deploy.scenes import draw_scene
+from segnet_deploy.runtimes.model_file import load_model
 from segnet_export.exporting import library_versions, save
+from segnet_export.gate_inputs import InputMaker
 
 MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99}
 DYNAMIC_SIZE = (96, 128)
@@ -42,7 +43,7 @@ def convert(
 
     Raises InputError, UnsupportedModelError or ParityError; then no file is left.
     """
-    model = _read(Path(source))
+    model = load_model(Path(source))
     shape = _input_shape(model, source)
     result = to_form(model, form)
     half = to_precision(result.model, precision).model
@@ -60,18 +61,6 @@ def convert(
         save(half, temporary)
         agreement, delta = _compare(source, temporary, shape, metadata)
     return ConvertResult(Path(path), result.changed, agreement, delta)
-
-
-def _read(path: Path) -> ir.Model:
-    if not path.is_file():
-        raise InputError(f"no such file: {path}; expected an ONNX file")
-    try:
-        model: ir.Model = ir.load(path)
-    except Exception as error:  # the parser's own types vary between protobuf versions
-        raise InputError(f"{path} is not an ONNX file, or is cut short ({error})") from error
-    if not model.graph.inputs or not model.graph.outputs:
-        raise InputError(f"{path} holds no ONNX graph, or is cut short; copy it again")
-    return model
 
 
 def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
@@ -99,13 +88,15 @@ def _compare(
 ) -> tuple[float, float]:
     frame = metadata.io == "frame"
     height, width = shape[1:3] if frame else shape[2:4]
-    height, width = height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1]
-    image = np.stack([draw_scene(3, height, width).frame] * (shape[0] or 2))
-    x = image
-    if not frame:
-        mean, std = np.array(metadata.mean), np.array(metadata.std)
-        x = ((image - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
-        x = np.ascontiguousarray(np.resize(x, (len(x), shape[1] or 3, height, width)))
+    maker = InputMaker(
+        3 if frame else shape[1] or 3,
+        metadata.mean,
+        metadata.std,
+        metadata.channel_order,
+        metadata.io,
+    )
+    size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
+    x = maker.natural(size).feed
     old, new = (np.array(open_engine(p, "onnxruntime").run(x)) for p in (source, target))
     if old.shape != new.shape:
         raise ParityError(f"the result is {new.shape} but was {old.shape}; no file was written")

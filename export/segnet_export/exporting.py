@@ -16,11 +16,12 @@ from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import Frame
-from segnet_deploy.machine import wheel_version
+from segnet_deploy.machine import versions
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.passes.forms import FORMS, to_form
+from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.frame_io import to_frame_io
-from segnet_deploy.passes.precision import PRECISIONS, to_precision
+from segnet_deploy.passes.precision import to_precision
 from segnet_export.gate import GateReport, gate, gate_labels
 from segnet_export.gate_inputs import InputMaker, Size
 from segnet_export.tracing import (
@@ -198,9 +199,7 @@ def gate_sizes(example: Tensor, options: ExportOptions, pairs: int) -> list[Size
 
 def library_versions() -> dict[str, str]:
     """Return the versions that an exported file names."""
-    names = ("segnet-deploy", "torch", "onnx", "onnx_ir")
-    found = {name: wheel_version(name) for name in names}
-    return {name: version for name, version in found.items() if version}
+    return versions(("segnet-deploy", "torch", "onnx", "onnx_ir"))
 
 
 def _check_module(module: nn.Module, example: Tensor) -> int:

@@ -111,6 +111,7 @@ def gate(
             engine.close()
     report = GateReport(tuple(rows))
     if not report.passed:
+        progress(str(report))
         row = next(row for row in rows if row.failures)
         raise ParityError(
             f"{path} does not agree with PyTorch in {row.runtime} on {row.input}: "
@@ -160,7 +161,7 @@ def _compare_labels(
     with torch.no_grad():
         expected = module(item.x)
     raw = torch.from_numpy(np.array(engine.run(item.feed)))
-    labels = raw.argmax(1) if raw.dim() == 4 else raw.long()
+    labels = _label_map(raw)
     agreement = float((labels == expected.argmax(1)).double().mean())
     delta = float((raw.float() - expected).abs().max()) if raw.dim() == 4 else np.nan
     failures = () if agreement >= min_agreement else (f"labels agree on {agreement:.3%} only",)
@@ -245,12 +246,16 @@ def _compare(
     )
 
 
+def _label_map(raw: Tensor) -> Tensor:
+    """Return (N, H, W) labels from logits or from labels."""
+    return raw.argmax(1) if raw.dim() == 4 else raw.long()
+
+
 def _labels(
     plain: Engine, reference: Tensor, item: GateInput, limit: float
 ) -> tuple[float, int, int]:
     """Return the agreement of the file's own labels, wrong pixels (near ties apart), pixels."""
-    raw = torch.from_numpy(np.array(plain.run(item.feed)))
-    labels = raw.argmax(1) if raw.dim() == 4 else raw.long()
+    labels = _label_map(torch.from_numpy(np.array(plain.run(item.feed))))
     expected = reference.argmax(1)
     if labels.shape != expected.shape:
         return 0.0, expected.numel(), expected.numel()

@@ -39,9 +39,9 @@ class InputMaker:
     def make(self, sizes: Sequence[Size]) -> list[GateInput]:
         """Return natural inputs of every size; all images, noise and ties at the first."""
         first = sizes[0]
-        inputs = [self._from_frames("natural", self._natural(*size)) for size in sizes]
+        inputs = [self.natural(size) for size in sizes]
         for start in range(first[0], len(self._images), first[0]):
-            inputs.append(self._from_frames("natural", self._natural(*first, start)))
+            inputs.append(self.natural(first, start))
         inputs.append(self._from_frames("random", self._noise(*first)))
         inputs += [
             self._from_frames(f"adversarial {name}", frames)
@@ -51,6 +51,10 @@ class InputMaker:
             x = -np.abs(inputs[-1].feed) - np.float32(0.5)
             inputs.append(GateInput("adversarial negative", x, torch.from_numpy(x)))
         return inputs
+
+    def natural(self, size: Size, start: int = 0) -> GateInput:
+        """Return the images from number `start` on, or drawn streets, at `size`."""
+        return self._from_frames("natural", self._natural(*size, start))
 
     def _from_frames(self, name: str, frames: Frame) -> GateInput:
         x = self._normalised(frames)
@@ -65,7 +69,7 @@ class InputMaker:
             x = (x - self._mean.reshape(1, 3, 1, 1)) / self._std.reshape(1, 3, 1, 1)
         return torch.from_numpy(np.ascontiguousarray(x, np.float32))
 
-    def _natural(self, batch: int, height: int, width: int, start: int = 0) -> Any:
+    def _natural(self, batch: int, height: int, width: int, start: int) -> Any:
         if self._images:
             chosen = [self._images[(start + i) % len(self._images)] for i in range(batch)]
             size = (height, width)

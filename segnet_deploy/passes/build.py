@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,37 @@ def static_size(value: ir.Value) -> tuple[int, int] | None:
         return None
     height, width = value.shape[2], value.shape[3]
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """Return the node that makes `value`, where it is an `op_type`."""
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == op_type else None
+
+
+def before(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
+    """Go back through the first inputs of nodes of `op_types`."""
+    while value is not None and (node := value.producer()) is not None:
+        if node.op_type not in op_types:
+            break
+        value = node.inputs[0]
+    return value
+
+
+def pad_to_even(build: Builder, source: ir.Value, low: float) -> ir.Value:
+    """Pad the right and the bottom of (N, C, H, W) with `low` to even sizes."""
+    size = static_size(source)
+    if size is not None:
+        pads = build.const([0] * 6 + [size[0] % 2, size[1] % 2])
+    else:
+        rest = build.op("Mod", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
+        pads = build.op("Concat", build.const([0] * 6), rest, axis=0)
+    dtype = (source.dtype or ir.DataType.FLOAT).numpy()
+    padded = build.op("Pad", source, pads, build.const(low, dtype), mode="constant")
+    padded.type = source.type
+    if size is not None and source.shape is not None:
+        padded.shape = ir.Shape([*source.shape[:2], *(s + s % 2 for s in size)])
+    return padded
 
 
 def ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.passes import PassResult
+from segnet_deploy.passes import FORMS, PassResult
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-FORMS = ("standard", "lowered", "plugin")
 
 
 def to_form(model: ir.Model, form: str) -> PassResult:

@@ -24,6 +24,7 @@ from segnet_deploy.passes.build import (
     infer_shapes,
     integer,
     opset,
+    pad_to_even,
     remove_dead,
     replace,
     static_size,
@@ -75,19 +76,7 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
         return source
     if pair.ceil_mode:
-        rest = (
-            build.const([size[0] % 2, size[1] % 2])
-            if size is not None
-            else build.op("Mod", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
-        )
-        pads = build.op("Concat", build.const([0] * 6), rest, axis=0)
-        if size is not None:
-            pads = build.const([0] * 6 + [size[0] % 2, size[1] % 2])
-        low = 0.0 if pair.non_negative else -np.inf
-        assert source.dtype is not None
-        return build.op(
-            "Pad", source, pads, build.const(low, source.dtype.numpy()), mode="constant"
-        )
+        return pad_to_even(build, source, 0.0 if pair.non_negative else -np.inf)
     if size is not None:
         ends = build.const([size[0] // 2 * 2, size[1] // 2 * 2])
     else:

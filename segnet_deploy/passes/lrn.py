@@ -12,7 +12,16 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import PassResult
-from segnet_deploy.passes.build import Builder, constant, infer_shapes, ints, remove_dead, replace
+from segnet_deploy.passes.build import (
+    Builder,
+    before,
+    constant,
+    infer_shapes,
+    ints,
+    producer,
+    remove_dead,
+    replace,
+)
 
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze")
 
@@ -33,16 +42,16 @@ def fuse_lrn(model: ir.Model) -> PassResult:
 def _attributes(node: ir.Node) -> dict[str, Any]:
     """Return LRN's attributes where `node` ends the pattern, else nothing."""
     x = node.inputs[0]
-    power = _producer(node.inputs[1], "Pow")
-    add = _producer(power.inputs[0], "Add") if power else None
+    power = producer(node.inputs[1], "Pow")
+    add = producer(power.inputs[0], "Add") if power else None
     scaled, bias = _split(add)
-    mean, alpha = _split(_producer(scaled, "Mul"))
-    pool = _producer(_through(mean), "AveragePool")
+    mean, alpha = _split(producer(scaled, "Mul"))
+    pool = producer(before(mean, _RESHAPING), "AveragePool")
     beta = _scalar(power.inputs[1]) if power else None
     if pool is None or alpha is None or beta is None or bias is None:
         return {}
     kernel = ints(pool, "kernel_shape", ())
-    pad = _producer(pool.inputs[0], "Pad")
+    pad = producer(pool.inputs[0], "Pad")
     pads = constant(pad.inputs[1]) if pad else None
     if len(kernel) != 3 or kernel[1:] != (1, 1) or kernel[0] % 2 == 0 or pad is None:
         return {}
@@ -50,7 +59,7 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
     value = _scalar(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else 0.0
     if pads is None or pads.tolist() != [0, 0, half, 0, 0, 0, 0, half, 0, 0] or value != 0:
         return {}
-    square = _producer(_through(pad.inputs[0]), "Mul")
+    square = producer(before(pad.inputs[0], _RESHAPING), "Mul")
     if square is None or square.inputs[0] is not x or square.inputs[1] is not x:
         return {}
     return {"size": kernel[0], "alpha": alpha, "beta": beta, "bias": bias}
@@ -69,16 +78,3 @@ def _scalar(value: ir.Value | None) -> float | None:
     array = constant(value)
     # The attribute is a float32 too: its shortest decimal keeps 1e-4 what it was.
     return float(str(np.float32(array.item()))) if array is not None and array.size == 1 else None
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None
-
-
-def _through(value: ir.Value | None) -> ir.Value | None:
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type not in _RESHAPING:
-            break
-        value = node.inputs[0]
-    return value

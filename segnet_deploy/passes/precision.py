@@ -14,10 +14,9 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.passes import PassResult
+from segnet_deploy.passes import PRECISIONS, PassResult
 from segnet_deploy.passes.build import infer_shapes, remove_dead
 
-PRECISIONS = ("fp32", "fp16", "bf16")
 _DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _BEFORE = ("Transpose", "Gather", "Cast", "Sub", "Div", "Mul", "Add", "Identity", "LRN")
 _AFTER = ("ArgMax",)

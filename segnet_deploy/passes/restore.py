@@ -17,10 +17,13 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.build import (
     Builder,
+    before,
     constant,
     infer_shapes,
     integer,
     ints,
+    pad_to_even,
+    producer,
     remove_dead,
     replace,
     static_size,
@@ -63,13 +66,13 @@ def _match(node: ir.Node) -> _Scatter | None:
     pool = _pool_behind(rows)
     if pool is None:
         return None
-    offset_index = _producer(_strip(rows), "Add")
+    offset_index = producer(before(rows, _RESHAPING), "Add")
     plane_index = _plane_index(offset_index, pool) if offset_index else None
     reduction = node.attributes.get("reduction")
     zeros = _with_planes(data)
     if reduction is not None and reduction.as_string() != "none":
         raise _refusal(node, f"it reduces with {reduction.as_string()}")
-    if not _is_zero(_strip(data)):
+    if not _is_zero(before(data, _RESHAPING)):
         raise _refusal(node, "it does not scatter into zeros")
     if offset_index is None or plane_index is None:
         raise _refusal(node, f"its rows come from pool '{pool.name}' in an unknown way")
@@ -99,11 +102,11 @@ def _pool_behind(rows: ir.Value | None) -> ir.Node | None:
 def _plane_index(add: ir.Node, pool: ir.Node) -> ir.Value | None:
     """Return the input of `add` that is pool's flat index minus the plane's first index."""
     for value in add.inputs:
-        sub = _producer(_strip(value), "Sub")
+        sub = producer(before(value, _RESHAPING), "Sub")
         if sub is None or sub.inputs[0] is not pool.outputs[1]:
             continue
-        cut = _producer(sub.inputs[1], "Slice")
-        first = _producer(cut.inputs[0], "MaxPool") if cut else None
+        cut = producer(sub.inputs[1], "Slice")
+        first = producer(cut.inputs[0], "MaxPool") if cut else None
         if cut is None or first is None or first.inputs[0] is not pool.inputs[0]:
             continue
         starts, ends = constant(cut.inputs[1]), constant(cut.inputs[2])
@@ -130,9 +133,9 @@ def _check_offset(node: ir.Node, add: ir.Node, plane_index: ir.Value, pool: ir.N
                 f"pool '{pool.name}' read; use sizes that are multiples of 32",
             )
         return
-    product = _producer(_strip(offset), "Mul")
+    product = producer(before(offset, _RESHAPING), "Mul")
     factors = [v for v in product.inputs if v is not None] if product else []
-    counts = [v for v in factors if _is_count(_strip(v))]
+    counts = [v for v in factors if _is_count(before(v, _RESHAPING))]
     if len(factors) != 2 or len(counts) != 1:
         raise _refusal(node, "its plane offsets are not a range times the plane's size")
     plane = constant(next(v for v in factors if v is not counts[0]))
@@ -163,7 +166,8 @@ def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:
     keeps = [_keeps_size(s, source) for s in scatters]
     if ceil_mode and not all(keeps):
         raise _refusal(pool, "it pools in ceil mode but is not unpooled to the size that it read")
-    padded = _even(build, source, size) if ceil_mode else source
+    odd = size is None or size[0] % 2 or size[1] % 2
+    padded = pad_to_even(build, source, -np.inf) if ceil_mode and odd else source
     y, index = build.multi("MaxPool", padded, outputs=2, kernel_shape=kernel, strides=kernel)
     y.name, index.name = f"{pool.outputs[0].name}_pooled", f"{pool.outputs[0].name}_flat_index"
     index.type = ir.TensorType(ir.DataType.INT64)
@@ -194,24 +198,6 @@ def _replace_flat(build: Builder, flat: ir.Value, x: ir.Value) -> None:
         replace(flat, build.op("Reshape", x, build.const([-1])))
 
 
-def _even(build: Builder, source: ir.Value, size: tuple[int, int] | None) -> ir.Value:
-    """Pad the right and the bottom with -inf to even sizes."""
-    if size is not None and not (size[0] % 2 or size[1] % 2):
-        return source
-    if size is not None:
-        pads = build.const([0] * 6 + [size[0] % 2, size[1] % 2])
-    else:
-        rest = build.op("Mod", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
-        pads = build.op("Concat", build.const([0] * 6), rest, axis=0)
-    dtype = (source.dtype or ir.DataType.FLOAT).numpy()
-    padded = build.op("Pad", source, pads, build.const(-np.inf, dtype), mode="constant")
-    padded.type = source.type
-    if size is not None and source.shape is not None:
-        even = [s + s % 2 for s in size]
-        padded.shape = ir.Shape([source.shape[0], source.shape[1], *even])
-    return padded
-
-
 def _keeps_size(scatter: _Scatter, source: ir.Value) -> bool:
     """Tell whether the unpooling gives the size that the pool read, whatever that is."""
     have, want = scatter.shape, source.shape
@@ -236,20 +222,6 @@ def _batch(value: ir.Value) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _strip(value: ir.Value | None) -> ir.Value | None:
-    """Go back through operators that only change the shape."""
-    while value is not None and (node := value.producer()) is not None:
-        if node.op_type not in _RESHAPING:
-            break
-        value = node.inputs[0]
-    return value
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None
-
-
 def _with_planes(value: ir.Value | None) -> ir.Value | None:
     """Go back through reshapes to the first value with four dimensions."""
     while value is not None:
@@ -264,10 +236,10 @@ def _with_planes(value: ir.Value | None) -> ir.Value | None:
 def _is_zero(value: ir.Value | None) -> bool:
     if (array := constant(value)) is not None:
         return not array.any()
-    if (fill := _producer(value, "ConstantOfShape")) is not None:
+    if (fill := producer(value, "ConstantOfShape")) is not None:
         filler = fill.attributes.get("value")
         return filler is None or not filler.as_tensor().numpy().any()
-    expand = _producer(value, "Expand")
+    expand = producer(value, "Expand")
     return expand is not None and _is_zero(expand.inputs[0])
 
 
@@ -275,7 +247,7 @@ def _is_count(value: ir.Value | None) -> bool:
     """Tell whether a value is 0, 1, 2, ... of any length."""
     if (array := constant(value)) is not None:
         return array.size > 1 and np.array_equal(array.reshape(-1), np.arange(array.size))
-    count = _producer(value, "Range")
+    count = producer(value, "Range")
     if count is None:
         return False
     start, step = constant(count.inputs[0]), constant(count.inputs[2])

@@ -12,12 +12,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from segnet_deploy.errors import EngineError, InputError, MissingDependencyError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.precision import to_precision
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.trt.layers import convolutions, wrong_precision
 from segnet_deploy.trt.library import choose, linked_names
@@ -54,7 +57,6 @@ def build(
     `target` + .json, says what the engine is and how it was built. Raises InputError,
     UnsupportedModelError, MissingDependencyError or EngineError; then neither file is there.
     """
-
     kind = choose(builder, bool(targets))
     library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
     form = "lowered" if library is None else "plugin"
@@ -115,22 +117,17 @@ def prepare(
     plugin_layout: int = ANY_LAYOUT,
 ) -> tuple[Metadata, dict[str, tuple[Shape, Shape, Shape]]]:
     """Write `source` in `form` and in `precision`; return its metadata and profiles."""
-
     model = load_model(source)
     metadata = Metadata.from_props(dict(model.metadata_props))
     port = model.graph.inputs[0]
     shape = tuple(s if isinstance(s, int) else None for s in (port.shape or ()))
     profiles = profile(str(port.name), shape, batch)
-    from segnet_deploy.passes.precision import to_precision  # onnx_ir is heavy
-
     model = to_form(model, form).model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
-            node.attributes["layout"] = require("onnx_ir", "tensorrt").AttrInt64(
-                "layout", plugin_layout
-            )
+            node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)
     model = to_precision(model, precision).model
-    require("onnx_ir", extra="tensorrt").save(model, path)
+    ir.save(model, path)
     return metadata, profiles
 
 
@@ -156,7 +153,6 @@ def profile(
 
 def run_worker(request: Any, folder: Path) -> BuildAnswer:
     """Build in a child process, with a progress bar; a crash there becomes an EngineError."""
-
     question = folder / "request.json"
     request.write(question)
     environment = dict(os.environ)
@@ -203,7 +199,6 @@ def run_worker(request: Any, folder: Path) -> BuildAnswer:
 
 def check_precision(answer: BuildAnswer, precision: str) -> None:
     """Raise EngineError where the built layers are not what was asked for."""
-
     count, wrong = convolutions(answer.layers), wrong_precision(answer.layers, precision)
     if not count:
         raise EngineError(
@@ -227,7 +222,6 @@ def describe(
     answer: BuildAnswer,
 ) -> dict[str, Any]:
     """Return the sidecar."""
-
     return {
         "format": 1,
         "builder": request.kind,
@@ -251,7 +245,6 @@ def describe(
 
 def plugin_facts(path: Path) -> dict[str, str]:
     """Return what a loader needs to know about the plugin library that an engine was built with."""
-
     return {
         "file": path.name,
         "sha256": sha256(path),

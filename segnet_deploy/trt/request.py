@@ -37,7 +37,7 @@ class BuildRequest:
 
 @dataclass
 class BuildAnswer:
-    """What was built, or `error` (one line) and whether the user's input is to `blame`."""
+    """What was built, or the `error` that stopped it."""
 
     version: str = ""
     error: str = ""

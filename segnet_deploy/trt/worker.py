@@ -59,21 +59,21 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
         raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
     Path(request.plan).write_bytes(memoryview(plan))
     answer.layers = layers(log.lines)
-    answer.activation_bytes = totals(log.lines)["activation_bytes"]
-    answer.weights_bytes = totals(log.lines)["weights_bytes"]
-    for index in range(network.num_inputs + network.num_outputs):
-        is_input = index < network.num_inputs
-        tensor = (
-            network.get_input(index) if is_input else network.get_output(index - network.num_inputs)
-        )
-        answer.ports.append(
-            {
-                "name": tensor.name,
-                "input": is_input,
-                "shape": list(tensor.shape),
-                "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
-            }
-        )
+    memory = totals(log.lines)
+    answer.activation_bytes = memory["activation_bytes"]
+    answer.weights_bytes = memory["weights_bytes"]
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    answer.ports = [_port(t, True) for t in inputs] + [_port(t, False) for t in outputs]
+
+
+def _port(tensor: Any, is_input: bool) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "input": is_input,
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
+    }
 
 
 def _load_plugin(builder: Any, path: str, log: Any) -> None:

@@ -1,6 +1,6 @@
 """People's SegNet checkpoints -> our SegNet, with the same results.
 
-read     a file -> tensors by name (or a pickled module, on demand)
+read     a file -> tensors by name
 layout   tensors by name -> convolutions in execution order, by family
 loading  the two together, checked, printed: load_checkpoint
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -32,7 +32,11 @@ class Layout:
     encoder: tuple[tuple[Unit, ...], ...]
     decoder: tuple[tuple[Unit, ...], ...]
     classifier: Unit
-    unused: tuple[str, ...] = field(default=())
+
+    @property
+    def units(self) -> list[Unit]:
+        """Every unit but the classifier, in execution order."""
+        return [unit for stage in (*self.encoder, *self.decoder) for unit in stage]
 
 
 def find_layout(tensors: dict[str, Tensor], ordered: bool) -> Layout:
@@ -124,9 +128,8 @@ def _checked(layout: Layout) -> Layout:
             f"{len(layout.encoder)} encoder but {len(layout.decoder)} decoder stages in "
             f"{layout.family.name}: not a SegNet"
         )
-    units = [unit for stage in (*layout.encoder, *layout.decoder) for unit in stage]
     channels = None
-    for unit in (*units, layout.classifier):
+    for unit in (*layout.units, layout.classifier):
         weight = unit.conv["weight"]
         cout, cin = weight.shape[:2][::-1] if is_transposed(unit) else weight.shape[:2]
         if channels is not None and cin != channels:

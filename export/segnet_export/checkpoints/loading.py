@@ -132,9 +132,8 @@ def _config(layout: Layout) -> SegNetConfig:
 
 
 def _fill(model: SegNet, layout: Layout) -> None:
-    sources = [unit for stage in (*layout.encoder, *layout.decoder) for unit in stage]
     with torch.no_grad():
-        for target, source in zip(model.units, sources, strict=True):
+        for target, source in zip(model.units, layout.units, strict=True):
             _copy_conv(target.conv, source)  # type: ignore[arg-type]  # ModuleList is untyped
             _copy_bn(target.bn, source)  # type: ignore[arg-type]
         _copy_conv(model.classifier, layout.classifier)
@@ -174,8 +173,7 @@ def _weight(unit: Unit) -> Tensor:
 
 def _bn_saw_relu(layout: Layout) -> bool:
     """Tell whether the running means are those of values that cannot be negative."""
-    units = [unit for stage in (*layout.encoder, *layout.decoder) for unit in stage]
-    means = [unit.bn["running_mean"] for unit in units if unit.bn is not None]
+    means = [unit.bn["running_mean"] for unit in layout.units if unit.bn is not None]
     everything = torch.cat(means) if means else torch.zeros(1)
     return bool((everything >= 0).all() and (everything > 0).any())
 

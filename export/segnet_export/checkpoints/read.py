@@ -33,11 +33,10 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "segnet.")
 
 @dataclass(frozen=True)
 class RawCheckpoint:
-    """What a file holds: tensors by name, whether their order is the module's, the module."""
+    """What a file holds: tensors by name, and whether their order is the module's."""
 
     tensors: dict[str, Tensor]
     ordered: bool = True
-    module: nn.Module | None = None
 
 
 def read(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
@@ -53,9 +52,6 @@ def read(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
     if _is_torchscript(file):
         return RawCheckpoint(strip_prefixes(_torchscript(file)))
     found = _pickled(file, unsafe)
-    if isinstance(found, nn.Module):
-        module = found.module if isinstance(found, nn.DataParallel) else found
-        return RawCheckpoint(strip_prefixes(dict(module.state_dict())), module=module)
     tensors = unwrap(found)
     if not tensors:
         raise InputError(
