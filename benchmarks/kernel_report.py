@@ -24,18 +24,18 @@ import numpy as np
 from segnet_deploy.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
+KERNELS = ROOT / "plugins/kernels"
 KINDS = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS = ("NCHW", "NHWC", "HWC8")
 SEGNET = ((64, 360, 480), (128, 180, 240), (256, 90, 120), (512, 45, 60), (512, 23, 30))
 AWKWARD = ((11, 45, 61), (17, 33, 30), (3, 64, 66), (33, 24, 26))
 
 
-def compile_recorder(folder: Path) -> ctypes.CDLL:
-    """Build plugins/kernels/recorder.cpp."""
+def compile_recorder(folder: Path, kernels: Path = KERNELS) -> ctypes.CDLL:
+    """Build recorder.cpp of the folder `kernels` into `folder`."""
     library = folder / "librecorder.so"
     command = ["c++", "-std=c++17", "-O2", "-fPIC", "-shared", f"-I{ROOT / 'plugins/include'}"]
-    source = str(ROOT / "plugins/kernels/recorder.cpp")
-    subprocess.run([*command, source, "-o", str(library)], check=True)
+    subprocess.run([*command, str(kernels / "recorder.cpp"), "-o", str(library)], check=True)
     found = ctypes.CDLL(str(library))
     integers = [ctypes.c_int] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
     found.segnet_record.argtypes = [*integers, ctypes.c_void_p]
@@ -70,7 +70,7 @@ def registers(architecture: str) -> dict[str, Any] | None:
     if shutil.which("nvcc") is None:
         return None
     command = ["nvcc", "-std=c++17", f"-arch={architecture}", "-Xptxas", "-v", "-c", "-o"]
-    source = str(ROOT / "plugins/kernels/kernels.cu")
+    source = str(KERNELS / "kernels.cu")
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [*command, f"{folder}/k.o", f"-I{ROOT / 'plugins/include'}", source],

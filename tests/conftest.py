@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-for folder in (Path(__file__).parent, Path(__file__).parent / "export"):
+HERE = Path(__file__).parent
+for folder in (HERE, HERE / "export", HERE.parent / "benchmarks"):
     sys.path.insert(0, str(folder))
 
 HEADERS = "TensorRT_ROOT"  # as CMake spells it

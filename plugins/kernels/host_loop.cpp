@@ -11,37 +11,20 @@ using namespace segnet;
 
 namespace {
 
-template <typename T, int kWindows>
-void pair_of(const PoolShape& s, const void* x, void* y, int32_t* codes, void* back) {
-  const int64_t per_row = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : 0;
-  const int64_t pooled = kWindows > 0 ? per_row : s.pooled_w();
-  const int64_t columns = kWindows > 0 ? per_row : (s.w + 1) / 2, rows = (s.h + 1) / 2;
-  const auto* in = static_cast<const T*>(x);
-  auto *small = static_cast<T*>(y), *out = static_cast<T*>(back);
-  for (int64_t t = 0; t < s.n * s.words() * s.pooled_h() * pooled; ++t) {
-    const Cell at = cell_of(t, s.words(), s.pooled_h(), pooled);
-    if constexpr (kWindows > 0)
-      pool_run<T, kWindows>(s, at, in, small, codes);
-    else
-      pool_cell<T>(s, at, in, small, codes);
-  }
-  for (int64_t t = 0; t < s.n * s.words() * rows * columns; ++t) {
-    const Cell at = cell_of(t, s.words(), rows, columns);
-    if constexpr (kWindows > 0)
-      unpool_run<T, kWindows>(s, at, small, codes, out);
-    else
-      unpool_cell<T>(s, at, small, codes, out);
-  }
-}
-
 template <typename T>
 void pair(const PoolShape& s, const void* x, void* y, int32_t* codes, void* back) {
-  constexpr int kRun = kWidestRun<T>;
-  const int windows = windows_per_thread<T>(s);
-  if (windows == kRun) return pair_of<T, kRun>(s, x, y, codes, back);
-  if (windows == kRun / 2) return pair_of<T, kRun / 2>(s, x, y, codes, back);
-  if (windows == 1) return pair_of<T, 1>(s, x, y, codes, back);
-  pair_of<T, 0>(s, x, y, codes, back);
+  with_windows<T>(s, true, [&](auto windows) {
+    constexpr int kWindows = decltype(windows)::value;
+    const int64_t pooled = columns_of<kWindows>(s, s.pooled_w());
+    const int64_t columns = columns_of<kWindows>(s, (s.w + 1) / 2), rows = (s.h + 1) / 2;
+    auto* small = static_cast<T*>(y);
+    for (int64_t t = 0; t < s.n * s.words() * s.pooled_h() * pooled; ++t)
+      pool_windows<T, kWindows>(s, cell_of(t, s.words(), s.pooled_h(), pooled),
+                                static_cast<const T*>(x), small, codes);
+    for (int64_t t = 0; t < s.n * s.words() * rows * columns; ++t)
+      unpool_windows<T, kWindows>(s, cell_of(t, s.words(), rows, columns), small, codes,
+                                  static_cast<T*>(back));
+  });
 }
 
 template <typename T, int kCount>

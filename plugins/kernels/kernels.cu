@@ -8,17 +8,12 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kAccessBytes = 16;
 
-// kWindows 0: element by element.
 template <typename T, int kWindows>
 __global__ void pool_kernel(PoolShape s, int64_t columns, int64_t cells, const T* __restrict__ x,
                             T* __restrict__ y, int32_t* __restrict__ codes) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (thread >= cells) return;
-  const Cell at = cell_of(thread, s.words(), s.pooled_h(), columns);
-  if constexpr (kWindows > 0)
-    pool_run<T, kWindows>(s, at, x, y, codes);
-  else
-    pool_cell<T>(s, at, x, y, codes);
+  pool_windows<T, kWindows>(s, cell_of(thread, s.words(), s.pooled_h(), columns), x, y, codes);
 }
 
 template <typename T, int kWindows>
@@ -26,11 +21,7 @@ __global__ void unpool_kernel(PoolShape s, int64_t columns, int64_t cells, const
                               const int32_t* __restrict__ codes, T* __restrict__ x) {
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (thread >= cells) return;
-  const Cell at = cell_of(thread, s.words(), (s.h + 1) / 2, columns);
-  if constexpr (kWindows > 0)
-    unpool_run<T, kWindows>(s, at, y, codes, x);
-  else
-    unpool_cell<T>(s, at, y, codes, x);
+  unpool_windows<T, kWindows>(s, cell_of(thread, s.words(), (s.h + 1) / 2, columns), y, codes, x);
 }
 
 template <typename T, int kCount>
@@ -89,43 +80,19 @@ cudaError_t launch(Kernel kernel, int64_t threads, cudaStream_t stream, Argument
   return cudaPeekAtLastError();
 }
 
-// The widest run that rows and addresses allow; planes are aligned as a run is.
-template <typename T>
-int windows_of(const Work& on) {
-  const int windows = windows_per_thread<T>(on.s);
-  return windows > 0 && on.aligned(16, 16) ? windows : 0;
-}
-
-template <typename T, int kWindows>
-cudaError_t pool_linear(const Work& on, int32_t* codes) {
-  const PoolShape& s = on.s;
-  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : s.pooled_w();
-  const int64_t cells = s.n * s.words() * s.pooled_h() * columns;
-  return launch(pool_kernel<T, kWindows>, cells, on.stream, s, columns, cells,
-                static_cast<const T*>(on.full), static_cast<T*>(const_cast<void*>(on.small)), codes);
-}
-
-template <typename T, int kWindows>
-cudaError_t unpool_linear(const Work& on, const int32_t* codes) {
-  const PoolShape& s = on.s;
-  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : (s.w + 1) / 2;
-  const int64_t cells = s.n * s.words() * ((s.h + 1) / 2) * columns;
-  return launch(unpool_kernel<T, kWindows>, cells, on.stream, s, columns, cells,
-                static_cast<const T*>(on.small), codes, static_cast<T*>(const_cast<void*>(on.full)));
-}
-
 template <typename T>
 cudaError_t pool(const Work& on, int32_t* codes) {
-  constexpr int kWide = kAccessBytes / sizeof(T), kRun = kWidestRun<T>;
-  if (on.layout == Layout::kLinear) {
-    const int windows = windows_of<T>(on);
-    if (windows == kRun) return pool_linear<T, kRun>(on, codes);
-    if (windows == kRun / 2) return pool_linear<T, kRun / 2>(on, codes);
-    return windows == 1 ? pool_linear<T, 1>(on, codes) : pool_linear<T, 0>(on, codes);
-  }
+  constexpr int kWide = kAccessBytes / sizeof(T);
   const PoolShape& s = on.s;
   const auto* x = static_cast<const T*>(on.full);
   auto* y = static_cast<T*>(const_cast<void*>(on.small));
+  if (on.layout == Layout::kLinear)
+    return with_windows<T>(s, on.aligned(kAccessBytes, kAccessBytes), [&](auto windows) {
+      constexpr int kWindows = decltype(windows)::value;
+      const int64_t columns = columns_of<kWindows>(s, s.pooled_w());
+      const int64_t cells = s.n * s.words() * s.pooled_h() * columns;
+      return launch(pool_kernel<T, kWindows>, cells, on.stream, s, columns, cells, x, y, codes);
+    });
   const int64_t pitch = on.pitch(), cells = cells_last<T>(s, s.pooled_h(), s.pooled_w());
   if (on.aligned(kAccessBytes, pitch * sizeof(T)))
     return launch(pool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, x,
@@ -135,16 +102,17 @@ cudaError_t pool(const Work& on, int32_t* codes) {
 
 template <typename T>
 cudaError_t unpool(const Work& on, const int32_t* codes) {
-  constexpr int kWide = kAccessBytes / sizeof(T), kRun = kWidestRun<T>;
-  if (on.layout == Layout::kLinear) {
-    const int windows = windows_of<T>(on);
-    if (windows == kRun) return unpool_linear<T, kRun>(on, codes);
-    if (windows == kRun / 2) return unpool_linear<T, kRun / 2>(on, codes);
-    return windows == 1 ? unpool_linear<T, 1>(on, codes) : unpool_linear<T, 0>(on, codes);
-  }
+  constexpr int kWide = kAccessBytes / sizeof(T);
   const PoolShape& s = on.s;
   const auto* y = static_cast<const T*>(on.small);
   auto* x = static_cast<T*>(const_cast<void*>(on.full));
+  if (on.layout == Layout::kLinear)
+    return with_windows<T>(s, on.aligned(kAccessBytes, kAccessBytes), [&](auto windows) {
+      constexpr int kWindows = decltype(windows)::value;
+      const int64_t columns = columns_of<kWindows>(s, (s.w + 1) / 2);
+      const int64_t cells = s.n * s.words() * ((s.h + 1) / 2) * columns;
+      return launch(unpool_kernel<T, kWindows>, cells, on.stream, s, columns, cells, y, codes, x);
+    });
   const int64_t pitch = on.pitch(), cells = cells_last<T>(s, (s.h + 1) / 2, (s.w + 1) / 2);
   if (on.aligned(kAccessBytes, pitch * sizeof(T)))
     return launch(unpool_last_kernel<T, kWide>, cells * (16 / kWide), on.stream, s, pitch, cells, y,

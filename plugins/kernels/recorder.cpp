@@ -85,19 +85,19 @@ int64_t run(int64_t threads, Thread thread) {
   return sectors;
 }
 
-template <typename T, int kWindows>
+template <typename T>
 int64_t linear(const PoolShape& s, bool unpool, T* full, T* small, int32_t* codes) {
-  const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
-  const int64_t single = unpool ? (s.w + 1) / 2 : s.pooled_w();
-  const int64_t columns = kWindows > 0 ? s.w / (2 * (kWindows > 0 ? kWindows : 1)) : single;
-  return run(s.n * s.words() * rows * columns, [&](int64_t t) {
-    const Cell at = cell_of(t, s.words(), rows, columns);
-    if constexpr (kWindows > 0)
-      unpool ? unpool_run<T, kWindows>(s, at, small, codes, full)
-             : pool_run<T, kWindows>(s, at, full, small, codes);
-    else
-      unpool ? unpool_cell<T>(s, at, small, codes, full)
-             : pool_cell<T>(s, at, full, small, codes);
+  return with_windows<T>(s, true, [&](auto windows) {
+    constexpr int kWindows = decltype(windows)::value;
+    const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
+    const int64_t columns = columns_of<kWindows>(s, unpool ? (s.w + 1) / 2 : s.pooled_w());
+    return run(s.n * s.words() * rows * columns, [&](int64_t t) {
+      const Cell at = cell_of(t, s.words(), rows, columns);
+      if (unpool)
+        unpool_windows<T, kWindows>(s, at, small, codes, full);
+      else
+        pool_windows<T, kWindows>(s, at, full, small, codes);
+    });
   });
 }
 
@@ -123,14 +123,7 @@ int64_t last(const PoolShape& s, int64_t pitch, bool unpool, T* full, T* small, 
 template <typename T>
 int64_t count(const PoolShape& s, int layout, bool unpool, T* full, T* small, int32_t* codes) {
   constexpr int kWide = 16 / sizeof(T);
-  if (layout == 0) {
-    constexpr int kRun = kWidestRun<T>;
-    const int windows = windows_per_thread<T>(s);
-    if (windows == kRun) return linear<T, kRun>(s, unpool, full, small, codes);
-    if (windows == kRun / 2) return linear<T, kRun / 2>(s, unpool, full, small, codes);
-    if (windows == 1) return linear<T, 1>(s, unpool, full, small, codes);
-    return linear<T, 0>(s, unpool, full, small, codes);
-  }
+  if (layout == 0) return linear<T>(s, unpool, full, small, codes);
   const int64_t pitch = layout == 2 ? (s.c + 7) / 8 * 8 : s.c;
   return pitch % kWide == 0 ? last<T, kWide>(s, pitch, unpool, full, small, codes)
                             : last<T, 1>(s, pitch, unpool, full, small, codes);

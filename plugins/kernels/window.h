@@ -3,6 +3,8 @@
 // Plain functions of the thread's number, so that a host loop runs the same code.
 #pragma once
 
+#include <type_traits>
+
 #include "element.h"
 
 namespace segnet {
@@ -135,17 +137,48 @@ SEGNET_HD void unpool_cell(const PoolShape& s, const Cell& at, const T* y, const
   }
 }
 
-// How a launcher and the host loops choose: the widest run that divides every row, 0 for none.
+// Windows per thread that a launcher and the host loops choose between: 16 bytes of a row of
+// the full plane, half of that, one window, or 0: element by element.
 template <typename T>
-constexpr int kWidestRun = static_cast<int>(8 / sizeof(T));  // 16 bytes of the full plane
+constexpr int kWidestRun = static_cast<int>(8 / sizeof(T));
 
-template <typename T>
-inline int windows_per_thread(const PoolShape& s) {
-  for (int windows = kWidestRun<T>; windows > 0; windows /= 2)
-    if (s.w % (2 * windows) == 0 &&
-        (windows == 1 || windows == kWidestRun<T> || 2 * windows == kWidestRun<T>))
-      return windows;
-  return 0;
+template <int kWindows>
+using Windows = std::integral_constant<int, kWindows>;
+
+// Calls `use` with the widest run that divides every row, or with 0 where `vectors` is false.
+template <typename T, typename Use>
+auto with_windows(const PoolShape& s, bool vectors, Use use) {
+  constexpr int kWidest = kWidestRun<T>;
+  const auto divides = [&](int windows) { return vectors && s.w % (2 * windows) == 0; };
+  if (divides(kWidest)) return use(Windows<kWidest>{});
+  if (divides(kWidest / 2)) return use(Windows<kWidest / 2>{});
+  return divides(1) ? use(Windows<1>{}) : use(Windows<0>{});
+}
+
+// Threads along a row: groups of kWindows, or `single` cells.
+template <int kWindows>
+int64_t columns_of(const PoolShape& s, int64_t single) {
+  if constexpr (kWindows > 0)
+    return s.w / (2 * kWindows);
+  else
+    return single;
+}
+
+template <typename T, int kWindows>
+SEGNET_HD void pool_windows(const PoolShape& s, const Cell& at, const T* x, T* y, int32_t* codes) {
+  if constexpr (kWindows > 0)
+    pool_run<T, kWindows>(s, at, x, y, codes);
+  else
+    pool_cell<T>(s, at, x, y, codes);
+}
+
+template <typename T, int kWindows>
+SEGNET_HD void unpool_windows(const PoolShape& s, const Cell& at, const T* y, const int32_t* codes,
+                              T* x) {
+  if constexpr (kWindows > 0)
+    unpool_run<T, kWindows>(s, at, y, codes, x);
+  else
+    unpool_cell<T>(s, at, y, codes, x);
 }
 
 }  // namespace segnet

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import subprocess
 from pathlib import Path
 
 import cases
+import kernel_report
 import ml_dtypes
 import numpy as np
 import pytest
@@ -152,46 +154,36 @@ def test_kernels_compile_without_spills(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    return compile_recorder(tmp_path_factory.mktemp("recorder"))
+    return kernel_report.compile_recorder(tmp_path_factory.mktemp("recorder"))
 
 
-def compile_recorder(folder: Path, change: tuple[str, str] | None = None) -> ctypes.CDLL:
-    """Build the recorder, with one place of the kernels changed where asked."""
+def broken_recorder(folder: Path, change: tuple[str, str]) -> ctypes.CDLL:
+    """Build the recorder with one place of the kernels changed."""
     sources = folder / "kernels"
-    sources.mkdir()
-    for path in (ROOT / "plugins/kernels").iterdir():
-        text = path.read_text()
-        if change and change[0] in text:
-            text = text.replace(*change)
-        (sources / path.name).write_text(text)
-    library = folder / "librecorder.so"
-    command = ["c++", "-std=c++17", "-O2", "-fPIC", "-shared", f"-I{ROOT / 'plugins/include'}"]
-    command += [str(sources / "recorder.cpp"), "-o", str(library)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = ctypes.CDLL(str(library))
-    integers = [ctypes.c_int] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
-    found.segnet_record.argtypes = [*integers, ctypes.c_void_p]
-    return found
+    shutil.copytree(kernel_report.KERNELS, sources)
+    texts = {path: path.read_text() for path in sources.iterdir()}
+    assert any(change[0] in text for text in texts.values())
+    for path, text in texts.items():
+        path.write_text(text.replace(*change))
+    return kernel_report.compile_recorder(folder, sources)
 
 
 def record(
-    library: ctypes.CDLL, unpool: bool, kind: str, layout: int, shape: tuple[int, ...]
+    library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
 ) -> tuple[float, list[int]]:
     """Return bytes moved in sectors per byte needed, and least and most accesses to a byte."""
-    result = np.zeros(8, np.int64)
-    index = list(KINDS).index(kind)
-    library.segnet_record(int(unpool), index, layout, *shape, 1, result.ctypes.data)
-    return float(result[0] / result[1]), result[2:].tolist()
+    row = kernel_report.record(library, unpool, kind, layout, shape)
+    counts = [row[f"{part}_accesses"] for part in ("full", "pooled", "code")]
+    return row["sector_bytes"] / row["needed_bytes"], [n for pair in counts for n in pair]
 
 
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("unpool", [False, True], ids=["pool", "unpool"])
-@pytest.mark.parametrize("layout", [0, 1, 2], ids=["nchw", "nhwc", "hwc8"])
+@pytest.mark.parametrize("layout", kernel_report.LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(2, 16, 12, 20), (1, 17, 9, 7), (1, 3, 5, 4)], ids=str)
 def test_every_byte_is_read_and_written_once(
-    recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: int, unpool: bool
+    recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: str, unpool: bool
 ) -> None:
     _, counts = record(recorder, unpool, kind, layout, shape)
     assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
@@ -202,9 +194,9 @@ def test_every_byte_is_read_and_written_once(
 
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("unpool", [False, True], ids=["pool", "unpool"])
-@pytest.mark.parametrize("layout", [0, 1, 2], ids=["nchw", "nhwc", "hwc8"])
+@pytest.mark.parametrize("layout", kernel_report.LAYOUTS)
 def test_wide_planes_move_little_more_than_they_need(
-    recorder: ctypes.CDLL, layout: int, unpool: bool
+    recorder: ctypes.CDLL, layout: str, unpool: bool
 ) -> None:
     ratio, _ = record(recorder, unpool, "fp32", layout, (1, 64, 12, 480))
     assert ratio <= 1.05
@@ -225,8 +217,8 @@ BREAKS = {
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("name", BREAKS)
 def test_recorder_catches_a_broken_kernel(name: str, tmp_path: Path) -> None:
-    broken = compile_recorder(tmp_path, BREAKS[name])
-    _, counts = record(broken, True, "fp32", 0, (1, 16, 9, 7))
+    broken = broken_recorder(tmp_path, BREAKS[name])
+    _, counts = record(broken, True, "fp32", "NCHW", (1, 16, 9, 7))
     assert counts[:2] != [1, 1]
 
 
@@ -236,9 +228,9 @@ def test_recorder_catches_scattered_accesses(recorder: ctypes.CDLL, tmp_path: Pa
         "const int64_t column = thread % columns, row = thread / columns % rows;",
         "const int64_t row = thread % rows, column = thread / rows % columns;",
     )
-    broken = compile_recorder(tmp_path, scattered)
+    broken = broken_recorder(tmp_path, scattered)
     shape = (1, 16, 64, 480)
     assert (
-        record(broken, False, "fp32", 0, shape)[0]
-        > 2 * record(recorder, False, "fp32", 0, shape)[0]
+        record(broken, False, "fp32", "NCHW", shape)[0]
+        > 2 * record(recorder, False, "fp32", "NCHW", shape)[0]
     )
