@@ -33,6 +33,7 @@ peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
 
 kernel-report: $(VENV)/.installed
+	-$(BIN)/python -m pip install --quiet nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python benchmarks/kernel_report.py --json $(OUT)/kernel_report.json
 
 # Every architecture, Turing to Blackwell, Orin included; no GPU is needed.

@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
-import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sass
 
 from segnet_deploy.files import atomic_write
 
@@ -28,6 +27,14 @@ KERNELS = ROOT / "plugins/kernels"
 KINDS = ("fp32", "fp16", "bf16", "int8")
 LAYOUTS = ("NCHW", "NHWC", "HWC8")
 SEGNET = ((64, 360, 480), (128, 180, 240), (256, 90, 120), (512, 45, 60), (512, 23, 30))
+# Bytes a second, by the makers' data sheets.
+BANDWIDTHS = {
+    "Jetson Orin Nano 8GB": 68e9,
+    "Jetson AGX Orin": 204.8e9,
+    "GeForce RTX 3060": 360e9,
+    "GeForce RTX 4090": 1008e9,
+    "H200": 4800e9,
+}
 AWKWARD = ((11, 45, 61), (17, 33, 30), (3, 64, 66), (33, 24, 26))
 
 
@@ -46,7 +53,7 @@ def record(
     library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
 ) -> dict[str, Any]:
     """Run one kernel over one (n, c, h, w) plane in ceil mode."""
-    result = np.zeros(8, np.int64)
+    result = np.zeros(10, np.int64)
     library.segnet_record(
         int(unpool), KINDS.index(kind), LAYOUTS.index(layout), *shape, 1, result.ctypes.data
     )
@@ -62,25 +69,47 @@ def record(
         "full_accesses": counts[0:2],
         "pooled_accesses": counts[2:4],
         "code_accesses": counts[4:6],
+        "unaligned": counts[6],
+        "block_bytes": counts[7],
     }
 
 
-def registers(architecture: str) -> dict[str, Any] | None:
-    """Return the largest register count and the spilled bytes, as ptxas reports them."""
-    if shutil.which("nvcc") is None:
-        return None
-    command = ["nvcc", "-std=c++17", f"-arch={architecture}", "-Xptxas", "-v", "-c", "-o"]
-    source = str(KERNELS / "kernels.cu")
+def machine_code(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each kernel's code does, for each architecture; nothing without the tools."""
+    if sass.tools() is None:
+        return []
+    most_bytes = max(row["block_bytes"] for row in rows)
+    found = []
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [*command, f"{folder}/k.o", f"-I{ROOT / 'plugins/include'}", source],
-            capture_output=True,
-            text=True,
-            check=True,
+        for architecture in sass.MULTIPROCESSORS:
+            code = sass.kernels(
+                KERNELS / "kernels.cu", ROOT / "plugins/include", architecture, Path(folder)
+            )
+            for kernel in code:
+                shared = {"runs": 0, "pixels": 1024, "tiles": most_bytes}[kernel["path"]]
+                part = sass.occupancy(architecture, kernel["registers"], shared)
+                found.append({"sm": architecture, **kernel, "occupancy": round(part, 3)})
+    return found
+
+
+def predicted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the time that SegNet's pools and unpoolings need at full bandwidth: a lower bound."""
+    return [
+        {
+            "device": device,
+            "layout": layout,
+            "type": kind,
+            "predicted_ms": round(sum(r["sector_bytes"] for r in chosen) / bandwidth * 1e3, 4),
+        }
+        for device, bandwidth in BANDWIDTHS.items()
+        for layout in LAYOUTS
+        for kind in KINDS
+        if (
+            chosen := [
+                r for r in rows if (r["group"], r["layout"], r["type"]) == ("segnet", layout, kind)
+            ]
         )
-    used = [int(n) for n in re.findall(r"Used (\d+) registers", done.stderr)]
-    spilled = [int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", done.stderr)]
-    return {"kernels": len(used), "most_registers": max(used), "spilled_bytes": sum(spilled)}
+    ]
 
 
 def total(rows: list[dict[str, Any]], layout: str, kind: str) -> float:
@@ -123,12 +152,31 @@ def main() -> None:
                 for kind in KINDS
             ]
             print(f"{group:8}{layout:4}" + "".join(f"{ratio:8.3f}" for ratio in worst))
-    chips = {f"sm_{a}": registers(f"sm_{a}") for a in (75, 80, 86, 87, 89, 90, 120)}
-    for name, facts in chips.items():
-        print(f"{name}: {facts or 'no nvcc here'}")
+    code = machine_code(rows)
+    print("machine code by architecture:" if code else "no nvcc or cuobjdump: no machine code read")
+    for architecture in dict.fromkeys(kernel["sm"] for kernel in code):
+        chosen = [kernel for kernel in code if kernel["sm"] == architecture]
+        wide = sum(any(key.endswith(".128") for key in k["accesses"]) for k in chosen)
+        print(
+            f"sm_{architecture}: {len(chosen)} kernels, {wide} with 128-bit accesses, "
+            f"{sum(k['local_accesses'] for k in chosen)} accesses to local memory, registers at "
+            f"most {max(k['registers'] for k in chosen)}, occupancy at least "
+            f"{min(k['occupancy'] for k in chosen):.0%}"
+        )
+    times = predicted(rows)
+    print("predicted, not measured: all pools and unpoolings of SegNet at full bandwidth, NCHW, ms")
+    for device in BANDWIDTHS:
+        chosen = [t for t in times if (t["device"], t["layout"]) == (device, "NCHW")]
+        print(f"{device:24}" + "".join(f"{t['type']:>6}{t['predicted_ms']:8.3f}" for t in chosen))
     if arguments.json:
         Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
-        report = {"benchmark": "kernel_report", "predicted": True, "chips": chips, "rows": rows}
+        report = {
+            "benchmark": "kernel_report",
+            "counted_on": "host, no GPU",
+            "machine_code": code,
+            "predicted_times": times,
+            "rows": rows,
+        }
         atomic_write(arguments.json, (json.dumps(report, indent=1) + "\n").encode())
 
 

@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "window_last.h"
+#include "choose.h"
 
 #if defined(_WIN32)
 #define SEGNET_EXPORT extern "C" __declspec(dllexport)
@@ -17,7 +17,7 @@
 namespace segnet {
 namespace {
 
-constexpr int kWarp = 32, kSector = 32, kAlignment = 256;
+constexpr int kWarp = 32, kAlignment = 256;
 
 // A device buffer: aligned as cudaMalloc's, with a count for each byte.
 struct Buffer {
@@ -50,11 +50,14 @@ struct Access {
 
 std::vector<Access> warp_accesses;
 std::vector<Buffer*> buffers;
+int64_t misaligned = 0;  // accesses that a GPU refuses
+int64_t block_bytes = 0;
 
 }  // namespace
 
 void record(const void* address, int bytes, int step, bool store) {
   const auto start = reinterpret_cast<uintptr_t>(address);
+  misaligned += start % bytes != 0;
   for (uintptr_t s = start / kSector; s <= (start + bytes - 1) / kSector; ++s)
     warp_accesses.push_back({step, store, s});
   for (Buffer* buffer : buffers) {
@@ -75,85 +78,46 @@ int64_t sectors_of_warp() {
   return count;
 }
 
-template <typename Thread>
-int64_t run(int64_t threads, Thread thread) {
-  int64_t sectors = 0;
-  for (int64_t t = 0; t < threads; ++t) {
-    thread(t);
-    if (t % kWarp == kWarp - 1 || t == threads - 1) sectors += sectors_of_warp();
+// Runs blocks as the launcher does, warp by warp; returns the sectors that they move.
+struct Recorder {
+  template <typename Operation>
+  int64_t operator()(const Operation& operation) const {
+    block_bytes = operation.shared_bytes();
+    const Buffer memory(block_bytes);
+    int64_t sectors = 0;
+    for (uint32_t block = 0; block < operation.blocks(); ++block)
+      operation(block, memory.as<unsigned char>(), [&](auto work) {
+        for (uint32_t thread = 0; thread < kThreads; ++thread) {
+          work(thread);
+          if (thread % kWarp == kWarp - 1) sectors += sectors_of_warp();
+        }
+      });
+    return sectors;
   }
-  return sectors;
-}
-
-template <typename T>
-int64_t linear(const PoolShape& s, bool unpool, T* full, T* small, int32_t* codes) {
-  return with_windows<T>(s, true, [&](auto windows) {
-    constexpr int kWindows = decltype(windows)::value;
-    const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
-    const int64_t columns = columns_of<kWindows>(s, unpool ? (s.w + 1) / 2 : s.pooled_w());
-    return run(s.n * s.words() * rows * columns, [&](int64_t t) {
-      const Cell at = cell_of(t, s.words(), rows, columns);
-      if (unpool)
-        unpool_windows<T, kWindows>(s, at, small, codes, full);
-      else
-        pool_windows<T, kWindows>(s, at, full, small, codes);
-    });
-  });
-}
-
-template <typename T, int kCount>
-int64_t last(const PoolShape& s, int64_t pitch, bool unpool, T* full, T* small, int32_t* codes) {
-  constexpr int kParts = kChannelsPerWord / kCount;
-  const int64_t rows = unpool ? (s.h + 1) / 2 : s.pooled_h();
-  const int64_t columns = unpool ? (s.w + 1) / 2 : s.pooled_w();
-  return run(cells_last<T>(s, rows, columns) * kParts, [&](int64_t t) {
-    const Cell at = cell_of_last<T>(t / kParts, s, rows, columns);
-    const int part = static_cast<int>(t % kParts);
-    if (unpool) {
-      unpool_part<T, kCount>(s, pitch, at, part, small, codes, full);
-      return;
-    }
-    pool_part<T, kCount>(s, pitch, at, part, full, small);
-    if (part == 0 && at.word < s.words())  // as the kernel does, after it joined the parts
-      store(codes + ((at.image * s.words() + at.word) * rows + at.row) * columns + at.column,
-            int32_t{0}, -1);
-  });
-}
-
-template <typename T>
-int64_t count(const PoolShape& s, int layout, bool unpool, T* full, T* small, int32_t* codes) {
-  constexpr int kWide = 16 / sizeof(T);
-  if (layout == 0) return linear<T>(s, unpool, full, small, codes);
-  const int64_t pitch = layout == 2 ? (s.c + 7) / 8 * 8 : s.c;
-  return pitch % kWide == 0 ? last<T, kWide>(s, pitch, unpool, full, small, codes)
-                            : last<T, 1>(s, pitch, unpool, full, small, codes);
-}
+};
 
 }  // namespace
 }  // namespace segnet
 
-// kind: 0 fp32, 1 fp16, 2 bf16, 3 int8. layout: 0 NCHW, 1 NHWC, 2 NHWC padded to 8.
+// kind and layout as in window_code.h.
 // result: bytes moved in sectors, bytes needed, then the least and the largest number of
-// accesses to a byte of: the full plane, the pooled plane, the codes.
+// accesses to a byte of: the full plane, the pooled plane, the codes; then
+// unaligned accesses, and a block's memory in bytes.
 SEGNET_EXPORT void segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
                                  int64_t w, int ceil_mode, int64_t* result) {
   using namespace segnet;
-  const PoolShape s{n, c, h, w, ceil_mode != 0};
-  const int64_t pitch = layout == 2 ? (c + 7) / 8 * 8 : c;
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
   const int64_t sizes[] = {4, 2, 2, 1};
-  const int64_t pooled = s.pooled_h() * s.pooled_w();
-  Buffer full(n * pitch * h * w * sizes[kind]), small(n * pitch * pooled * sizes[kind]);
-  Buffer codes(n * s.words() * pooled * sizeof(int32_t));
+  const int64_t pixel = on.pitch() * sizes[kind], pooled = on.s.pooled_h() * on.s.pooled_w();
+  Buffer full(n * pixel * h * w), small(n * pixel * pooled);
+  Buffer codes(n * on.s.words() * pooled * sizeof(int32_t));
   buffers = {&full, &small, &codes};
   for (Buffer* buffer : buffers) std::fill_n(buffer->as<uint8_t>(), buffer->counts.size(), 0);
-  const auto go = [&](auto zero) {
-    using T = decltype(zero);
-    return count<T>(s, layout, unpool != 0, full.as<T>(), small.as<T>(), codes.as<int32_t>());
-  };
-  const int64_t sectors = kind == 0   ? go(float{})
-                          : kind == 1 ? go(Half{})
-                          : kind == 2 ? go(BFloat16{})
-                                      : go(int8_t{});
+  misaligned = 0;
+  auto* words = codes.as<int32_t>();
+  const int64_t sectors =
+      unpool ? segnet::unpool(on, small.as<void>(), words, full.as<void>(), Recorder{})
+             : pool(on, full.as<void>(), small.as<void>(), words, Recorder{});
   result[0] = sectors * kSector;
   result[1] = static_cast<int64_t>(full.counts.size() + small.counts.size() + codes.counts.size());
   for (int i = 0; i < 3; ++i) {
@@ -162,5 +126,7 @@ SEGNET_EXPORT void segnet_record(int unpool, int kind, int layout, int64_t n, in
     result[2 + 2 * i] = counts.empty() ? 0 : *range.first;
     result[3 + 2 * i] = counts.empty() ? 0 : *range.second;
   }
+  result[8] = misaligned;
+  result[9] = block_bytes;
   buffers.clear();
 }

@@ -1,87 +1,152 @@
-// What one thread does, channels last: kCount channels of one 2x2 window position.
-// 16 / kCount neighbouring threads make one code word. NCHW is in window.h.
+// Channels last with pixels of whole sectors: a thread has 16 bytes of the channels of one
+// window; the threads of a code word are neighbours. Other pixels are in window_tile.h.
 #pragma once
 
 #include "window.h"
 
 namespace segnet {
 
-// Words that neighbouring threads take, so that they fill a 32-byte sector of a pixel.
+// `pitch` elements lie between two pixels: c, or c padded.
 template <typename T>
-constexpr int kWordsTogether = sizeof(T) == 1 ? 2 : 1;
-
-template <typename T>
-SEGNET_HD int64_t cells_last(const PoolShape& s, int64_t rows, int64_t columns) {
-  constexpr int kTogether = kWordsTogether<T>;
-  return s.n * ((s.words() + kTogether - 1) / kTogether * kTogether) * rows * columns;
+bool takes_pixels(int64_t pitch) {
+  return pitch * static_cast<int64_t>(sizeof(T)) % kSector == 0;
 }
 
-// After those words columns run fastest: then code words of a warp are neighbours as well.
-// The word can lie beyond the last one: such a cell has nothing to do.
+// How the threads of both operations are laid out.
 template <typename T>
-SEGNET_HD Cell cell_of_last(int64_t cell, const PoolShape& s, int64_t rows, int64_t columns) {
-  constexpr int kTogether = kWordsTogether<T>;
-  const int64_t groups = (s.words() + kTogether - 1) / kTogether, place = cell / kTogether;
-  const int64_t group = place / (rows * columns);
-  return {group / groups, group % groups * kTogether + cell % kTogether, place / columns % rows,
-          place % columns};
-}
+struct Pixels {
+  static constexpr int kCount = kAccess / static_cast<int>(sizeof(T));
+  static constexpr int kParts = kChannelsPerWord / kCount;
+  // Words that neighbouring threads take, so that they fill a sector of a pixel.
+  static constexpr int kWords = kSector / (kChannelsPerWord * static_cast<int>(sizeof(T))) > 1 ? 2 : 1;
 
-template <typename T, int kCount>
-SEGNET_HD Run<T, kCount> pixel(const T* plane, int64_t place, int64_t pitch, int64_t first,
-                                    int step) {
-  return load(reinterpret_cast<const Run<T, kCount>*>(plane + place * pitch + first), step);
-}
+  PoolShape s;
+  int64_t pitch;
 
-// Pools the channels of `part`; returns their bits of the code word. `pitch` is what lies
-// between two pixels: c, or c padded.
-template <typename T, int kCount>
-SEGNET_HD uint32_t pool_part(const PoolShape& s, int64_t pitch, const Cell& at, int part,
-                             const T* x, T* y) {
-  const int64_t first = at.word * kChannelsPerWord + part * kCount;
-  if (first >= pitch) return 0;
-  const bool right = 2 * at.column + 1 < s.w, below = 2 * at.row + 1 < s.h;
-  const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
-  Run<T, kCount> best = pixel<T, kCount>(x, corner, pitch, first, 0);
-  uint32_t bits = 0;
-  for (uint32_t e = 1; e < 4; ++e) {
-    if ((e % 2 && !right) || (e / 2 && !below)) continue;
-    const Run<T, kCount> value =
-        pixel<T, kCount>(x, corner + e / 2 * s.w + e % 2, pitch, first, static_cast<int>(e));
-    for (int k = 0; k < kCount; ++k)
-      if (wins(value.of[k], best.of[k])) {
-        best.of[k] = value.of[k];
-        const int shift = 2 * (part * kCount + k);
-        if (first + k < s.c) bits = (bits & ~(3u << shift)) | e << shift;
-      }
+  SEGNET_HD int64_t groups() const { return (s.words() + kWords - 1) / kWords; }
+  int64_t threads(int64_t rows, int64_t columns) const {
+    return s.n * groups() * kWords * rows * columns * kParts;
   }
-  const int64_t pooled =
-      (at.image * s.pooled_h() + at.row) * s.pooled_w() + at.column;
-  store(reinterpret_cast<Run<T, kCount>*>(y + pooled * pitch + first), best, 4);
-  return bits;
-}
-
-// Cells cover the whole plane: beyond the pooled part (odd sizes, floor) they write zeros.
-template <typename T, int kCount>
-SEGNET_HD void unpool_part(const PoolShape& s, int64_t pitch, const Cell& at, int part, const T* y,
-                           const int32_t* codes, T* x) {
-  const int64_t first = at.word * kChannelsPerWord + part * kCount;
-  if (first >= pitch) return;
-  const int64_t ho = s.pooled_h(), wo = s.pooled_w();
-  const bool kept = at.row < ho && at.column < wo;
-  const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + at.column;
-  const uint32_t bits =
-      kept ? static_cast<uint32_t>(load(codes + word, -1)) >> (2 * part * kCount) : 0u;
-  Run<T, kCount> value{};
-  if (kept) value = pixel<T, kCount>(y, (at.image * ho + at.row) * wo + at.column, pitch, first, 0);
-  const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
-  for (uint32_t e = 0; e < 4; ++e) {
-    if (2 * at.row + e / 2 >= s.h || 2 * at.column + e % 2 >= s.w) continue;
-    Run<T, kCount> out;
-    for (int k = 0; k < kCount; ++k) out.of[k] = (bits >> (2 * k) & 3u) == e ? value.of[k] : T{};
-    T* place = x + (corner + e / 2 * s.w + e % 2) * pitch + first;
-    store(reinterpret_cast<Run<T, kCount>*>(place), out, 1 + static_cast<int>(e));
+  // After those words columns run fastest, so that a warp's code words are neighbours as well.
+  // A word beyond the last one has nothing to do.
+  SEGNET_HD Cell cell(uint32_t thread, uint32_t rows, uint32_t columns) const {
+    const uint32_t word = thread / kParts % kWords;
+    const Cell at = cell_of(thread / kParts / kWords, groups(), rows, columns);
+    return {at.image, at.word * kWords + word, at.row, at.column};
   }
-}
+  SEGNET_HD int64_t channel(const Cell& at, uint32_t thread) const {
+    return at.word * kChannelsPerWord + thread % kParts * kCount;
+  }
+  SEGNET_HD int64_t code(const Cell& at) const {
+    return ((at.image * s.words() + at.word) * s.pooled_h() + at.row) * s.pooled_w() + at.column;
+  }
+};
+
+template <typename T>
+struct PoolPixels {
+  using Layout = Pixels<T>;
+  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts;
+
+  Layout on;
+  const T* x;
+  T* y;
+  int32_t* codes;
+
+  uint32_t blocks() const { return blocks_for(on.threads(on.s.pooled_h(), on.s.pooled_w())); }
+  int shared_bytes() const { return kThreads * static_cast<int>(sizeof(uint32_t)); }
+
+  SEGNET_HD bool here(const Cell& at) const {
+    return at.image < on.s.n && at.word < on.s.words();
+  }
+
+  template <typename Each>
+  SEGNET_HD void operator()(uint32_t block, unsigned char* memory, Each each) const {
+    auto* bits = reinterpret_cast<uint32_t*>(memory);
+    each([&](uint32_t t) {
+      const Cell at = on.cell(block * kThreads + t, on.s.pooled_h(), on.s.pooled_w());
+      bits[t] = here(at) ? part(at, on.channel(at, t)) << (t % kParts * 2 * kCount) : 0u;
+    });
+    each([&](uint32_t t) {
+      const Cell at = on.cell(block * kThreads + t * kParts, on.s.pooled_h(), on.s.pooled_w());
+      if (t >= kThreads / kParts || !here(at)) return;
+      uint32_t word = 0;
+      SEGNET_UNROLL
+      for (int k = 0; k < kParts; ++k) word |= bits[t * kParts + k];
+      store(codes + on.code(at), static_cast<int32_t>(word), 0);
+    });
+  }
+
+  // Pools kCount channels; returns their codes.
+  SEGNET_HD uint32_t part(const Cell& at, int64_t first) const {
+    const PoolShape& s = on.s;
+    if (first >= on.pitch) return 0;
+    const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
+    const bool inside[] = {true, 2 * at.column + 1 < s.w, 2 * at.row + 1 < s.h,
+                           2 * at.column + 1 < s.w && 2 * at.row + 1 < s.h};
+    Run<T, kCount> value[4];
+    SEGNET_UNROLL
+    for (int e = 0; e < 4; ++e)
+      if (inside[e])
+        value[e] = load_run<T, kCount>(x + (corner + e / 2 * s.w + e % 2) * on.pitch + first, e);
+    uint32_t bits = 0;
+    SEGNET_UNROLL
+    for (int k = 0; k < kCount; ++k) {
+      uint32_t code = 0;
+      SEGNET_UNROLL
+      for (uint32_t e = 1; e < 4; ++e)
+        if (inside[e] && wins(value[e].of[k], value[0].of[k]))
+          value[0].of[k] = value[e].of[k], code = e;
+      if (first + k < s.c) bits |= code << (2 * k);
+    }
+    const int64_t pooled = (at.image * s.pooled_h() + at.row) * s.pooled_w() + at.column;
+    store_run(y + pooled * on.pitch + first, value[0], 4);
+    return bits;
+  }
+};
+
+template <typename T>
+struct UnpoolPixels {
+  using Layout = Pixels<T>;
+  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts;
+
+  Layout on;
+  const T* y;
+  const int32_t* codes;
+  T* x;
+
+  uint32_t blocks() const { return blocks_for(on.threads(on.s.cell_rows(), on.s.cell_columns())); }
+  int shared_bytes() const { return 0; }
+
+  template <typename Each>
+  SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
+    each([&](uint32_t t) {
+      const Cell at = on.cell(block * kThreads + t, on.s.cell_rows(), on.s.cell_columns());
+      if (at.image < on.s.n && at.word < on.s.words()) part(at, on.channel(at, t), t % kParts);
+    });
+  }
+
+  SEGNET_HD void part(const Cell& at, int64_t first, uint32_t number) const {
+    const PoolShape& s = on.s;
+    if (first >= on.pitch) return;
+    const int64_t ho = s.pooled_h(), wo = s.pooled_w();
+    Run<T, kCount> value{};
+    uint32_t bits = 0;
+    if (at.row < ho && at.column < wo) {
+      bits = static_cast<uint32_t>(load(codes + on.code(at), -1)) >> (number * 2 * kCount);
+      const int64_t pooled = (at.image * ho + at.row) * wo + at.column;
+      value = load_run<T, kCount>(y + pooled * on.pitch + first, 0);
+    }
+    const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
+    SEGNET_UNROLL
+    for (uint32_t e = 0; e < 4; ++e) {
+      if (2 * at.row + e / 2 >= s.h || 2 * at.column + e % 2 >= s.w) continue;
+      Run<T, kCount> out;
+      SEGNET_UNROLL
+      for (int k = 0; k < kCount; ++k) out.of[k] = (bits >> (2 * k) & 3u) == e ? value.of[k] : T{};
+      store_run(x + (corner + e / 2 * s.w + e % 2) * on.pitch + first, out,
+                1 + static_cast<int>(e));
+    }
+  }
+};
 
 }  // namespace segnet

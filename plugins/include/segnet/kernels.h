@@ -7,11 +7,6 @@
 
 namespace segnet {
 
-enum class DataKind : int32_t { kFloat32, kFloat16, kBFloat16, kInt8 };
-
-// (n, c, h, w), (n, h, w, c), or (n, h, w, c) with c padded to a multiple of 8.
-enum class Layout : int32_t { kLinear, kChannelsLast, kChannelsLast8 };
-
 // x -> y, pooled, in the same layout, and codes (n, ceil(c/16), ho, wo).
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept;

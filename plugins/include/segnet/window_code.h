@@ -15,6 +15,11 @@ namespace segnet {
 
 constexpr int kChannelsPerWord = 16;
 
+enum class DataKind : int32_t { kFloat32, kFloat16, kBFloat16, kInt8 };
+
+// (n, c, h, w), (n, h, w, c), or (n, h, w, c) with c padded to a multiple of 8.
+enum class Layout : int32_t { kLinear, kChannelsLast, kChannelsLast8 };
+
 // The plane that is pooled, (n, c, h, w), and the rounding of odd sizes.
 struct PoolShape {
   int64_t n, c, h, w;
@@ -22,6 +27,9 @@ struct PoolShape {
 
   SEGNET_HD int64_t pooled_h() const { return ceil_mode ? (h + 1) / 2 : h / 2; }
   SEGNET_HD int64_t pooled_w() const { return ceil_mode ? (w + 1) / 2 : w / 2; }
+  // Windows that cover the whole plane, those beyond the pooled part (odd, floor) included.
+  SEGNET_HD int64_t cell_rows() const { return (h + 1) / 2; }
+  SEGNET_HD int64_t cell_columns() const { return (w + 1) / 2; }
   SEGNET_HD int64_t words() const { return (c + kChannelsPerWord - 1) / kChannelsPerWord; }
 };
 
