@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,tensorrt-rtx,camera,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix kernel-report clean
+.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -35,6 +35,9 @@ peers: $(VENV)/.installed
 kernel-report: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python benchmarks/kernel_report.py --json $(OUT)/kernel_report.json
+
+fuzz: $(VENV)/.installed
+	$(BIN)/python tests/fuzz.py --cases 500
 
 # Every architecture, Turing to Blackwell, Orin included; no GPU is needed.
 cuda-matrix:

@@ -31,11 +31,19 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `segnet-bench`."""
     parser = argparse.ArgumentParser(
         prog="segnet-bench",
-        description="Measure an exported ONNX file from frame to label map.",
+        description="Measure an exported ONNX file or an engine from frame to label map.",
         epilog="results go to stdout, talk to stderr",
     )
-    parser.add_argument("--engine", required=True, metavar="M.onnx", help="file of segnet-export")
+    parser.add_argument(
+        "--engine",
+        required=True,
+        metavar="M.onnx|M.trt",
+        help="file of segnet-export or segnet-build",
+    )
     parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build a TensorRT engine again if it is stale"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--runs", type=int, metavar="N", help="measured runs (default: 30)")
     length.add_argument("--duration", type=float, metavar="S", help="seconds instead of --runs")
@@ -56,7 +64,9 @@ def bench(arguments: argparse.Namespace) -> int:
     frame = _image(arguments.image)
     baseline = rss_bytes()
     started = time.perf_counter()
-    with load(arguments.engine, arguments.runtime, "stretch", arguments.threads) as segmenter:
+    with load(
+        arguments.engine, arguments.runtime, "stretch", arguments.threads, arguments.rebuild
+    ) as segmenter:
         load_time = time.perf_counter() - started
         frame = draw_scene(0, *_frame_size(segmenter)).frame if frame is None else frame
         print(f"{arguments.engine}: {segmenter.engine.name}, warming up", file=sys.stderr)
@@ -95,6 +105,8 @@ def measure(
         inferred = clock()
         segmenter.postprocess(raw, prepared.placements)
         end = clock()
+        if (gpu := segmenter.engine.gpu_seconds) is not None:
+            samples.setdefault("gpu", []).append(gpu)
         times = (ready - start, inferred - ready, end - inferred, end - start)
         for part, seconds in zip(PARTS, times, strict=True):
             samples[part].append(seconds)
@@ -130,9 +142,12 @@ def format_table(result: dict[str, Any]) -> str:
         "",
         f"{'ms':8}" + "".join(f"{name:>10}" for name in columns),
     ]
-    for part in PARTS:
-        row = result["seconds"][part]
+    for part, row in result["seconds"].items():
         lines.append(f"{part:8}" + "".join(f"{row[name] * 1e3:10.2f}" for name in columns))
+    if "gpu" in result["seconds"]:
+        lines.append("gpu: events around the engine alone; infer: with transfers")
+    if gpu := result.get("gpu"):
+        lines.append(", ".join(f"{name} {value}" for name, value in gpu.items() if value))
     paper = result["paper"]
     lines += [
         "",
@@ -158,6 +173,7 @@ def _surroundings(
     baseline: int | None,
     load_seconds: float,
 ) -> dict[str, Any]:
+    from segnet_deploy.gpu import nvml
     from segnet_deploy.machine import describe_machine, versions
     from segnet_deploy.measure import added_bytes, peak_rss_bytes
     from segnet_deploy.paper import table_6
@@ -177,6 +193,7 @@ def _surroundings(
         "added_bytes": added_bytes(baseline, peak),
         "model_bytes": Path(arguments.engine).stat().st_size,
         "machine": describe_machine(),
+        "gpu": nvml.read() if engine.device == "cuda" else None,
         "versions": libraries,
         "paper": vars(table_6("SegNet")),
     }

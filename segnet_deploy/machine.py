@@ -14,6 +14,8 @@ WHEELS = {
     "onnx_ir": ("onnx-ir",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),
     "cv2": (
         "opencv-python-headless",
         "opencv-python",

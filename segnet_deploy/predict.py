@@ -26,11 +26,19 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `segnet-predict`."""
     parser = argparse.ArgumentParser(
         prog="segnet-predict",
-        description="Segment images, folders of images and videos with an exported ONNX file.",
+        description="Segment images, folders of images and videos with an exported file.",
         epilog="exit status: 0 all done, 1 an input or the engine failed, 2 wrong usage",
     )
     parser.add_argument("inputs", nargs="+", metavar="IMAGES|DIR|VIDEO")
-    parser.add_argument("--engine", required=True, metavar="M.onnx", help="file of segnet-export")
+    parser.add_argument(
+        "--engine",
+        required=True,
+        metavar="M.onnx|M.trt",
+        help="file of segnet-export or segnet-build",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build a TensorRT engine again if it is stale"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results")
     parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
     parser.add_argument(
@@ -58,7 +66,9 @@ def predict(arguments: argparse.Namespace) -> int:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"-o {folder} is a file; expected a folder")
     names = _names(paths)
-    with load(arguments.engine, arguments.runtime, arguments.fit, arguments.threads) as segmenter:
+    with load(
+        arguments.engine, arguments.runtime, arguments.fit, arguments.threads, arguments.rebuild
+    ) as segmenter:
         print(f"{arguments.engine}: {segmenter.engine.name}", file=sys.stderr)
         painter = _Painter(segmenter, arguments.alpha, not arguments.no_legend)
         frames = failed = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,16 +40,24 @@ def load(
     runtime: str = "auto",
     fit: str = "stretch",
     threads: int | None = None,
+    rebuild: bool = False,
 ) -> Segmenter:
-    """Open an exported ONNX file as a segmenter.
+    """Open an exported ONNX file, or an engine of segnet-build, as a segmenter.
 
-    `runtime` is auto, onnxruntime or openvino; `fit` is stretch or letterbox.
+    `runtime` is auto, onnxruntime or openvino, for ONNX files; `fit` is stretch or letterbox.
+    `rebuild` builds an engine of another version or GPU again, from the ONNX file beside it.
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
     """
     from segnet_deploy.runtimes.model_file import ModelFile
+    from segnet_deploy.trt.plan import is_plan
 
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
+    if is_plan(path):
+        from segnet_deploy.trt.engine import open_plan
+
+        engine = open_plan(Path(path), rebuild)
+        return Segmenter(engine, engine.metadata, fit)
     file = ModelFile.read(path)
     metadata = Metadata.from_props(file.props)
     return Segmenter(open_engine(file, runtime, threads), metadata, fit)

@@ -46,6 +46,10 @@ class Engine(Protocol):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
+    @property
+    def gpu_seconds(self) -> float | None:
+        """GPU time of the last run without transfers, or None where it is not known."""
+
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
 

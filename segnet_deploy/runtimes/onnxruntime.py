@@ -34,6 +34,7 @@ class OrtEngine:
     """An InferenceSession behind the Engine protocol."""
 
     name = "onnxruntime"
+    gpu_seconds = None
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._file = file

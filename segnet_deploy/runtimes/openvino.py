@@ -23,6 +23,7 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
+    gpu_seconds = None
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._path: Path = file.path

@@ -1,0 +1,43 @@
+"""Clocks, power and temperature of an NVIDIA GPU, where NVML gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segnet_deploy.errors import MissingDependencyError
+from segnet_deploy.optional import require
+
+
+def read() -> dict[str, Any] | None:
+    """Return name, driver, clocks (MHz), power (W) and temperature of GPU 0, or None.
+
+    A figure that the device does not give is None; Jetson has no NVML.
+    """
+    try:
+        nvml = require("pynvml", extra="tensorrt")
+        nvml.nvmlInit()
+    except (MissingDependencyError, OSError):
+        return None
+    except Exception:  # NVMLError has no base that can be named without the library
+        return None
+    try:
+        device = nvml.nvmlDeviceGetHandleByIndex(0)
+
+        def value(function: str, *arguments: int, scale: float = 1) -> float | None:
+            try:
+                return float(getattr(nvml, function)(device, *arguments)) / scale
+            except nvml.NVMLError:
+                return None
+
+        return {
+            "name": str(nvml.nvmlDeviceGetName(device)),
+            "driver": str(nvml.nvmlSystemGetDriverVersion()),
+            "graphics_mhz": value("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_GRAPHICS),
+            "memory_mhz": value("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+            "power_w": value("nvmlDeviceGetPowerUsage", scale=1000),
+            "temperature_c": value("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        }
+    except nvml.NVMLError:
+        return None
+    finally:
+        nvml.nvmlShutdown()

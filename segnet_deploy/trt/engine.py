@@ -1,0 +1,165 @@
+"""A TensorRT or TensorRT-RTX engine behind the Engine protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.errors import EngineError
+from segnet_deploy.gpu.arrays import DeviceArray, device_array
+from segnet_deploy.gpu.objects import call
+from segnet_deploy.gpu.session import Session
+from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.trt.layers import first_error
+from segnet_deploy.trt.library import choose, load
+from segnet_deploy.trt.plan import Plan, StalePlanError
+
+_DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
+_DTYPES |= {"UINT8": "uint8", "INT8": "int8", "BOOL": "bool"}
+
+
+def open_plan(path: Path, rebuild: bool = False) -> PlanEngine:
+    """Load an engine; with `rebuild`, build it again where it is of another version or GPU.
+
+    Raises InputError, MissingDependencyError or EngineError.
+    """
+    plan = Plan.read(path)
+    try:
+        return PlanEngine(plan)
+    except StalePlanError:
+        if not rebuild or plan.onnx is None:
+            raise
+    _rebuild(plan)
+    return PlanEngine(Plan.read(path))
+
+
+def _rebuild(plan: Plan) -> None:
+    from segnet_deploy.trt.building import build
+
+    assert plan.onnx is not None
+    build(
+        plan.onnx,
+        plan.path,
+        builder=plan.kind,
+        precision=plan.sidecar["precision"],
+        batch=plan.batch(),
+        form=plan.sidecar["form"],
+    )
+
+
+class PlanEngine:
+    """A deserialised engine, one execution context and one session for each batch size."""
+
+    device = "cuda"
+
+    def __init__(self, plan: Plan):
+        from segnet_deploy.trt.building import find_plugin
+
+        self._plan, self.metadata = plan, plan.metadata
+        self.name = plan.kind
+        self.lowered = plan.sidecar.get("form") == "lowered"
+        self._sessions: dict[tuple[int, ...], Session] = {}
+        self._last: Session | None = None
+        library = load(choose(plan.kind, cross=False))
+        properties = call("cudaGetDeviceProperties", call("cudaGetDevice"))
+        plan.check(library.version, (properties.major, properties.minor))
+        plugin = plan.plugin(find_plugin(None, required=False))
+        trt = library.trt
+        self._log = _logger(trt)
+        self._runtime: Any = trt.Runtime(self._log)
+        if plugin is not None:
+            self._runtime.get_plugin_registry().load_library(str(plugin))
+        self._engine: Any = self._runtime.deserialize_cuda_engine(plan.path.read_bytes())
+        if self._engine is None:
+            raise self._error("cannot be deserialised")
+        self._context: Any = self._engine.create_execution_context()
+        if self._context is None:
+            raise self._error("gives no execution context")
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
+        self.inputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if r)
+        self.outputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if not r)
+
+    @property
+    def gpu_seconds(self) -> float | None:
+        """GPU time of the last run, without transfers."""
+        return None if self._last is None else self._last.gpu_seconds
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes on the GPU: activations and the sessions' buffers (weights are the plan's)."""
+        own = sum(session.device_bytes for session in self._sessions.values())
+        return own + int(self._plan.sidecar.get("activation_bytes") or 0)
+
+    def run(self, x: Array) -> Array:
+        """Run the first input and return the first output."""
+        return self.run_all(x)[self.outputs[0].name]
+
+    def run_all(self, x: Array) -> dict[str, Array]:
+        """Run the first input and return every output by name."""
+        check_input(self.inputs[0], x)
+        return self._session(x.shape).run({self.inputs[0].name: x})
+
+    def run_on_device(self, x: Any) -> dict[str, DeviceArray]:
+        """Run an array of the GPU (CUDA Array Interface or DLPack); the outputs stay there."""
+        array = device_array(x)
+        return self._session(array.shape).run_on_device({self.inputs[0].name: array})
+
+    def close(self) -> None:
+        """Free sessions, context and engine."""
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+        self._last = self._context = self._engine = self._runtime = None
+
+    def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
+        """Put the engine on the stream: this is the sessions' executable."""
+        for name, address in addresses.items():
+            if not self._context.set_tensor_address(name, address):
+                raise self._error(f"takes no address for '{name}'")
+        if not self._context.execute_async_v3(stream):
+            raise self._error("cannot be run")
+
+    def _session(self, shape: tuple[int, ...]) -> Session:
+        if self._context is None:
+            raise EngineError(f"{self._plan.path} is closed; open it again")
+        port = self.inputs[0]
+        if not self._context.set_input_shape(port.name, shape):
+            raise self._error(f"takes no input of {shape}")
+        if shape not in self._sessions:
+            outputs = [
+                Port(p.name, tuple(self._context.get_tensor_shape(p.name)), p.dtype)
+                for p in self.outputs
+            ]
+            self._sessions[shape] = Session(self, [Port(port.name, shape, port.dtype)], outputs)
+        self._last = self._sessions[shape]
+        return self._last
+
+    def _port(self, name: str) -> Port:
+        shape = tuple(None if size < 0 else size for size in self._engine.get_tensor_shape(name))
+        dtype = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
+        if dtype not in _DTYPES:
+            raise self._error(f"has '{name}' of type {dtype}, which numpy has not")
+        return Port(name, shape, np.dtype(_DTYPES[dtype]))
+
+    def _error(self, what: str) -> EngineError:
+        return EngineError(
+            f"{self._plan.path} {what}: {first_error(self._log.errors)}; build it again: "
+            f"{self._plan.rebuild_command()}"
+        )
+
+
+def _logger(trt: Any) -> Any:
+    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+
+    return Log()
