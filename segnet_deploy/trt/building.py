@@ -14,7 +14,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from segnet_deploy.errors import EngineError, InputError, MissingDependencyError, UsageError
+from segnet_deploy.errors import (
+    EngineError,
+    InputError,
+    MissingDependencyError,
+    SegNetError,
+    UnsupportedModelError,
+    UsageError,
+)
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
@@ -122,13 +129,27 @@ def prepare(
     port = model.graph.inputs[0]
     shape = tuple(s if isinstance(s, int) else None for s in (port.shape or ()))
     profiles = profile(str(port.name), shape, batch)
+    try:
+        model = rewrite(model, form, precision, plugin_layout)
+        ir.save(model, path)
+    except (SegNetError, OSError):
+        raise
+    except Exception as error:  # a damaged file can break onnx-ir anywhere
+        reason = str(error).strip().splitlines()
+        raise UnsupportedModelError(
+            f"{source} cannot be rewritten ({type(error).__name__}: {reason[0] if reason else ''}"
+            "); it may be damaged: export it again"
+        ) from error
+    return metadata, profiles
+
+
+def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> ir.Model:
+    """Return `model` in `form` and in `precision`; its plugins take `plugin_layout`."""
     model = to_form(model, form).model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)
-    model = to_precision(model, precision).model
-    ir.save(model, path)
-    return metadata, profiles
+    return to_precision(model, precision).model
 
 
 def profile(
