@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,tensorrt-rtx,camera,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz clean
+.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -38,6 +38,10 @@ kernel-report: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/fuzz.py --cases 500
+
+# Needs a GPU; takes the Python that is there, and installs nothing.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py -o $(OUT)/gpu
 
 # Every architecture, Turing to Blackwell, Orin included; no GPU is needed.
 cuda-matrix:

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 import sass
+from cuda_kernels import KINDS, LAYOUTS
 
 from segnet_deploy.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "plugins/kernels"
-KINDS = ("fp32", "fp16", "bf16", "int8")
-LAYOUTS = ("NCHW", "NHWC", "HWC8")
 SEGNET = ((64, 360, 480), (128, 180, 240), (256, 90, 120), (512, 45, 60), (512, 23, 30))
 # Bytes a second, by the makers' data sheets.
 BANDWIDTHS = {

@@ -29,6 +29,10 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: _importable("tensorrt_rtx_bindings") or _importable("tensorrt_rtx"),
         "TensorRT-RTX is not installed",
     ),
+    "tensorrt-lean": (
+        lambda: _importable("tensorrt_lean_bindings"),
+        "tensorrt_lean is not installed (wheels tensorrt-lean-cu13-libs and -bindings)",
+    ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
 }
 

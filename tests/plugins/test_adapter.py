@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import graphs
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from segnet_deploy.errors import EngineError
+from segnet_deploy.passes import contract
 from segnet_deploy.trt import building
 from segnet_deploy.trt.layers import wrong_precision
 from segnet_export import SegNet, SegNetConfig
@@ -52,6 +54,66 @@ def test_adapter_exports_two_symbols(plugin: Path) -> None:
     )
     symbols = {line.split()[-1] for line in done.stdout.splitlines()}
     assert symbols == {"getCreators", "setLoggerFinder"}
+
+
+def test_every_callback_answers_as_the_contract_says(plugin: Path, tmp_path: Path) -> None:
+    program = tmp_path / "drive"
+    root = os.environ["TensorRT_ROOT"]  # noqa: SIM112 - as CMake spells it
+    command = ["nvcc", "-std=c++17", "-isystem", f"{root}/include"]  # knows where CUDA's are
+    source = str(Path(__file__).with_name("drive_adapter.cpp"))
+    subprocess.run([*command, source, "-o", str(program), "-ldl"], check=True)
+    done = subprocess.run([program, plugin], capture_output=True, text=True, check=True)
+    answers: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        name, _, rest = line.partition(" ")
+        answers.setdefault(name, []).append(rest)
+    names = f"{contract.PLUGIN_VERSION} {contract.PLUGIN_NAMESPACE} height width level"
+    assert answers["creator"] == [
+        f"SegNetMaxPool {names} ceil_mode layout",
+        f"SegNetMaxUnpool {names} ceil_mode layout",
+    ]
+    assert answers["pool-ceil"] == ["2 17 23 31", "2 2 23 31"]
+    assert answers["pool-floor"] == ["2 17 22 30", "2 2 22 30"]
+    assert answers["pool-3d"] == answers["unpool-of-nothing"] == ["refused"]
+    assert answers["unpool-by-attributes"] == ["2 17 45 61"]
+    assert answers["unpool-by-image"] == ["2 17 45 61"]
+    # type:format, 0 fp32, 1 fp16, 7 bf16, 2 int8; 0 LINEAR, 8 HWC, 3 HWC8
+    taken = answers["pool-any-layout"][0].split()
+    assert {t.split(":")[0] for t in taken} == {"0", "1", "2", "7"}
+    assert len(taken) == 10  # LINEAR and HWC for all four, HWC8 for the two of 16 bits
+    assert len({t.split(":")[1] for t in answers["pool-channels-last"][0].split()}) == 1
+    kept = ["height=45 width=61 level=0 ceil_mode=1 layout=0"]
+    for name in ("fields", "clone", "attached", "deserialised"):
+        assert answers[name] == kept
+    assert answers["float-field"] == ["refused"]
+    assert answers["types"] == ["1 3"]  # fp16, int32
+    assert answers["configure"] == answers["workspace"] == answers["shape-change"] == ["0"]
+    assert answers["enqueue"] == ["-1"]
+
+
+@pytest.mark.needs("tensorrt-lean")
+def test_library_loads_in_tensorrt_lean(plugin: Path) -> None:
+    """A smoke test: no builder, but TensorRT's own registry takes the library and its creators."""
+    program = (
+        "import ctypes, sys, pathlib, tensorrt_lean_libs\n"
+        "folder = pathlib.Path(tensorrt_lean_libs.__path__[0])\n"
+        "for path in sorted(folder.glob('libnvinfer_lean.so*')):\n"
+        "    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)\n"
+        "import tensorrt_lean_bindings as trt\n"
+        "registry = trt.get_plugin_registry()\n"
+        "assert registry.load_library(sys.argv[1]) is not None\n"
+        "for name in ('SegNetMaxPool', 'SegNetMaxUnpool'):\n"
+        "    creator = registry.get_creator(name, '1', 'segnet')\n"
+        "    print(creator.name, creator.plugin_version, trt.__version__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(plugin)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "SegNetMaxPool",
+        "SegNetMaxUnpool",
+    ]
 
 
 @pytest.mark.needs("tensorrt-rtx")

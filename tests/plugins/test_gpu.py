@@ -1,0 +1,164 @@
+"""The kernels and the session on a real GPU: results to the bit, graphs, zero-copy."""
+
+from __future__ import annotations
+
+import ctypes
+
+import cases
+import cuda_kernels
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+pytestmark = pytest.mark.needs("gpu", "nvcc")
+TYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.int8,
+}
+LARGER = [(1, 16, 8, 64), (2, 33, 7, 96), (1, 40, 9, 20), (1, 64, 45, 60), (1, 11, 45, 61)]
+LARGER += [(1, 3, 5, 4000), (1, 2000, 3, 5), (1, 20000, 2, 3), (2, 64, 360, 480)]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return cuda_kernels.build(tmp_path_factory.mktemp("kernels"))
+
+
+def check(
+    kernels: ctypes.CDLL, values: cases.Array, kind: str, layout: str, ceil_mode: bool
+) -> None:
+    """Compare pool, codes and unpool with plain torch on the CPU; outputs are poisoned."""
+    n, c, h, w = values.shape
+    if kind == "int8":
+        values = np.clip(np.nan_to_num(values * 20, posinf=127, neginf=-128), -128, 127)
+    x = torch.from_numpy(np.ascontiguousarray(values)).to(TYPES[kind])
+    wide = x.float()
+    pooled, index = F.max_pool2d(wide, 2, 2, ceil_mode=ceil_mode, return_indices=True)
+    expected = F.max_unpool2d(pooled, index, [2, 2], [2, 2], output_size=[h, w])
+    pitch = -(-c // 8) * 8 if layout == "HWC8" else c
+    ho, wo = pooled.shape[2:]
+    full, small = (n, c, h, w), (n, c, ho, wo)
+    if layout != "NCHW":
+        full, small = (n, h, w, pitch), (n, ho, wo, pitch)
+        padded = torch.zeros(full, dtype=x.dtype)
+        padded[..., :c] = x.permute(0, 2, 3, 1)
+        x = padded
+    x = x.contiguous().cuda()
+    y = torch.full(small, 77, dtype=x.dtype, device="cuda")
+    back = torch.full(full, 77, dtype=x.dtype, device="cuda")
+    codes = torch.full((n, -(-c // 16), ho, wo), 0x5A5A5A5A, dtype=torch.int32, device="cuda")
+    pair = cuda_kernels.Pair(kernels, kind, layout, values.shape, ceil_mode)
+    stream = torch.cuda.current_stream().cuda_stream
+    pair.pool(x.data_ptr(), y.data_ptr(), codes.data_ptr(), stream)
+    pair.unpool(y.data_ptr(), codes.data_ptr(), back.data_ptr(), stream)
+    torch.cuda.synchronize()
+    if layout != "NCHW":
+        assert not back[..., c:].float().any()
+        y, back = y[..., :c].permute(0, 3, 1, 2), back[..., :c].permute(0, 3, 1, 2)
+    assert np.array_equal(y.float().cpu().numpy(), pooled.numpy(), equal_nan=True)
+    assert np.array_equal(back.float().cpu().numpy(), expected.numpy(), equal_nan=True)
+    channels = np.arange(c)
+    bits = codes.cpu().numpy()[:, channels // 16].view(np.uint32)
+    bits = bits >> (2 * (channels % 16))[:, None, None]
+    row, column = np.divmod(index.numpy(), w)
+    assert np.array_equal(bits & 3, 2 * (row % 2) + column % 2)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
+def test_kernels_equal_torch_over_the_table(kernels: ctypes.CDLL, kind: str, layout: str) -> None:
+    for case in cases.CASES:
+        check(kernels, case.make(), kind, layout, case.ceil_mode)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
+@pytest.mark.parametrize("shape", LARGER, ids=str)
+def test_kernels_equal_torch_at_larger_sizes(
+    kernels: ctypes.CDLL, kind: str, layout: str, shape: tuple[int, ...]
+) -> None:
+    values = np.random.default_rng(0).integers(-3, 4, shape).astype(np.float32)
+    for ceil_mode in (False, True):
+        check(kernels, values, kind, layout, ceil_mode)
+
+
+@pytest.mark.parametrize("kind", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
+def test_nan_is_kept_where_torch_keeps_it(kernels: ctypes.CDLL, kind: str, layout: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((2, 17, 9, 10), (1, 16, 8, 64)):
+        values = rng.standard_normal(shape).astype(np.float32)
+        values[rng.random(shape) < 0.3] = np.nan
+        check(kernels, values, kind, layout, True)
+
+
+@pytest.fixture
+def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # imported where cuda is
+    from segnet_deploy.gpu.session import Session
+    from segnet_deploy.runtimes import Port
+
+    shape = (1, 17, 45, 61)
+    pair = cuda_kernels.Pair(kernels, "fp32", "NCHW", shape)
+    f32, i32 = np.dtype(np.float32), np.dtype(np.int32)
+    outputs = [
+        Port("y", (1, 17, 23, 31), f32),
+        Port("codes", (1, 2, 23, 31), i32),
+        Port("back", shape, f32),
+    ]
+    opened = Session(pair, [Port("x", shape, f32)], outputs)
+    yield opened
+    opened.close()
+
+
+def test_session_runs_directly_and_from_a_graph(session) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    before = None
+    for _ in range(5):  # the first one is direct, then the graph
+        x = rng.standard_normal((1, 17, 45, 61)).astype(np.float32)
+        out = session.run({"x": x})
+        pooled, index = cases.pool_reference(x, True)
+        assert np.array_equal(out["y"], pooled)
+        assert np.array_equal(out["back"], cases.unpool_reference(pooled, index, (45, 61)))
+        assert 0 < session.gpu_seconds < 1
+        places = {name: array.ctypes.data for name, array in out.items()}
+        assert before in (None, places)  # fixed buffers
+        before = places
+    assert session.captured
+
+
+def test_session_takes_and_gives_arrays_of_the_gpu(session) -> None:  # type: ignore[no-untyped-def]
+    x = torch.randn(1, 17, 45, 61, device="cuda")
+    for _ in range(2):
+        out = session.run_on_device({"x": x})
+        y = torch.as_tensor(out["y"], device="cuda")
+        assert y.data_ptr() == out["y"].pointer  # no copy
+        assert torch.equal(y, F.max_pool2d(x, 2, 2, ceil_mode=True))
+
+
+def test_dlpack_is_taken_without_a_copy() -> None:
+    from segnet_deploy.gpu.arrays import device_array
+
+    class OnlyDlpack:
+        def __init__(self, tensor: torch.Tensor):
+            self.tensor = tensor
+
+        def __dlpack__(self, **options: object) -> object:
+            return self.tensor.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> object:
+            return self.tensor.__dlpack_device__()
+
+    tensor = torch.arange(24, dtype=torch.float32, device="cuda").reshape(2, 3, 4)
+    array = device_array(OnlyDlpack(tensor))
+    assert (array.pointer, array.shape, array.dtype) == (tensor.data_ptr(), (2, 3, 4), np.float32)
+
+
+def test_out_of_memory_says_how_much_is_free() -> None:
+    from segnet_deploy.errors import EngineError
+    from segnet_deploy.gpu.objects import DeviceBuffer
+
+    with pytest.raises(EngineError, match=r"out of GPU memory: .* MB asked for, .* MB are free"):
+        DeviceBuffer(1 << 46)
