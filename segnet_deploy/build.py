@@ -41,6 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch", nargs=3, type=int, metavar=("MIN", "OPT", "MAX"), help="for a dynamic batch"
     )
+    parser.add_argument(
+        "--size", nargs=3, metavar=("MIN", "OPT", "MAX"), help="for dynamic sizes, each as HxW"
+    )
+    parser.add_argument(
+        "--embed-plugin", action="store_true", help="put the plugin library into the engine"
+    )
+    parser.add_argument(
+        "--timing-cache", metavar="DIR", help="keep what the builder timed, by version and device"
+    )
     parser.add_argument("--workspace", type=int, metavar="MB", help="scratch memory limit")
     return parser
 
@@ -61,9 +70,12 @@ def command(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         targets=targets,
         batch=tuple(arguments.batch) if arguments.batch else None,
+        sizes=tuple(map(parse_size, arguments.size)) if arguments.size else None,
         workspace_bytes=None if arguments.workspace is None else arguments.workspace * 1_000_000,
         form=arguments.form,
         plugin=Path(arguments.plugin) if arguments.plugin else None,
+        embed_plugin=arguments.embed_plugin,
+        timing_cache=Path(arguments.timing_cache) if arguments.timing_cache else None,
     )
     answer = built.answer
     print(
@@ -73,6 +85,14 @@ def command(arguments: argparse.Namespace) -> int:
         f"activations {_mb(answer.activation_bytes)}, built in {answer.seconds:.1f} s"
     )
     return 0
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of `360x480`. Raises UsageError."""
+    height, _, width = text.lower().partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise UsageError(f"--size {text}; expected HEIGHTxWIDTH, like 360x480")
+    return int(height), int(width)
 
 
 def parse_targets(text: str | None) -> tuple[str, ...]:

@@ -31,3 +31,13 @@ def driver_version() -> str | None:
     if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
         return None
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def device_name() -> str:
+    """Return the name of the first CUDA device, or 'none'."""
+    driver, name, device = _driver(), ctypes.create_string_buffer(256), ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        return "none"
+    if driver.cuDeviceGetName(name, len(name), device) != 0:
+        return "none"
+    return name.value.decode("utf-8", "replace")

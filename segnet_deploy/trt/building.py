@@ -31,6 +31,7 @@ from segnet_deploy.passes.precision import to_precision
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.trt.layers import convolutions, wrong_precision
 from segnet_deploy.trt.library import choose, linked_names
+from segnet_deploy.trt.profiles import Sizes, profile
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest, Shape
 
 ANY_LAYOUT, CHANNELS_LAST = 0, 1
@@ -54,23 +55,35 @@ def build(
     precision: str = "fp32",
     targets: tuple[str, ...] = (),
     batch: tuple[int, ...] | None = None,
+    sizes: Sizes | None = None,
     workspace_bytes: int | None = None,
     form: str = "auto",
     plugin: Path | None = None,
+    embed_plugin: bool = False,
+    timing_cache: Path | None = None,
 ) -> Built:
     """Rewrite `source`, build it in a child process, and write `target` and its sidecar.
 
-    `form` is plugin, lowered, or auto: plugin where its library is found. The sidecar,
-    `target` + .json, says what the engine is and how it was built. Raises InputError,
-    UnsupportedModelError, MissingDependencyError or EngineError; then neither file is there.
+    `form` is plugin, lowered, or auto: plugin where its library is found. `batch` and `sizes`
+    (height, width) give the least, usual and largest of what is dynamic. `timing_cache` is a
+    folder. The sidecar, `target` + .json, says what the engine is and how it was built. Raises
+    InputError, UnsupportedModelError, MissingDependencyError or EngineError; then neither file
+    is there.
     """
     kind = choose(builder, bool(targets))
     library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
     form = "lowered" if library is None else "plugin"
+    if embed_plugin and library is None:
+        raise UsageError("--embed-plugin, but the engine has no plugin: give --form plugin")
     with tempfile.TemporaryDirectory() as name, atomic_path(target) as plan:
         folder = Path(name)
         metadata, profiles = prepare(
-            source, folder / "rewritten.onnx", form, precision, batch, layout(kind, precision)
+            source,
+            folder / "rewritten.onnx",
+            form,
+            precision,
+            (batch, sizes),
+            layout(kind, precision),
         )
         request = BuildRequest(
             str(folder / "rewritten.onnx"),
@@ -81,6 +94,8 @@ def build(
             profiles,
             workspace_bytes,
             None if library is None else str(library),
+            embed_plugin,
+            None if timing_cache is None else str(timing_cache),
         )
         answer = run_worker(request, folder)
         check_precision(answer, precision)
@@ -120,15 +135,23 @@ def prepare(
     path: Path,
     form: str,
     precision: str,
-    batch: tuple[int, ...] | None,
+    ranges: tuple[tuple[int, ...] | None, Sizes | None] = (None, None),
     plugin_layout: int = ANY_LAYOUT,
 ) -> tuple[Metadata, dict[str, tuple[Shape, Shape, Shape]]]:
-    """Write `source` in `form` and in `precision`; return its metadata and profiles."""
+    """Write `source` in `form` and in `precision`; return its metadata and profiles.
+
+    `ranges` are the batches and the sizes of the profile.
+    """
     model = load_model(source)
     metadata = Metadata.from_props(dict(model.metadata_props))
     port = model.graph.inputs[0]
     shape = tuple(s if isinstance(s, int) else None for s in (port.shape or ()))
-    profiles = profile(str(port.name), shape, batch)
+    if None in shape[1:] and form == "lowered":
+        raise UsageError(
+            f"the file has dynamic sizes {shape}; its lowered form would need tens of GB: use "
+            "--form plugin, or export with a static --imgsz (a dynamic batch is fine)"
+        )
+    profiles = profile(str(port.name), shape, *ranges)
     try:
         model = rewrite(model, form, precision, plugin_layout)
         ir.save(model, path)
@@ -150,26 +173,6 @@ def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> i
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)
     return to_precision(model, precision).model
-
-
-def profile(
-    name: str, shape: tuple[int | None, ...], batch: tuple[int, ...] | None
-) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Return the optimisation profile of a dynamic batch; refuse what cannot be built well."""
-    if None in shape[1:]:
-        raise UsageError(
-            f"the file has dynamic sizes {shape}; its lowered form would need tens of GB: export "
-            "with a static --imgsz (a dynamic batch is fine)"
-        )
-    if shape and shape[0] is not None:
-        if batch is not None:
-            raise UsageError(f"--batch {batch}, but the file has a fixed batch of {shape[0]}")
-        return {}
-    least, usual, largest = batch or (1, 1, 1)
-    if not 1 <= least <= usual <= largest:
-        raise UsageError(f"--batch {least} {usual} {largest}; expected 1 <= MIN <= OPT <= MAX")
-    rest: Shape = tuple(s or 0 for s in shape[1:])
-    return {name: ((least, *rest), (usual, *rest), (largest, *rest))}
 
 
 def run_worker(request: Any, folder: Path) -> BuildAnswer:
@@ -250,7 +253,7 @@ def describe(
         "targets": list(request.targets),
         "form": form,
         "precision": precision,
-        "plugin": None if request.plugin is None else plugin_facts(Path(request.plugin)),
+        "plugin": None if request.plugin is None else plugin_facts(request),
         "onnx": source.name,
         "onnx_sha256": sha256(source),
         "plan_sha256": sha256(plan),
@@ -264,11 +267,13 @@ def describe(
     }
 
 
-def plugin_facts(path: Path) -> dict[str, str]:
+def plugin_facts(request: BuildRequest) -> dict[str, Any]:
     """Return what a loader needs to know about the plugin library that an engine was built with."""
+    path = Path(str(request.plugin))
     return {
         "file": path.name,
         "sha256": sha256(path),
         "namespace": contract.PLUGIN_NAMESPACE,
         "version": contract.PLUGIN_VERSION,
+        "embedded": request.embed_plugin,
     }

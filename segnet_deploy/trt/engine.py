@@ -40,13 +40,16 @@ def _rebuild(plan: Plan) -> None:
     from segnet_deploy.trt.building import build
 
     assert plan.onnx is not None
+    batch, sizes = plan.ranges()
     build(
         plan.onnx,
         plan.path,
         builder=plan.kind,
         precision=plan.sidecar["precision"],
-        batch=plan.batch(),
+        batch=batch,
+        sizes=sizes,
         form=plan.sidecar["form"],
+        embed_plugin=plan.embedded,
     )
 
 
@@ -70,6 +73,8 @@ class PlanEngine:
         trt = library.trt
         self._log = _logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
+        if plan.embedded:  # its sidecar says so, and its hash is the sidecar's
+            self._runtime.engine_host_code_allowed = True
         if plugin is not None:
             self._runtime.get_plugin_registry().load_library(str(plugin))
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan.path.read_bytes())

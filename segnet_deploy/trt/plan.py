@@ -13,6 +13,7 @@ from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
+from segnet_deploy.trt.profiles import Sizes, ranges
 
 SUFFIXES = (".trt", ".engine", ".plan")
 MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
@@ -98,21 +99,22 @@ class Plan:
         for option in ("precision", "form"):
             if option in sidecar:
                 words += [f"--{option}", str(sidecar[option])]
-        if batch := self.batch():
+        batch, sizes = self.ranges()
+        if batch:
             words += ["--batch", *map(str, batch)]
+        if sizes:
+            words += ["--size", *(f"{height}x{width}" for height, width in sizes)]
         return " ".join(words)
 
-    def batch(self) -> tuple[int, ...] | None:
-        """Return the least, usual and largest batch of the profile, or None."""
-        for shapes in self.sidecar.get("profiles", {}).values():
-            try:
-                return tuple(int(shape[0]) for shape in shapes)
-            except (TypeError, ValueError, IndexError) as error:
-                raise InputError(
-                    f"{sidecar_path(self.path)} has the profile {shapes!r:.60}; expected three "
-                    "shapes: build it again with segnet-build"
-                ) from error
-        return None
+    def ranges(self) -> tuple[tuple[int, ...] | None, Sizes | None]:
+        """Return the batches and sizes of its profile. Raises InputError."""
+        try:
+            return ranges(self.sidecar.get("profiles", {}), self.metadata.io)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{sidecar_path(self.path)} has no profiles that can be read ({error}); build the "
+                "engine again with segnet-build"
+            ) from error
 
     def check(self, library_version: str, capability: tuple[int, int]) -> None:
         """Raise StalePlanError where this library or this GPU cannot take the plan.
@@ -132,6 +134,12 @@ class Plan:
                 f"it again: {self.rebuild_command()} (or --rebuild)"
             )
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the plan brings the plugin library itself."""
+        facts = self.sidecar.get("plugin")
+        return isinstance(facts, dict) and facts.get("embedded") is True
+
     def plugin(self, library: Path | None) -> Path | None:
         """Return the plugin library that the engine needs, None where it needs none.
 
@@ -147,6 +155,8 @@ class Plan:
                 f"{self.path} needs the plugins {wanted}, and this version of segnet-deploy has "
                 f"{have}; build it again: {self.rebuild_command()} (or --rebuild)"
             )
+        if self.embedded:
+            return None
         if library is None:
             raise EngineError(
                 f"{self.path} needs the plugin library, which is not here: build it with CMake "

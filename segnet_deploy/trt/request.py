@@ -22,6 +22,8 @@ class BuildRequest:
     profiles: dict[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     workspace_bytes: int | None = None
     plugin: str | None = None
+    embed_plugin: bool = False
+    timing_cache: str | None = None
 
     def write(self, path: Path) -> None:
         """Write the request as JSON."""

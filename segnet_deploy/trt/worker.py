@@ -9,12 +9,15 @@ as `done total phase` lines.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from segnet_deploy.cuda import device_name
 from segnet_deploy.errors import EngineError, InputError, SegNetError
+from segnet_deploy.files import atomic_write
 from segnet_deploy.trt.layers import first_error, layers, totals
 from segnet_deploy.trt.library import Library, load
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
@@ -54,10 +57,14 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
     _profiles(builder, config, request, log)
     with contextlib.suppress(AttributeError):  # older bindings have no monitor
         config.progress_monitor = _monitor(trt)
+    if request.embed_plugin:
+        config.plugins_to_serialize = [request.plugin]
+    cache = TimingCache(library, config, request)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
     Path(request.plan).write_bytes(memoryview(plan))
+    cache.save()
     answer.layers = layers(log.lines)
     memory = totals(log.lines)
     answer.activation_bytes = memory["activation_bytes"]
@@ -65,6 +72,29 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
     answer.ports = [_port(t, True) for t in inputs] + [_port(t, False) for t in outputs]
+
+
+class TimingCache:
+    """What the builder timed, kept for its next build of the same version and device."""
+
+    def __init__(self, library: Library, config: Any, request: BuildRequest):
+        self._config, self._path = config, None
+        if request.timing_cache is None:
+            return
+        device = "-".join(request.targets) or device_name()
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{library.kind}-{library.version}-{device}")
+        self._path = Path(request.timing_cache) / f"{name}.timing"
+        known = self._path.read_bytes() if self._path.is_file() else b""
+        cache = config.create_timing_cache(known) or config.create_timing_cache(b"")
+        if cache is not None:
+            config.set_timing_cache(cache, False)
+
+    def save(self) -> None:
+        """Write the cache, where there is one."""
+        cache = self._config.get_timing_cache() if self._path is not None else None
+        if self._path is not None and cache is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._path, bytes(cache.serialize()))
 
 
 def _port(tensor: Any, is_input: bool) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import torch
 from onnx import helper as h
 
 from segnet_deploy import build
-from segnet_deploy.errors import EngineError
+from segnet_deploy.errors import EngineError, UsageError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.trt import building
 from segnet_deploy.trt.layers import first_error, layers, totals, wrong_precision
 from segnet_deploy.trt.library import choose
+from segnet_deploy.trt.profiles import profile, ranges
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.exporting import ExportOptions, finish, save
@@ -72,6 +73,41 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     assert sizes["fp16"] < sizes["fp32"]
 
 
+@rtx
+def test_timing_cache_is_kept_by_version_and_device(exported: Path, tmp_path: Path) -> None:
+    plan, caches = tmp_path / "m.trt", tmp_path / "caches"
+    for target in ("sm86", "sm89"):
+        for _ in range(2):  # the second build reads what the first one kept
+            building.build(exported, plan, targets=(target,), form="lowered", timing_cache=caches)
+    names = sorted(path.name for path in caches.iterdir())
+    version = json.loads((tmp_path / "m.trt.json").read_text())["version"]
+    assert names == [f"tensorrt-rtx-{version}-{sm}.timing" for sm in ("sm86", "sm89")]
+
+
+def test_profile_covers_what_is_dynamic() -> None:
+    sizes = ((45, 61), (90, 120), (181, 241))
+    fixed = (1, 3, 45, 61)
+    assert profile("x", fixed) == {}
+    assert profile("x", (None, 3, 45, 61), (1, 2, 4)) == {
+        "x": ((1, 3, 45, 61), (2, 3, 45, 61), (4, 3, 45, 61))
+    }
+    both = profile("x", (None, 3, None, None), (1, 1, 2), sizes)
+    assert both == {"x": ((1, 3, 45, 61), (1, 3, 90, 120), (2, 3, 181, 241))}
+    assert ranges(both, "tensor") == ((1, 1, 2), sizes)
+    frames = profile("x", (1, None, None, 3), None, sizes)
+    assert frames == {"x": ((1, 45, 61, 3), (1, 90, 120, 3), (1, 181, 241, 3))}
+    assert ranges(frames, "frame") == (None, sizes)
+    for shape, batch, given in (
+        (fixed, (1, 1, 1), None),
+        (fixed, None, sizes),
+        ((1, 3, None, None), None, None),
+        ((1, 3, None, None), None, ((9, 9), (8, 8), (10, 10))),
+        ((None, 3, 8, 8), (2, 1, 3), None),
+    ):
+        with pytest.raises(UsageError):
+            profile("x", shape, batch, given)
+
+
 def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
     good, odd, dynamic = (tmp_path / f"{n}.onnx" for n in ("good", "odd", "dynamic"))
     conv = h.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
@@ -92,6 +128,9 @@ def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
         "refused": ([str(odd), "--target", "sm86"], 1, "culprit"),
         "target": ([str(good), "--target", "sm13"], 1, "sm13"),
         "dynamic": ([str(dynamic), "--target", "sm86"], 2, "dynamic sizes"),
+        "size": ([str(good), "--target", "sm86", "--size", *["8x8"] * 3], 2, "fixed size"),
+        "size text": ([str(good), "--size", "8", "8x8", "8x8"], 2, "--size 8;"),
+        "embed": ([str(good), "--form", "lowered", "--embed-plugin"], 2, "has no plugin"),
         "batch": ([str(good), "--target", "sm86", "--batch", "1", "2", "3"], 2, "fixed batch"),
         "workspace": ([str(good), "--workspace", "0"], 2, "--workspace 0"),
         "tensorrt": ([str(good), "--builder", "tensorrt", "--target", "sm86"], 1, "--target"),
@@ -99,6 +138,7 @@ def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
 
 
 NAMES = ["missing", "cut", "refused", "target", "dynamic", "batch", "workspace", "tensorrt"]
+NAMES += ["size", "size text", "embed"]
 
 
 @rtx

@@ -16,6 +16,7 @@ from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
 from segnet_deploy.trt import building
 from segnet_deploy.trt.layers import wrong_precision
+from segnet_deploy.trt.plan import Plan
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.exporting import save
 from segnet_export.tracing import to_onnx
@@ -144,6 +145,30 @@ def test_dynamic_batch_in_plugin_form(plugin: Path, tmp_path: Path) -> None:
     )
     assert built.form == "plugin"
     assert built.answer.activation_bytes
+
+
+@pytest.mark.needs("tensorrt-rtx")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Path) -> None:
+    net = SegNet(SegNetConfig.standard(5, width=8)).eval()
+    model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60), dynamic="size")
+    save(model, tmp_path / "m.onnx")
+    built = building.build(
+        tmp_path / "m.onnx",
+        tmp_path / "m.trt",
+        precision=precision,
+        targets=("sm86", "sm89"),
+        plugin=plugin,
+        sizes=((45, 61), (90, 120), (181, 241)),  # odd ones are no trap for the plugin
+        embed_plugin=True,
+    )
+    sidecar = json.loads((tmp_path / "m.trt.json").read_text())
+    assert sidecar["plugin"]["embedded"] is True
+    assert (tmp_path / "m.trt").stat().st_size > plugin.stat().st_size  # the library is inside
+    assert built.answer.activation_bytes < 40e6
+    read = Plan.read(tmp_path / "m.trt")
+    assert read.plugin(None) is None
+    assert "--size 45x61 90x120 181x241" in read.rebuild_command()
 
 
 @pytest.mark.needs("tensorrt-rtx")
