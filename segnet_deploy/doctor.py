@@ -63,7 +63,8 @@ def examine() -> list[Check]:
     ]
     checks += _two_onnxruntimes()
     checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
-    checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx(), _torch()]
+    checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx()]
+    checks += [_library("cuda.bindings", "tensorrt"), _torch()]
     checks += [
         _program("compiler", ("c++", "g++", "clang++", "cl"), "only to build the plugins"),
         _program("nvcc", ("nvcc",), "only to build the CUDA plugin"),

@@ -20,9 +20,11 @@ from segnet_deploy.trt.library import choose
 from segnet_deploy.trt.profiles import profile, ranges
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
 from segnet_export import SegNet, SegNetConfig
+from segnet_export.checkpoints import load_checkpoint
 from segnet_export.exporting import ExportOptions, finish, save
 from segnet_export.tracing import to_onnx
 
+ROOT = Path(__file__).parents[2]
 rtx = pytest.mark.needs("tensorrt-rtx")
 
 
@@ -71,6 +73,30 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     assert sizes["fp16"] is not None
     assert sizes["fp32"] is not None
     assert sizes["fp16"] < sizes["fp32"]
+
+
+@rtx
+@pytest.mark.parametrize("target", ["sm86", "sm89"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_demo_and_full_segnet_are_built_in_lowered_form(
+    precision: str, target: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    demo = load_checkpoint(ROOT / "benchmarks/demo/segnet_demo.pt").model
+    full = SegNet(SegNetConfig.standard(11)).eval()
+    for net, size, most in ((demo, (180, 240), 30e6), (full, (360, 480), 106e6)):
+        model, _ = to_onnx(net, torch.zeros(1, 3, *size))
+        save(model, tmp_path / "m.onnx")
+        built = building.build(
+            tmp_path / "m.onnx",
+            tmp_path / "m.trt",
+            precision=precision,
+            targets=(target,),
+            form="lowered",
+        )
+        assert wrong_precision(built.answer.layers, precision) == []
+        assert built.answer.activation_bytes is not None
+        assert built.answer.activation_bytes < most * (0.6 if precision == "fp16" else 1)
 
 
 @rtx

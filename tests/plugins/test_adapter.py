@@ -172,6 +172,27 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
 
 
 @pytest.mark.needs("tensorrt-rtx")
+def test_full_segnet_needs_the_memory_that_is_promised(plugin: Path, tmp_path: Path) -> None:
+    """360x480 in plugin form: 100 MB of activations in fp32, 54 MB in fp16, no transposition."""
+    torch.manual_seed(0)
+    net = SegNet(SegNetConfig.standard(11)).eval()
+    model, _ = to_onnx(net, torch.zeros(1, 3, 360, 480))
+    save(model, tmp_path / "m.onnx")
+    for precision, most in (("fp32", 100e6), ("fp16", 54e6)):
+        built = building.build(
+            tmp_path / "m.onnx",
+            tmp_path / "m.trt",
+            precision=precision,
+            targets=("sm86",),  # several in one plan share one larger layout
+            plugin=plugin,
+        )
+        assert built.answer.activation_bytes is not None
+        assert built.answer.activation_bytes <= most
+        # 26 convolutions, 10 plugins, input and output; layout conversions would be more
+        assert len(built.answer.layers) <= 40
+
+
+@pytest.mark.needs("tensorrt-rtx")
 def test_library_that_is_no_plugin_is_an_error(segnet: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.so"
     wrong.write_bytes(b"no library")
