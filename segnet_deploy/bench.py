@@ -146,6 +146,8 @@ def format_table(result: dict[str, Any]) -> str:
         lines.append(f"{part:8}" + "".join(f"{row[name] * 1e3:10.2f}" for name in columns))
     if "gpu" in result["seconds"]:
         lines.append("gpu: events around the engine alone; infer: with transfers")
+    if result["device_bytes"] is not None:
+        lines.append(f"GPU memory of the engine: {_mb(result['device_bytes'])} MB")
     if gpu := result.get("gpu"):
         lines.append(", ".join(f"{name} {value}" for name, value in gpu.items() if value))
     paper = result["paper"]
@@ -191,6 +193,7 @@ def _surroundings(
         "load_seconds": load_seconds,
         "peak_bytes": peak,
         "added_bytes": added_bytes(baseline, peak),
+        "device_bytes": engine.device_bytes,
         "model_bytes": Path(arguments.engine).stat().st_size,
         "machine": describe_machine(),
         "gpu": nvml.read() if engine.device == "cuda" else None,

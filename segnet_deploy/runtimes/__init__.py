@@ -50,6 +50,10 @@ class Engine(Protocol):
     def gpu_seconds(self) -> float | None:
         """GPU time of the last run without transfers, or None where it is not known."""
 
+    @property
+    def device_bytes(self) -> int | None:
+        """Memory on the GPU, or None where it is not known."""
+
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
 

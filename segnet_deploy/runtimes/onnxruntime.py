@@ -35,6 +35,7 @@ class OrtEngine:
 
     name = "onnxruntime"
     gpu_seconds = None
+    device_bytes = None
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._file = file

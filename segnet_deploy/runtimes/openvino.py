@@ -24,6 +24,7 @@ class OpenVinoEngine:
     name = "openvino"
     device = "cpu"
     gpu_seconds = None
+    device_bytes = None
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._path: Path = file.path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ class PlanEngine:
     def __init__(self, plan: Plan):
         from segnet_deploy.trt.building import find_plugin
 
-        self._plan, self.metadata = plan, plan.metadata
+        self._plan = plan
+        self.metadata = replace(plan.metadata, form=plan.sidecar.get("form", "unknown"))
         self.name = plan.kind
         self.lowered = plan.sidecar.get("form") == "lowered"
         self._sessions: dict[tuple[int, ...], Session] = {}
@@ -95,9 +97,10 @@ class PlanEngine:
 
     @property
     def device_bytes(self) -> int:
-        """Bytes on the GPU: activations and the sessions' buffers (weights are the plan's)."""
+        """Bytes on the GPU: weights and activations as built, and the sessions' buffers."""
         own = sum(session.device_bytes for session in self._sessions.values())
-        return own + int(self._plan.sidecar.get("activation_bytes") or 0)
+        built = [self._plan.sidecar.get(f"{part}_bytes") for part in ("activation", "weights")]
+        return own + sum(size for size in built if isinstance(size, int))
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
