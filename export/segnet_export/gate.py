@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import EngineError, ParityError
+from segnet_deploy.probe import Probe, temporary_probe
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
-from segnet_export.probe import Probe, temporary_probe
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window

@@ -18,9 +18,9 @@ from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower import lower
+from segnet_deploy.probe import probe
 from segnet_export import SegNet, SegNetBasic, SegNetConfig, export
 from segnet_export.gate import GateInput, gate
-from segnet_export.probe import probe
 
 ORT = {"runtimes": ["onnxruntime"]}
 

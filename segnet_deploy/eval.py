@@ -1,0 +1,279 @@
+"""`segnet-eval`: accuracy of a file or an engine on labelled frames."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segnet_deploy.cli import run
+from segnet_deploy.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from segnet_deploy.datasets import Example
+    from segnet_deploy.segmenter import Segmenter
+
+LAYOUTS = ("camvid", "folders", "sunrgbd")
+FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
+WORST_SHOWN = 4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run(build_parser(), command, argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `segnet-eval`."""
+    parser = argparse.ArgumentParser(
+        prog="segnet-eval",
+        description="Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
+        epilog="exit status: 0 measured, 1 failed, 2 wrong usage",
+    )
+    parser.add_argument("--engine", required=True, metavar="M.onnx|M.trt")
+    parser.add_argument("--data", required=True, metavar="DIR", help="frames and labels")
+    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
+    parser.add_argument("--split", help="CamVid: train, val or test (default: what is there)")
+    parser.add_argument("--against", metavar="M", help="compare with another file or engine")
+    parser.add_argument(
+        "--flips", action="store_true", help="with --against: pooling indices that differ, by stage"
+    )
+    parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
+    parser.add_argument(
+        "--against-runtime", choices=("auto", "onnxruntime", "openvino"), help="default: --runtime"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: the runtime's choice)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
+    parser.add_argument("--no-boundary", action="store_true", help="leave the boundary F1 out")
+    parser.add_argument("--confusion", metavar="PNG", help="draw the confusion matrix")
+    parser.add_argument("--worst", metavar="PNG", help="draw the frames with the lowest mIoU")
+    parser.add_argument("--json", metavar="FILE|-", help="write JSON; - for stdout, no table")
+    return parser
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Evaluate, print the table, write JSON and pictures."""
+    from segnet_deploy.datasets import find_examples
+    from segnet_deploy.files import atomic_write
+    from segnet_deploy.frames import write_png
+    from segnet_deploy.segmenter import load
+
+    if arguments.every < 1:
+        raise UsageError(f"--every {arguments.every}; expected 1 or more")
+    if arguments.flips and arguments.against is None:
+        raise UsageError("--flips compares two files; give --against as well")
+    examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
+    examples = examples[:: arguments.every]
+
+    def opened(path: str, runtime: str) -> Segmenter:
+        return load(path, runtime, "stretch", arguments.threads)
+
+    boundary = not arguments.no_boundary
+    with opened(arguments.engine, arguments.runtime) as segmenter:
+        classes = segmenter.metadata.classes
+        if arguments.against is None:
+            result = evaluate(segmenter, examples, boundary)
+        else:
+            runtime = arguments.against_runtime or arguments.runtime
+            with opened(arguments.against, runtime) as other:
+                result = evaluate(segmenter, examples, boundary, other)
+                if arguments.flips:
+                    files = (arguments.engine, arguments.against)
+                    result["flips"] = _flips(files, (segmenter, other), examples)
+        result |= {"engine": arguments.engine, "against_engine": arguments.against}
+        if arguments.worst:
+            write_png(arguments.worst, _worst(segmenter, examples, result["frames"]))
+    if arguments.confusion:
+        write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
+    text = json.dumps(_without_nan(result), indent=1) + "\n"
+    if arguments.json == "-":
+        sys.stdout.write(text)
+        return 0
+    print(format_table(result))
+    if arguments.json:
+        atomic_write(arguments.json, text.encode())
+    return 0
+
+
+def evaluate(
+    segmenter: Segmenter,
+    examples: Sequence[Example],
+    boundary: bool = True,
+    other: Segmenter | None = None,
+) -> dict[str, Any]:
+    """Return figures over `examples`, of `other` too, and how often both give one label.
+
+    Raises InputError where labels and frames do not fit, or the class counts differ.
+    """
+    import numpy as np
+
+    from segnet_deploy.metrics import Accuracy, boundary_f1, confusion
+    from segnet_deploy.optional import require
+
+    names = segmenter.metadata.classes
+    if other is not None and len(other.metadata.classes) != len(names):
+        raise InputError(
+            f"{len(names)} classes against {len(other.metadata.classes)}; expected two files of "
+            "one network"
+        )
+    segmenters = [segmenter] if other is None else [segmenter, other]
+    sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
+    boundaries: list[list[float]] = [[] for _ in segmenters]
+    frames, same = [], []
+    bar = require("tqdm", extra="camera").tqdm(examples, unit="frame", leave=False, file=sys.stderr)
+    for example in bar:
+        frame, truth = example.frame(), example.truth(len(names))
+        if frame.shape[:2] != truth.shape:
+            raise InputError(
+                f"{example.labels} is {truth.shape}, and its frame {frame.shape[:2]}; expected one "
+                "size"
+            )
+        maps = [one.segment(frame) for one in segmenters]
+        for i, labels in enumerate(maps):
+            counts = confusion(truth, labels, len(names))
+            sums[i] += counts
+            if i == 0:
+                frames.append({"image": example.image.name, "mean_iou": Accuracy(counts).mean_iou})
+            if boundary:
+                boundaries[i].append(boundary_f1(truth, labels, len(names)))
+        if other is not None:
+            same.append(float((maps[0] == maps[1]).mean()))
+    results = [
+        _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
+    ]
+    agreement = {} if other is None else {"against": results[1], "agreement": float(np.mean(same))}
+    return {**results[0], "frames": frames, **agreement}
+
+
+def format_table(result: dict[str, Any]) -> str:
+    """Return the readable form; percent appear only here."""
+    other = result.get("against")
+    titles = {"global_accuracy": "G", "class_average": "C", "mean_iou": "mIoU", "boundary_f1": "BF"}
+    lines = [f"{result['engine']}: {len(result['frames'])} frames", ""]
+    header = f"{'':14}{'IoU %':>8}{'recall %':>10}"
+    lines.append(header + (f"{'against':>10}{'change':>8}" if other else ""))
+    for name, row in result["classes"].items():
+        line = f"{name:14}{_percent(row['iou']):>8}{_percent(row['recall']):>10}"
+        if other:
+            before = other["classes"][name]["iou"]
+            line += f"{_percent(before):>10}{_percent(row['iou'] - before):>8}"
+        lines.append(line)
+    lines.append("")
+    for figure in FIGURES:
+        line = f"{titles[figure]:14}{_percent(result[figure]):>8}"
+        if other:
+            change = result[figure] - other[figure]
+            line += f"{'':10}{_percent(other[figure]):>10}{_percent(change):>8}"
+        lines.append(line)
+    if other:
+        lines.append(f"labels that are the same: {100 * result['agreement']:.3f} %")
+    if flips := result.get("flips"):
+        parts = [f"{row['flips']}/{row['windows']}" for row in flips]
+        lines.append(f"pooling indices that differ, by stage: {' '.join(parts)}")
+    missing = [name for name, row in result["classes"].items() if math.isnan(row["iou"])]
+    if missing:
+        lines.append(f"left out of the means, never seen: {', '.join(missing)}")
+    return "\n".join(lines)
+
+
+def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
+    """Return a BGR picture of the matrix, each row in parts of its truth."""
+    import numpy as np
+
+    from segnet_deploy.optional import require
+
+    cv2 = require("cv2", extra="camera")
+    matrix = np.asarray(counts, np.float64)
+    parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    cell, left, count = 44, 110, len(matrix)
+    picture = np.full((count * cell + 110, left + count * cell + 10, 3), 255, np.uint8)
+    font, black = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
+    for i in range(count):
+        cv2.putText(picture, classes[i], (4, i * cell + 27), font, 0.42, black, 1, cv2.LINE_AA)
+        name = np.full((cell, 108, 3), 255, np.uint8)
+        cv2.putText(name, classes[i], (4, 27), font, 0.42, black, 1, cv2.LINE_AA)
+        picture[count * cell : count * cell + 108, left + i * cell :][:, :cell] = np.rot90(name, 3)
+        for j in range(count):
+            x, y, part = left + j * cell, i * cell, float(parts[i, j])
+            shade = tuple(round(255 - part * (255 - c)) for c in (150, 80, 20))
+            cv2.rectangle(picture, (x, y), (x + cell - 2, y + cell - 2), shade, -1)
+            ink = (255, 255, 255) if part > 0.5 else black
+            text = f"{100 * part:.0f}"
+            cv2.putText(picture, text, (x + 8, y + 27), font, 0.42, ink, 1, cv2.LINE_AA)
+    return picture
+
+
+def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
+    import numpy as np
+
+    from segnet_deploy.metrics import Accuracy
+
+    accuracy = Accuracy(counts)
+    recall, iou = accuracy.recall, accuracy.iou
+    known = [score for score in boundaries if not math.isnan(score)]
+    return {
+        "global_accuracy": accuracy.global_accuracy,
+        "class_average": accuracy.class_average,
+        "mean_iou": accuracy.mean_iou,
+        "boundary_f1": float(np.mean(known)) if known else float("nan"),
+        "classes": {
+            name: {"iou": float(iou[i]), "recall": float(recall[i])} for i, name in enumerate(names)
+        },
+        "confusion": counts.tolist(),
+    }
+
+
+def _flips(
+    files: tuple[str, str], segmenters: tuple[Segmenter, Segmenter], examples: Sequence[Example]
+) -> list[dict[str, int]]:
+    """Count the indices that differ, in a run of their own."""
+    from segnet_deploy.flips import IndexFlips
+
+    with IndexFlips(files, segmenters) as counted:
+        for example in examples:
+            counted.add(example.frame())
+        pairs = zip(counted.flips, counted.windows, strict=True)
+        return [{"flips": flips, "windows": windows} for flips, windows in pairs]
+
+
+def _worst(segmenter: Segmenter, examples: Sequence[Example], frames: Sequence[Any]) -> Any:
+    """Return the worst frames, a row each: frame, truth, labels; with the legend."""
+    import numpy as np
+
+    from segnet_deploy.frames import fit_frame, place
+    from segnet_deploy.overlay import colorize, with_legend
+
+    metadata = segmenter.metadata
+    order = sorted(range(len(frames)), key=lambda i: frames[i]["mean_iou"])[:WORST_SHOWN]
+    rows = []
+    for index in order:
+        frame, truth = examples[index].frame(), examples[index].truth(len(metadata.classes))
+        pictures = [
+            frame,
+            *(colorize(m, metadata.palette) for m in (truth, segmenter.segment(frame))),
+        ]
+        rows.append(np.hstack(pictures))
+    size = rows[0].shape[:2]
+    fitted = [fit_frame(r, size, place(r.shape[:2], size, "letterbox"), (0, 0, 0)) for r in rows]
+    return with_legend(np.vstack(fitted), metadata.classes, metadata.palette)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
