@@ -17,7 +17,8 @@ from segnet_deploy.trt.profiles import Sizes, ranges
 
 SUFFIXES = (".trt", ".engine", ".plan")
 MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
-# Four bytes of the header: major, minor, patch, build.
+# Major, minor, patch, build: as trtexec reads them (samples/common/sampleEngines.cpp), and as
+# TensorRT-RTX writes them.
 _VERSION = slice(24, 28)
 _HEADER = 32
 # Fields of the sidecar and their types; others may be there.
