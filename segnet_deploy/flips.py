@@ -24,8 +24,6 @@ class IndexFlips:
     """
 
     def __init__(self, files: tuple[str, str], segmenters: tuple[Segmenter, Segmenter]):
-        self.flips: list[int] = []
-        self.windows: list[int] = []
         self._segmenters = segmenters
         self._opened = contextlib.ExitStack()
         try:
@@ -34,13 +32,12 @@ class IndexFlips:
                 self._open(path, segmenter, folder / str(number))
                 for number, (path, segmenter) in enumerate(zip(files, segmenters, strict=True))
             ]
+            first, second = (len(probe.stages) for probe, _ in self._probes)
+            if first != second:
+                raise InputError(f"{files[0]} has {first} pools with indices, {files[1]} {second}")
         except BaseException:
             self._opened.close()
             raise
-        first, second = (len(probe.stages) for probe, _ in self._probes)
-        if first != second:
-            self._opened.close()
-            raise InputError(f"{files[0]} has {first} pools with indices, {files[1]} {second}")
         self.flips, self.windows = [0] * first, [0] * first
 
     def add(self, frame: Any) -> None:

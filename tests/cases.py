@@ -62,6 +62,38 @@ CASES = tuple(
 ) + tuple(PoolCase((2, 2, 1, 1), True, values) for values in VALUES)
 
 
+# Larger planes: whole sectors and not, tiles of bands, of strips, of channels.
+LARGER = (
+    (1, 16, 8, 64),
+    (2, 33, 7, 96),
+    (1, 40, 9, 20),
+    (1, 64, 45, 60),
+    (1, 11, 45, 61),
+    (1, 3, 5, 4000),
+    (1, 2000, 3, 5),
+    (1, 20000, 2, 3),
+)
+
+
+def for_int8(values: Array) -> Array:
+    """Return `values` spread over what int8 can hold."""
+    spread = np.nan_to_num(values * 20, posinf=127, neginf=-128)
+    return np.clip(spread, -128, 127).astype(np.float32)
+
+
+def window_codes(words: Any, channels: int) -> Any:
+    """Return the (N, C, Ho, Wo) 2-bit codes in words (N, ceil(C/16), Ho, Wo) of int32."""
+    channel = np.arange(channels)
+    bits = words[:, channel // 16].view(np.uint32) >> (2 * (channel % 16))[:, None, None]
+    return bits & 3
+
+
+def codes_of(plane_index: Any, width: int) -> Any:
+    """Return the window codes of indices into planes of `width`."""
+    row, column = np.divmod(plane_index, width)
+    return 2 * (row % 2) + column % 2
+
+
 def pool_reference(x: Array, ceil_mode: bool) -> tuple[Array, Any]:
     """Pool 2x2 in plain numpy: values and plane indices; the first maximum wins."""
     n, c, h, w = x.shape

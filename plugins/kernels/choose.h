@@ -27,7 +27,7 @@ auto pool_as(const Planes& on, const void* x, void* y, int32_t* codes, Run run) 
   const auto* from = static_cast<const T*>(x);
   auto* to = static_cast<T*>(y);
   if (!on.last() && takes_runs<T>(on.s) && aligned(x, y, codes))
-    return run(PoolRuns<T>{on.s, from, to, codes});
+    return run(PoolRuns<T>{{on.s}, from, to, codes});
   if (on.last() && takes_pixels<T>(on.pitch()) && aligned(x, y, codes))
     return run(PoolPixels<T>{{on.s, on.pitch()}, from, to, codes});
   return run(PoolTiles<T>{tiling_of(on.s, on.last(), on.pitch(), sizeof(T)), from, to, codes});
@@ -38,7 +38,7 @@ auto unpool_as(const Planes& on, const void* y, const int32_t* codes, void* x, R
   const auto* from = static_cast<const T*>(y);
   auto* to = static_cast<T*>(x);
   if (!on.last() && takes_runs<T>(on.s) && aligned(x, y, codes))
-    return run(UnpoolRuns<T>{on.s, from, codes, to});
+    return run(UnpoolRuns<T>{{on.s}, from, codes, to});
   if (on.last() && takes_pixels<T>(on.pitch()) && aligned(x, y, codes))
     return run(UnpoolPixels<T>{{on.s, on.pitch()}, from, codes, to});
   return run(UnpoolTiles<T>{tiling_of(on.s, on.last(), on.pitch(), sizeof(T)), from, codes, to});

@@ -1,11 +1,6 @@
 // The launchers under C names, for programs that load them at run time: tests and benchmarks.
+#include "segnet/export.h"
 #include "segnet/kernels.h"
-
-#if defined(_WIN32)
-#define SEGNET_EXPORT extern "C" __declspec(dllexport)
-#else
-#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 using namespace segnet;
 

@@ -7,12 +7,7 @@
 #include <vector>
 
 #include "choose.h"
-
-#if defined(_WIN32)
-#define SEGNET_EXPORT extern "C" __declspec(dllexport)
-#else
-#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
+#include "segnet/export.h"
 
 namespace segnet {
 namespace {

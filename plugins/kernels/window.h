@@ -114,46 +114,54 @@ bool takes_runs(const PoolShape& s) {
   return s.w * static_cast<int64_t>(sizeof(T)) % kSector == 0;
 }
 
+// How the threads of both operations are laid out.
+template <typename T>
+struct Runs {
+  PoolShape s;
+
+  SEGNET_HD int64_t columns() const { return s.w / (2 * kWindows<T>); }
+  SEGNET_HD int64_t threads(int64_t rows) const { return s.n * s.words() * rows * columns(); }
+  SEGNET_HD Cell cell(uint32_t thread, int64_t rows) const {
+    return cell_of(thread, s.words(), rows, columns());
+  }
+};
+
 template <typename T>
 struct PoolRuns {
-  PoolShape s;
+  Runs<T> on;
   const T* x;
   T* y;
   int32_t* codes;
 
-  SEGNET_HD int64_t columns() const { return s.w / (2 * kWindows<T>); }
-  SEGNET_HD int64_t threads() const { return s.n * s.words() * s.pooled_h() * columns(); }
-  uint32_t blocks() const { return blocks_for(threads()); }
+  uint32_t blocks() const { return blocks_for(on.threads(on.s.pooled_h())); }
   int shared_bytes() const { return 0; }
 
   template <typename Each>
   SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
+    const int64_t rows = on.s.pooled_h();
     each([&](uint32_t t) {
       const uint32_t thread = block * kThreads + t;
-      if (thread < threads())
-        pool_run<T>(s, cell_of(thread, s.words(), s.pooled_h(), columns()), x, y, codes);
+      if (thread < on.threads(rows)) pool_run<T>(on.s, on.cell(thread, rows), x, y, codes);
     });
   }
 };
 
 template <typename T>
 struct UnpoolRuns {
-  PoolShape s;
+  Runs<T> on;
   const T* y;
   const int32_t* codes;
   T* x;
 
-  SEGNET_HD int64_t columns() const { return s.w / (2 * kWindows<T>); }
-  SEGNET_HD int64_t threads() const { return s.n * s.words() * s.cell_rows() * columns(); }
-  uint32_t blocks() const { return blocks_for(threads()); }
+  uint32_t blocks() const { return blocks_for(on.threads(on.s.cell_rows())); }
   int shared_bytes() const { return 0; }
 
   template <typename Each>
   SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
+    const int64_t rows = on.s.cell_rows();
     each([&](uint32_t t) {
       const uint32_t thread = block * kThreads + t;
-      if (thread < threads())
-        unpool_run<T>(s, cell_of(thread, s.words(), s.cell_rows(), columns()), y, codes, x);
+      if (thread < on.threads(rows)) unpool_run<T>(on.s, on.cell(thread, rows), y, codes, x);
     });
   }
 };

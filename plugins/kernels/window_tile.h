@@ -32,13 +32,14 @@ inline int at_most(int64_t value, int64_t limit) {
 inline Tiling tiling_of(const PoolShape& s, bool last, int64_t pitch, int element) {
   const int64_t pair = 2 * s.w * element * (last ? pitch : 1), plane = s.cell_rows() * pair;
   const int64_t window = 4 * element * (last ? pitch : 1);
-  const int rows = at_most(s.cell_rows(), kTileBytes / pair), columns = at_most(s.cell_columns(), kTileBytes);
+  const int rows = at_most(s.cell_rows(), kTileBytes / pair);
   if (last && window > kTileBytes) {  // thousands of channels: some words of one window
     const int words = kTileBytes / (4 * element * kChannelsPerWord);
     return {s, last, pitch, 1, 1, words * kChannelsPerWord};
   }
   const int all = last ? static_cast<int>(pitch) : 1;
   if (rows == 0) return {s, last, pitch, 1, static_cast<int>(kTileBytes / window), all};
+  const int columns = static_cast<int>(s.cell_columns());
   if (last || plane > kTileBytes) return {s, last, pitch, rows, columns, all};
   return {s, last, pitch, rows, columns, at_most(kChannelsPerWord, kTileBytes / plane)};
 }
@@ -146,6 +147,26 @@ int tile_bytes(const Tiling& by) {
          codes.region.pieces * codes.region.pitch(sizeof(int32_t));
 }
 
+// Some channels of a part, `count` from `channel` on, with their tiles.
+template <typename T>
+struct Slice {
+  int64_t channel;
+  int count;
+  Tile<T> full, pooled;
+};
+
+// Calls work(slice) for all channels of a part, one slice after the other behind the codes.
+template <typename T, typename Work>
+SEGNET_HD void each_slice(const Part<T>& part, const Tile<int32_t>& words, Work work) {
+  const int64_t end = part.end_channel();
+  for (int64_t channel = part.first_channel(); channel < end; channel += part.by.channels) {
+    const int count = Part<T>::least(part.by.channels, end - channel);
+    Tile<T> full = part.full_tile(channel, count);
+    full.memory = words.end();
+    work(Slice<T>{channel, count, full, part.pooled_tile(channel, count, full.end())});
+  }
+}
+
 template <typename T>
 struct PoolTiles {
   Tiling by;
@@ -160,41 +181,36 @@ struct PoolTiles {
   SEGNET_HD void operator()(uint32_t block, unsigned char* memory, Each each) const {
     const Part<T> part(by, block, const_cast<T*>(x), y, codes, memory);
     const Tile<int32_t> words = part.code_tile(memory);
-    const int64_t begin = part.first_channel(), end = part.end_channel();
-    for (int64_t channel = begin; channel < end; channel += by.channels) {
-      const int count = Part<T>::least(by.channels, end - channel);
-      Tile<T> full = part.full_tile(channel, count);
-      full.memory = words.end();
-      const Tile<T> pooled = part.pooled_tile(channel, count, full.end());
-      each([&](uint32_t t) { copy<Copy::kIn>(full, t, 0); });
-      each([&](uint32_t t) { pool(part, full, pooled, words, channel, count, t); });
-      each([&](uint32_t t) { copy<Copy::kOut>(pooled, t, 0); });
-    }
+    each_slice(part, words, [&](const Slice<T>& slice) {
+      each([&](uint32_t t) { copy<Copy::kIn>(slice.full, t, 0); });
+      each([&](uint32_t t) { pool(part, slice, words, t); });
+      each([&](uint32_t t) { copy<Copy::kOut>(slice.pooled, t, 0); });
+    });
     each([&](uint32_t t) { copy<Copy::kOut>(words, t, 0); });
   }
 
-  SEGNET_HD void pool(const Part<T>& part, const Tile<T>& full, const Tile<T>& pooled,
-                      const Tile<int32_t>& words, int64_t channel, int count, int thread) const {
+  SEGNET_HD void pool(const Part<T>& part, const Slice<T>& slice, const Tile<int32_t>& words,
+                      int thread) const {
     const int cells = part.pooled_rows * part.pooled_columns;
     for (int item = thread; item < cells * part.words(); item += kThreads) {
       const int word = item / cells, cell = item % cells;
       const int i = cell / part.pooled_columns, j = cell % part.pooled_columns;
       const bool right = 2 * j + 1 < part.full_columns, below = 2 * i + 1 < part.full_rows;
       int from, to;
-      part.range(word, channel, count, &from, &to);
+      part.range(word, slice.channel, slice.count, &from, &to);
       int32_t* code_word = words.line(word * part.pooled_rows + i) + j;
-      uint32_t bits = channel == part.first_channel() ? 0u : static_cast<uint32_t>(*code_word);
+      uint32_t bits = slice.channel == part.first_channel() ? 0u : static_cast<uint32_t>(*code_word);
       for (int k = from; k < to; ++k) {
-        T best = *part.of_full(full, k, 2 * i, 2 * j);
+        T best = *part.of_full(slice.full, k, 2 * i, 2 * j);
         uint32_t code = 0;
         SEGNET_UNROLL
         for (uint32_t e = 1; e < 4; ++e) {
           if ((e % 2 && !right) || (e / 2 && !below)) continue;
-          const T value = *part.of_full(full, k, 2 * i + e / 2, 2 * j + e % 2);
+          const T value = *part.of_full(slice.full, k, 2 * i + e / 2, 2 * j + e % 2);
           if (wins(value, best)) best = value, code = e;
         }
-        *part.of_pooled(pooled, k, i, j) = best;
-        const int64_t at = channel + k;
+        *part.of_pooled(slice.pooled, k, i, j) = best;
+        const int64_t at = slice.channel + k;
         if (at < by.s.c) bits |= code << (2 * (at % kChannelsPerWord));
       }
       *code_word = static_cast<int32_t>(bits);
@@ -216,24 +232,19 @@ struct UnpoolTiles {
   SEGNET_HD void operator()(uint32_t block, unsigned char* memory, Each each) const {
     const Part<T> part(by, block, x, const_cast<T*>(y), const_cast<int32_t*>(codes), memory);
     const Tile<int32_t> words = part.code_tile(memory);
-    const int64_t begin = part.first_channel(), end = part.end_channel();
-    for (int64_t channel = begin; channel < end; channel += by.channels) {
-      const int count = Part<T>::least(by.channels, end - channel);
-      Tile<T> full = part.full_tile(channel, count);
-      full.memory = words.end();
-      const Tile<T> pooled = part.pooled_tile(channel, count, full.end());
+    each_slice(part, words, [&](const Slice<T>& slice) {
       each([&](uint32_t t) {
-        if (channel == begin) copy<Copy::kIn>(words, t, 0);
-        copy<Copy::kIn>(pooled, t, kThreads);
+        if (slice.channel == part.first_channel()) copy<Copy::kIn>(words, t, 0);
+        copy<Copy::kIn>(slice.pooled, t, kThreads);
       });
-      each([&](uint32_t t) { unpool(part, full, pooled, words, channel, count, t); });
-      each([&](uint32_t t) { copy<Copy::kOut>(full, t, 0); });
-    }
+      each([&](uint32_t t) { unpool(part, slice, words, t); });
+      each([&](uint32_t t) { copy<Copy::kOut>(slice.full, t, 0); });
+    });
   }
 
   // Cells beyond the pooled part (odd sizes, floor) become zero.
-  SEGNET_HD void unpool(const Part<T>& part, const Tile<T>& full, const Tile<T>& pooled,
-                        const Tile<int32_t>& words, int64_t channel, int count, int thread) const {
+  SEGNET_HD void unpool(const Part<T>& part, const Slice<T>& slice, const Tile<int32_t>& words,
+                        int thread) const {
     const int cells = part.rows * part.columns;
     for (int item = thread; item < cells * part.words(); item += kThreads) {
       const int word = item / cells, cell = item % cells;
@@ -242,15 +253,15 @@ struct UnpoolTiles {
       const uint32_t bits =
           kept ? static_cast<uint32_t>(words.line(word * part.pooled_rows + i)[j]) : 0u;
       int from, to;
-      part.range(word, channel, count, &from, &to);
+      part.range(word, slice.channel, slice.count, &from, &to);
       for (int k = from; k < to; ++k) {
-        const T value = kept ? *part.of_pooled(pooled, k, i, j) : T{};
-        const uint32_t code = bits >> (2 * ((channel + k) % kChannelsPerWord)) & 3u;
+        const T value = kept ? *part.of_pooled(slice.pooled, k, i, j) : T{};
+        const uint32_t code = bits >> (2 * ((slice.channel + k) % kChannelsPerWord)) & 3u;
         SEGNET_UNROLL
         for (uint32_t e = 0; e < 4; ++e) {
           const int row = 2 * i + e / 2, column = 2 * j + e % 2;
           if (row >= part.full_rows || column >= part.full_columns) continue;
-          *part.of_full(full, k, row, column) = code == e ? value : T{};
+          *part.of_full(slice.full, k, row, column) = code == e ? value : T{};
         }
       }
     }

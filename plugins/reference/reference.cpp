@@ -1,13 +1,8 @@
 // The CPU reference of SegNetMaxPool / SegNetMaxUnpool: NCHW fp32, plain loops, no tricks.
 #include <cstring>
 
+#include "segnet/export.h"
 #include "segnet/window_code.h"
-
-#if defined(_WIN32)
-#define SEGNET_EXPORT extern "C" __declspec(dllexport)
-#else
-#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 using segnet::kChannelsPerWord;
 using segnet::PoolShape;

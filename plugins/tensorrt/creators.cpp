@@ -3,12 +3,7 @@
 #include <new>
 
 #include "plugin.h"
-
-#if defined(_WIN32)
-#define SEGNET_EXPORT extern "C" __declspec(dllexport)
-#else
-#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
+#include "segnet/export.h"
 
 namespace segnet::trt {
 namespace {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from segnet_deploy.errors import MissingDependencyError
 from segnet_deploy.optional import require
 
 
@@ -16,9 +15,7 @@ def read() -> dict[str, Any] | None:
     try:
         nvml = require("pynvml", extra="tensorrt")
         nvml.nvmlInit()
-    except (MissingDependencyError, OSError):
-        return None
-    except Exception:  # NVMLError has no base that can be named without the library
+    except Exception:  # not installed, or NVMLError, which has no name without the library
         return None
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(0)

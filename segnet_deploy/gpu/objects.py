@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ EXTRA = "tensorrt"
 NO_DRIVER = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInitializationError")
 
 
+@functools.cache  # several calls a frame
 def runtime() -> ModuleType:
     """Import cuda-python's runtime API, under its newer or older name."""
     if available("cuda.bindings"):

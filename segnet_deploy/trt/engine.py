@@ -14,8 +14,7 @@ from segnet_deploy.gpu.arrays import DeviceArray, device_array
 from segnet_deploy.gpu.objects import call
 from segnet_deploy.gpu.session import Session
 from segnet_deploy.runtimes import Array, Port, check_input
-from segnet_deploy.trt.layers import first_error
-from segnet_deploy.trt.library import choose, load
+from segnet_deploy.trt.library import choose, load, logger
 from segnet_deploy.trt.plan import Plan, StalePlanError
 
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
@@ -73,7 +72,7 @@ class PlanEngine:
         plan.check(library.version, (properties.major, properties.minor))
         plugin = plan.plugin(find_plugin(None, required=False))
         trt = library.trt
-        self._log = _logger(trt)
+        self._log = logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
         if plan.embedded:  # its sidecar says so, and its hash is the sidecar's
             self._runtime.engine_host_code_allowed = True
@@ -135,6 +134,8 @@ class PlanEngine:
         if self._context is None:
             raise EngineError(f"{self._plan.path} is closed; open it again")
         port = self.inputs[0]
+        if self._last is not None and self._sessions.get(shape) is self._last:
+            return self._last
         if not self._context.set_input_shape(port.name, shape):
             raise self._error(f"takes no input of {shape}")
         if shape not in self._sessions:
@@ -155,19 +156,6 @@ class PlanEngine:
 
     def _error(self, what: str) -> EngineError:
         return EngineError(
-            f"{self._plan.path} {what}: {first_error(self._log.errors)}; build it again: "
+            f"{self._plan.path} {what}: {self._log.reason()}; build it again: "
             f"{self._plan.rebuild_command()}"
         )
-
-
-def _logger(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
-
-    return Log()

@@ -18,8 +18,8 @@ from typing import Any
 from segnet_deploy.cuda import device_name
 from segnet_deploy.errors import EngineError, InputError, SegNetError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.trt.layers import first_error, layers, totals
-from segnet_deploy.trt.library import Library, load
+from segnet_deploy.trt.layers import layers, totals
+from segnet_deploy.trt.library import Library, load, logger
 from segnet_deploy.trt.request import BuildAnswer, BuildRequest
 
 
@@ -40,7 +40,7 @@ def main() -> int:
 def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None:
     trt = library.trt
     answer.version = library.version
-    log = _logger(trt)
+    log = logger(trt, keep_lines=True)
     builder = trt.Builder(log)
     if request.plugin is not None:
         _load_plugin(builder, request.plugin, log)
@@ -111,24 +111,6 @@ def _load_plugin(builder: Any, path: str, log: Any) -> None:
     registry = builder.get_plugin_registry()
     if registry.load_library(path) is None and log.errors:
         raise EngineError(f"the plugin library {path} cannot be loaded: {log.reason()}")
-
-
-def _logger(trt: Any) -> Any:
-    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            self.lines.append(message)
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
-
-        def reason(self) -> str:
-            return first_error(self.errors)
-
-    return Log()
 
 
 def _monitor(trt: Any) -> Any:

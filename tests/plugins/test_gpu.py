@@ -18,8 +18,6 @@ TYPES = {
     "bf16": torch.bfloat16,
     "int8": torch.int8,
 }
-LARGER = [(1, 16, 8, 64), (2, 33, 7, 96), (1, 40, 9, 20), (1, 64, 45, 60), (1, 11, 45, 61)]
-LARGER += [(1, 3, 5, 4000), (1, 2000, 3, 5), (1, 20000, 2, 3), (2, 64, 360, 480)]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +31,7 @@ def check(
     """Compare pool, codes and unpool with plain torch on the CPU; outputs are poisoned."""
     n, c, h, w = values.shape
     if kind == "int8":
-        values = np.clip(np.nan_to_num(values * 20, posinf=127, neginf=-128), -128, 127)
+        values = cases.for_int8(values)
     x = torch.from_numpy(np.ascontiguousarray(values)).to(TYPES[kind])
     wide = x.float()
     pooled, index = F.max_pool2d(wide, 2, 2, ceil_mode=ceil_mode, return_indices=True)
@@ -60,11 +58,8 @@ def check(
         y, back = y[..., :c].permute(0, 3, 1, 2), back[..., :c].permute(0, 3, 1, 2)
     assert np.array_equal(y.float().cpu().numpy(), pooled.numpy(), equal_nan=True)
     assert np.array_equal(back.float().cpu().numpy(), expected.numpy(), equal_nan=True)
-    channels = np.arange(c)
-    bits = codes.cpu().numpy()[:, channels // 16].view(np.uint32)
-    bits = bits >> (2 * (channels % 16))[:, None, None]
-    row, column = np.divmod(index.numpy(), w)
-    assert np.array_equal(bits & 3, 2 * (row % 2) + column % 2)
+    found = cases.window_codes(codes.cpu().numpy(), c)
+    assert np.array_equal(found, cases.codes_of(index.numpy(), w))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -76,7 +71,7 @@ def test_kernels_equal_torch_over_the_table(kernels: ctypes.CDLL, kind: str, lay
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
-@pytest.mark.parametrize("shape", LARGER, ids=str)
+@pytest.mark.parametrize("shape", [*cases.LARGER, (2, 64, 360, 480)], ids=str)
 def test_kernels_equal_torch_at_larger_sizes(
     kernels: ctypes.CDLL, kind: str, layout: str, shape: tuple[int, ...]
 ) -> None:

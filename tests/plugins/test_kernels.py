@@ -79,10 +79,8 @@ def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout:
     assert np.array_equal(
         back.astype(np.float32), cases.unpool_reference(expected, plane_index, size)
     )
-    channels = np.arange(x.shape[1])
-    bits = words[:, channels // 16].view(np.uint32) >> (2 * (channels % 16))[:, None, None]
-    row, column = np.divmod(plane_index, x.shape[3])
-    assert np.array_equal(bits & 3, 2 * (row % 2) + column % 2)
+    codes = cases.window_codes(words, x.shape[1])
+    assert np.array_equal(codes, cases.codes_of(plane_index, x.shape[3]))
     if rest := x.shape[1] % 16:
         assert not (words[:, -1].view(np.uint32) >> (2 * rest)).any()  # no stray bits
 
@@ -93,28 +91,15 @@ def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout:
 def test_kernel_code_equals_the_table(host: ctypes.CDLL, case: cases.PoolCase, kind: str) -> None:
     values = case.make()
     if kind == "int8":
-        values = np.clip(np.nan_to_num(values * 20, posinf=127, neginf=-128), -128, 127)
+        values = cases.for_int8(values)
     x = np.ascontiguousarray(values.astype(KINDS[kind]))
     for layout in kernel_report.LAYOUTS:
         check(host, x, kind, case.ceil_mode, layout)
 
 
-# Whole sectors and not, tiles of bands, of strips, of channels.
-LARGER = [
-    (1, 16, 8, 64),
-    (2, 33, 7, 96),
-    (1, 40, 9, 20),
-    (1, 64, 45, 60),
-    (1, 11, 45, 61),
-    (1, 3, 5, 4000),
-    (1, 2000, 3, 5),
-    (1, 20000, 2, 3),
-]
-
-
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", LARGER, ids=str)
+@pytest.mark.parametrize("shape", cases.LARGER, ids=str)
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_every_way_to_cut_a_plane_is_exact(
     host: ctypes.CDLL, shape: tuple[int, ...], kind: str, ceil_mode: bool

@@ -1,0 +1,8 @@
+// A C function that a library shows; everything else in it is hidden.
+#pragma once
+
+#if defined(_WIN32)
+#define SEGNET_EXPORT extern "C" __declspec(dllexport)
+#else
+#define SEGNET_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
