@@ -1,0 +1,1 @@
+"""The camera loop: always the newest frame, through everything that cameras do."""
