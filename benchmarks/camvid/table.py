@@ -67,7 +67,8 @@ def evaluate(folder: Path, examples: Sequence[Example], boundaries: bool) -> dic
         "network": title(chosen["arch"]),
         **figures,
         "iou": {
-            n: 100 * v for n, v, k in zip(batches.NAMES, accuracy.iou, known, strict=True) if k
+            name: None if np.isnan(value) else 100 * float(value)
+            for name, value in zip(batches.NAMES, accuracy.iou, strict=True)
         },
         "images": len(examples),
         "steps": saved["step"],
