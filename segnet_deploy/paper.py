@@ -31,6 +31,31 @@ TABLE_6 = (
 )
 
 
+@dataclass(frozen=True)
+class Table1Row:
+    """One decoder variant of Table 1, at 11 classes. Forward in seconds on an NVIDIA Titan.
+
+    `storage` is the paper's multiple of memory for what the decoder keeps from the encoder.
+    """
+
+    network: str
+    parameters: float
+    storage: int | None
+    forward: float
+
+
+TABLE_1 = (
+    Table1Row("Bilinear-Interpolation", 0.625e6, 0, 0.0242),
+    Table1Row("SegNet-Basic", 1.425e6, 1, 0.0526),
+    Table1Row("SegNet-Basic-EncoderAddition", 1.425e6, 64, 0.0530),
+    Table1Row("SegNet-Basic-SingleChannelDecoder", 0.625e6, 1, 0.0331),
+    Table1Row("FCN-Basic", 0.65e6, 11, 0.0242),
+    Table1Row("FCN-Basic-NoAddition", 0.65e6, None, 0.0238),
+    Table1Row("FCN-Basic-NoDimReduction", 1.625e6, 64, 0.0448),
+    Table1Row("FCN-Basic-NoAddition-NoDimReduction", 1.625e6, 0, 0.0439),
+)
+
+
 def table_6(network: str = "SegNet") -> Table6Row:
     """Return the row of one network."""
     return next(row for row in TABLE_6 if row.network == network)
