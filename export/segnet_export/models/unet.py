@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,7 +27,7 @@ class UNet(nn.Module):
             for cin, cout in zip([3, *channels], channels, strict=False)
         )
         backwards = channels[::-1]
-        pairs = list(zip(backwards, backwards[1:], strict=False))
+        pairs = list(itertools.pairwise(backwards))
         self.up = nn.ModuleList(nn.ConvTranspose2d(cin, cout, 2, stride=2) for cin, cout in pairs)
         self.join = nn.ModuleList(_double(2 * cout, cout, batch_norm) for _, cout in pairs)
         self.classifier = nn.Conv2d(width, num_classes, 1)
