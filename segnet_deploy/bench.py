@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
         description="Measure an exported ONNX file or an engine from frame to label map.",
         epilog="results go to stdout, talk to stderr",
     )
-    parser.add_argument(
-        "--engine",
-        required=True,
-        metavar="M.onnx|M.trt",
-        help="file of segnet-export or segnet-build",
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--engine", metavar="M.onnx|M.trt", help="file of segnet-export or segnet-build"
+    )
+    what.add_argument(
+        "--report", metavar="FILE.json", help="make report.html and report.md from a result"
     )
     parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
     parser.add_argument(
@@ -49,7 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
     length.add_argument("--duration", type=float, metavar="S", help="seconds instead of --runs")
     parser.add_argument("--threads", type=int, help="CPU threads (default: the runtime's choice)")
     parser.add_argument("--image", metavar="F", help="a frame to use (default: a drawn one)")
+    parser.add_argument("--layers", action="store_true", help="also the time of each layer")
+    parser.add_argument("--power", action="store_true", help="also the energy of a frame")
     parser.add_argument("--json", metavar="FILE|-", help="write JSON; - for stdout, no table")
+    parser.add_argument("-o", "--output", metavar="DIR", default=".", help="for --report")
     return parser
 
 
@@ -60,6 +65,11 @@ def bench(arguments: argparse.Namespace) -> int:
     from segnet_deploy.segmenter import load
 
     _check(arguments)
+    if arguments.report:
+        from segnet_deploy.report import report_file
+
+        print("\n".join(map(str, report_file(arguments.report, arguments.output))))
+        return 0
     runs = 30 if arguments.runs is None and arguments.duration is None else arguments.runs
     frame = _image(arguments.image)
     baseline = rss_bytes()
@@ -72,6 +82,12 @@ def bench(arguments: argparse.Namespace) -> int:
         print(f"{arguments.engine}: {segmenter.engine.name}, warming up", file=sys.stderr)
         result = measure(segmenter, frame, runs, arguments.duration)
         result |= _surroundings(arguments, segmenter, frame, baseline, load_time)
+        if arguments.power:
+            result["power"] = _power(segmenter, frame)
+    if arguments.layers:
+        from segnet_deploy.layers import layers
+
+        result["layers"] = layers(arguments.engine, arguments.runtime, arguments.threads)
     text = json.dumps(result, indent=2) + "\n"
     if arguments.json == "-":
         sys.stdout.write(text)
@@ -92,8 +108,10 @@ def measure(
     clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Time the parts of `segmenter` on batches of `frame`; return seconds and cautions."""
+    from segnet_deploy.clocks import History, throttling
     from segnet_deploy.measure import Timing, noise_warnings, repeat, warm_up
 
+    history = History(gpu=segmenter.engine.device == "cuda")
     frames = [frame] * (segmenter.batch or 1)
     samples: dict[str, list[float]] = {part: [] for part in PARTS}
 
@@ -110,11 +128,13 @@ def measure(
         times = (ready - start, inferred - ready, end - inferred, end - start)
         for part, seconds in zip(PARTS, times, strict=True):
             samples[part].append(seconds)
+        history.sample()
 
     warm_ups, settled = warm_up(call, clock=clock)
     for values in samples.values():
         values.clear()
     repeat(call, runs=runs, duration=duration, clock=clock)
+    cautions = throttling(history.readings)
     timings = {part: Timing(tuple(values)) for part, values in samples.items()}
     return {
         "batch": len(frames),
@@ -123,7 +143,11 @@ def measure(
         "seconds": {part: timing.summary() for part, timing in timings.items()},
         "samples": samples,
         "frames_per_second": len(frames) / timings["total"].mean,
-        "warnings": [vars(caution) for caution in noise_warnings(timings["total"], settled)],
+        "clocks": history.readings,
+        "switches": getattr(segmenter.engine, "switches", None),
+        "warnings": [
+            vars(caution) for caution in [*noise_warnings(timings["total"], settled), *cautions]
+        ],
     }
 
 
@@ -144,12 +168,14 @@ def format_table(result: dict[str, Any]) -> str:
     ]
     for part, row in result["seconds"].items():
         lines.append(f"{part:8}" + "".join(f"{row[name] * 1e3:10.2f}" for name in columns))
+    lines += _trust(result)
     if "gpu" in result["seconds"]:
         lines.append("gpu: events around the engine alone; infer: with transfers")
     if result["device_bytes"] is not None:
         lines.append(f"GPU memory of the engine: {_mb(result['device_bytes'])} MB")
     if gpu := result.get("gpu"):
-        lines.append(", ".join(f"{name} {value}" for name, value in gpu.items() if value))
+        shown = {name: value for name, value in gpu.items() if value and name != "energy_j"}
+        lines.append(", ".join(f"{name} {value}" for name, value in shown.items()))
     paper = result["paper"]
     lines += [
         "",
@@ -165,7 +191,48 @@ def format_table(result: dict[str, Any]) -> str:
         f"(paper: SegNet, {TABLE_6_CONDITIONS}; here: peak memory of the process)",
     ]
     lines += [f"warning: {w['text']}: {w['advice']}" for w in result["warnings"]]
-    return "\n".join(lines)
+    return "\n".join(lines + _extras(result))
+
+
+def _trust(result: dict[str, Any]) -> list[str]:
+    """Say how sure the median is, and how an engine was run."""
+    row, lines = result["seconds"]["total"], []
+    if "low" in row:
+        low, high = row["low"] * 1e3, row["high"] * 1e3
+        lines.append(
+            f"median of total: {low:.2f} to {high:.2f} ms with 95 % confidence, "
+            f"{row['outliers']} outliers"
+        )
+    if switches := result.get("switches"):
+        lines.append(", ".join(f"{name} {value}" for name, value in switches.items()))
+    return lines
+
+
+def _extras(result: dict[str, Any]) -> list[str]:
+    """Return the lines of --power and --layers."""
+    from segnet_deploy.layers import format_layers
+
+    lines = []
+    if power := result.get("power"):
+        joules = power["joules_per_frame"]
+        lines.append(
+            f"energy: not known ({power['reason']})"
+            if joules is None
+            else f"energy: {joules:.3f} J per frame, {power['watts']:.1f} W ({power['source']})"
+        )
+    if "layers" in result:
+        found = result["layers"]
+        none = f"{result['runtime']} cannot tell the time of its layers"
+        lines += ["", none if found is None else format_layers(found)]
+    return lines
+
+
+def _power(segmenter: Segmenter, frame: Frame) -> dict[str, Any]:
+    from segnet_deploy.power import energy
+
+    frames = [frame] * (segmenter.batch or 1)
+    call = partial(segmenter.segment_batch, frames)
+    return energy(call, len(frames), device=segmenter.engine.device)
 
 
 def _surroundings(

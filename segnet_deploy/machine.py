@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
+
+from segnet_deploy import clocks
 
 WHEELS = {
     "numpy": ("numpy",),
@@ -27,14 +28,15 @@ WHEELS = {
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, CPUs that this process may use, system and Python."""
-    affinity = getattr(os, "sched_getaffinity", None)
+    """Return processor, CPUs that this process may use, clocks, power mode, system, Python."""
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
-        "cpus": len(affinity(0)) if affinity else os.cpu_count(),
+        "cpus": len(clocks.usable_cpus()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+        "clocks": clocks.read(),
+        "power_mode": clocks.power_mode(),
     }
 
 

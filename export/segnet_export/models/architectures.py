@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError
+from segnet_deploy.paper import TITLES
 from segnet_export.models.basic import SegNetBasic
 from segnet_export.models.basic_variants import FCNBasic
 from segnet_export.models.deconvnet import DeconvNet, pooled_size
@@ -25,13 +26,17 @@ Size = tuple[int, int]
 class Architecture:
     """A network by name: `build(num_classes, width, size)` gives the untrained module.
 
-    `title` is the paper's name for it; `size` is the (height, width) it is timed at.
+    `size` is the (height, width) it is timed at.
     """
 
     name: str
-    title: str
     build: Callable[[int, int, Size], nn.Module]
     size: Size = (360, 480)
+
+    @property
+    def title(self) -> str:
+        """The paper's name for it."""
+        return TITLES[self.name]
 
 
 def _segnet(num_classes: int, width: int, _: Size) -> nn.Module:
@@ -85,41 +90,24 @@ def _fcn_basic(
 
 
 _ALL = (
-    Architecture("segnet", "SegNet", _segnet),
-    Architecture("fcn-8s", "FCN (learnt deconv)", partial(_fcn, 8)),
-    Architecture("fcn-32s", "FCN-32s", partial(_fcn, 32)),
-    Architecture("deeplab-largefov", "DeepLab-LargeFOV", _deeplab),
-    Architecture("deconvnet", "DeconvNet", _deconvnet),
-    Architecture("deconvnet-original", "DeconvNet (original)", _deconvnet_original, (224, 224)),
-    Architecture("unet", "U-Net", _unet),
-    Architecture("segnet-basic", "SegNet-Basic", _basic),
+    Architecture("segnet", _segnet),
+    Architecture("fcn-8s", partial(_fcn, 8)),
+    Architecture("fcn-32s", partial(_fcn, 32)),
+    Architecture("deeplab-largefov", _deeplab),
+    Architecture("deconvnet", _deconvnet),
+    Architecture("deconvnet-original", _deconvnet_original, (224, 224)),
+    Architecture("unet", _unet),
+    Architecture("segnet-basic", _basic),
+    Architecture("segnet-basic-encoder-addition", partial(_basic, encoder_addition=True)),
+    Architecture("segnet-basic-single-channel-decoder", partial(_basic, single=True)),
     Architecture(
-        "segnet-basic-encoder-addition",
-        "SegNet-Basic-EncoderAddition",
-        partial(_basic, encoder_addition=True),
+        "bilinear-interpolation", partial(_fcn_basic, upsampling="bilinear", addition=False)
     ),
-    Architecture(
-        "segnet-basic-single-channel-decoder",
-        "SegNet-Basic-SingleChannelDecoder",
-        partial(_basic, single=True),
-    ),
-    Architecture(
-        "bilinear-interpolation",
-        "Bilinear-Interpolation",
-        partial(_fcn_basic, upsampling="bilinear", addition=False),
-    ),
-    Architecture("fcn-basic", "FCN-Basic", _fcn_basic),
-    Architecture(
-        "fcn-basic-no-addition", "FCN-Basic-NoAddition", partial(_fcn_basic, addition=False)
-    ),
-    Architecture(
-        "fcn-basic-no-dim-reduction",
-        "FCN-Basic-NoDimReduction",
-        partial(_fcn_basic, reduction=False),
-    ),
+    Architecture("fcn-basic", _fcn_basic),
+    Architecture("fcn-basic-no-addition", partial(_fcn_basic, addition=False)),
+    Architecture("fcn-basic-no-dim-reduction", partial(_fcn_basic, reduction=False)),
     Architecture(
         "fcn-basic-no-addition-no-dim-reduction",
-        "FCN-Basic-NoAddition-NoDimReduction",
         partial(_fcn_basic, addition=False, reduction=False),
     ),
 )
