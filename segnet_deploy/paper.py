@@ -32,6 +32,31 @@ TABLE_6 = (
 
 
 @dataclass(frozen=True)
+class Table1Row:
+    """One decoder variant of Table 1, at 11 classes. Forward in seconds on an NVIDIA Titan.
+
+    `storage` is the paper's multiple of memory for what the decoder keeps from the encoder.
+    """
+
+    network: str
+    parameters: float
+    storage: int | None
+    forward: float
+
+
+TABLE_1 = (
+    Table1Row("Bilinear-Interpolation", 0.625e6, 0, 0.0242),
+    Table1Row("SegNet-Basic", 1.425e6, 1, 0.0526),
+    Table1Row("SegNet-Basic-EncoderAddition", 1.425e6, 64, 0.0530),
+    Table1Row("SegNet-Basic-SingleChannelDecoder", 0.625e6, 1, 0.0331),
+    Table1Row("FCN-Basic", 0.65e6, 11, 0.0242),
+    Table1Row("FCN-Basic-NoAddition", 0.65e6, None, 0.0238),
+    Table1Row("FCN-Basic-NoDimReduction", 1.625e6, 64, 0.0448),
+    Table1Row("FCN-Basic-NoAddition-NoDimReduction", 1.625e6, 0, 0.0439),
+)
+
+
+@dataclass(frozen=True)
 class AccuracyRow:
     """A network's accuracy on a test set, in percent: G, C, mIoU and boundary F1."""
 
@@ -62,6 +87,26 @@ TABLE_1_ACCURACY = (
     AccuracyRow("FCN-Basic-NoDimReduction", 84.1, 63.4, 50.1, 37.37),
     AccuracyRow("FCN-Basic-NoAddition-NoDimReduction", 80.5, 61.6, 45.9, 30.47),
 )
+
+
+TITLES = {
+    "segnet": "SegNet",
+    "fcn-8s": "FCN (learnt deconv)",
+    "fcn-32s": "FCN-32s",
+    "deeplab-largefov": "DeepLab-LargeFOV",
+    "deconvnet": "DeconvNet",
+    "deconvnet-original": "DeconvNet (original)",
+    "unet": "U-Net",
+    "segnet-basic": "SegNet-Basic",
+    "segnet-basic-encoder-addition": "SegNet-Basic-EncoderAddition",
+    "segnet-basic-single-channel-decoder": "SegNet-Basic-SingleChannelDecoder",
+    "bilinear-interpolation": "Bilinear-Interpolation",
+    "fcn-basic": "FCN-Basic",
+    "fcn-basic-no-addition": "FCN-Basic-NoAddition",
+    "fcn-basic-no-dim-reduction": "FCN-Basic-NoDimReduction",
+    "fcn-basic-no-addition-no-dim-reduction": "FCN-Basic-NoAddition-NoDimReduction",
+}
+"""The paper's names of the networks of `segnet-export --arch`."""
 
 
 def table_6(network: str = "SegNet") -> Table6Row:

@@ -45,6 +45,7 @@ class ExportOptions:
     batch, or size (batch, height and width). `mean` and `std` are on the 0-255 scale in
     the model's `channel_order`.
     `classes`: camvid, sunrgbd, a file, or None. `multiple`: what sizes must be multiples of.
+    `network`: its name, for benchmarks.
     """
 
     form: str = "standard"
@@ -57,6 +58,7 @@ class ExportOptions:
     classes: str | None = None
     opset: int = OLDEST_OPSET
     multiple: int = 1
+    network: str = ""
     source_sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -152,6 +154,7 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
         options.form,
         "fp32",
         options.multiple,
+        options.network,
         options.source_sha256,
         library_versions(),
     )
