@@ -53,12 +53,12 @@ def forward_time(comparison: dict[str, Any]) -> Figure | None:
     rows = [paper_row(network) for network in networks]
     own = next((i for i, row in enumerate(rows) if row and row.network == "SegNet"), None)
     scale = None if own is None else values[own]
-    ours = [(v, milliseconds(v) + (f"  {v / scale:.2f}x" if scale else "")) for v in values]
+    ours = [(v, milliseconds(v) + (f" · {v / scale:.2f}x" if scale else "")) for v in values]
     theirs: list[Bar | None] = [None] * len(rows)
     if scale is not None:
         base = TABLE_6[0].forward
         theirs = [
-            (row.forward * scale / base, f"{milliseconds(row.forward)}  {row.forward / base:.2f}x")
+            (row.forward * scale / base, f"{milliseconds(row.forward)} · {row.forward / base:.2f}x")
             if row
             else None
             for row in rows
@@ -127,7 +127,7 @@ def latency(comparison: dict[str, Any]) -> Figure | None:
         for index, value in enumerate(values):  # the golden ratio spreads neighbours evenly
             drawing.dot(x(value), top + 24 + 18 * (index * 0.618 % 1), 2.6, "sample")
         name = network_labels(networks)[place]
-        drawing.text(0, top + 14, shorten(name, 38), "name")
+        drawing.text(0, top + 14, shorten(name, 27), "name")
         drawing.text(WIDTH, top + 14, words, "small", "end")
         said.append(f"{name}: median {words}")
     drawing.height = bottom + 22
@@ -173,8 +173,8 @@ def layer_times(comparison: dict[str, Any]) -> Figure | None:
         slowest = max(layers, key=lambda layer: layer["seconds"])
         total = sum(layer["seconds"] for layer in layers)
         name = network_labels(networks)[place]
-        drawing.text(0, top + 14, shorten(name, 34), "name")
-        words = f"{len(layers)} layers, {milliseconds(total)}; tallest {milliseconds(most)}"
+        drawing.text(0, top + 14, shorten(name, 24), "name")
+        words = f"{len(layers)} layers, {milliseconds(total)}"
         drawing.text(WIDTH, top + 14, words, "small", "end")
         step = WIDTH / len(layers)
         for index, layer in enumerate(layers):
@@ -252,10 +252,10 @@ def _bars(
     """Draw a bar for us and a thin one for the paper; `soft` is the pale first part of ours."""
     drawing, said = Drawing(), []
     most = max([value for value, _ in ours] + [pair[0] for pair in theirs if pair]) or 1.0
-    room = WIDTH - 150
+    room = WIDTH - 142
     for place, (label, (value, text)) in enumerate(zip(labels, ours, strict=True)):
         top = place * ROW
-        drawing.text(0, top + 14, shorten(label, 52), "name")
+        drawing.text(0, top + 14, shorten(label, 48), "name")
         drawing.rect(0, top + 20, room * value / most, BAR, "here")
         if soft is not None and soft[place]:
             drawing.rect(0, top + 20, room * min(soft[place], value) / most, BAR, "here-soft")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-WIDTH = 460.0  # a card's width in px, so that letters keep their size
-LETTER = 6.4  # mean width of a letter, px
+WIDTH = 400.0  # a card's width in px, so that letters keep their size
+LETTER = 6.9  # mean width of a letter, px
 SERIES = 8
 
 

@@ -44,14 +44,14 @@ def network_labels(networks: Sequence[dict[str, Any]]) -> list[str]:
 
 def columns(comparison: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table of figures; a column nobody fills is left out."""
-    heads = ["network", "runtime", "median", "95 % interval", "p99", "peak", "added", "file"]
-    heads += ["indices", "GMAC", "GMAC/s", "energy", "backward"]
+    heads = ["network", "median", "95 % interval", "p99", "peak", "added", "file", "indices"]
+    heads += ["GMAC", "GMAC/s", "energy", "backward", "runtime"]
     networks = comparison["networks"]
     rows = [
         [label, *_cells(network)]
         for label, network in zip(network_labels(networks), networks, strict=True)
     ]
-    kept = [i for i in range(len(heads)) if i < 3 or any(row[i] != "-" for row in rows)]
+    kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != "-" for row in rows)]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
@@ -63,7 +63,6 @@ def _cells(network: dict[str, Any]) -> list[str]:
     median = backward.get("median") if isinstance(backward, dict) else backward
     parts = [network.get("runtime"), network.get("device"), network.get("form")]
     return [
-        ", ".join(str(part) for part in parts if part),
         milliseconds(stats["median"]),
         f"{milliseconds(low)} to {milliseconds(high)}" if low and high else "-",
         milliseconds(stats.get("p99")),
@@ -75,6 +74,7 @@ def _cells(network: dict[str, Any]) -> list[str]:
         f"{gmac / stats['median']:.0f}" if gmac else "-",
         f"{joules:.2f} J" if joules is not None else "-",
         milliseconds(median),
+        ", ".join(str(part) for part in parts if part) or "-",
     ]
 
 
