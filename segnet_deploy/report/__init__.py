@@ -72,13 +72,14 @@ def as_comparison(content: Any, source: str) -> dict[str, Any]:
             raise InputError(f"{source} holds no measured network; run the comparison again")
         return content
     if isinstance(content, dict) and "infer" in content.get("seconds", {}):
+        paper = (content.get("paper") or {}).get("network")
         return {
             "kind": "comparison",
             "format": FORMAT,
             "machine": content.get("machine", {}),
             "versions": content.get("versions", {}),
             "settings": {k: content.get(k) for k in ("runs", "threads", "frame", "batch", "gpu")},
-            "networks": [{"name": Path(content["engine"]).name, **content}],
+            "networks": [content | {"name": Path(content["engine"]).name, "paper": paper}],
             "verdicts": [],
         }
     raise InputError(f"{source} is no result of segnet-bench; expected its --json file")

@@ -11,7 +11,7 @@ from typing import Any
 
 from segnet_deploy.paper import TABLE_6, Table6Row
 from segnet_deploy.report.axes import axis_log, axis_x, axis_y
-from segnet_deploy.report.svg import WIDTH, Drawing, series, shorten, ticks
+from segnet_deploy.report.svg import BOLD, WIDTH, Drawing, series, shorten, ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
 
 Bar = tuple[float, str]  # its length and what stands at its end
@@ -252,7 +252,7 @@ def _bars(
     """Draw a bar for us and a thin one for the paper; `soft` is the pale first part of ours."""
     drawing, said = Drawing(), []
     most = max([value for value, _ in ours] + [pair[0] for pair in theirs if pair]) or 1.0
-    room = WIDTH - 142
+    room = WIDTH - 10 - BOLD * max(len(pair[1]) for pair in (*ours, *theirs) if pair)
     for place, (label, (value, text)) in enumerate(zip(labels, ours, strict=True)):
         top = place * ROW
         drawing.text(0, top + 14, shorten(label, 48), "name")

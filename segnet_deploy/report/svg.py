@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 
 WIDTH = 400.0  # a card's width in px, so that letters keep their size
-LETTER = 6.9  # mean width of a letter, px
+LETTER, BOLD = 6.9, 7.6  # width of a small and a normal letter, px, a little more than the mean
 SERIES = 8
 
 
