@@ -19,7 +19,6 @@ import batches
 import cv2
 import numpy as np
 import torch
-from networks import ARCHITECTURES, create
 from tqdm import tqdm
 from train import predict
 
@@ -29,14 +28,9 @@ from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.metrics import Accuracy, boundary_f1, confusion
 from segnet_deploy.paper import TABLE_1_ACCURACY, TABLE_1_CONDITIONS, TABLE_3, TABLE_3_CONDITIONS
+from segnet_export.models import ARCHITECTURES, create
 
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
-TITLES = {"segnet": "SegNet", "segnet-basic": "SegNet-Basic"}
-
-
-def title(arch: str) -> str:
-    """Return the paper's name of a network."""
-    return str(getattr(ARCHITECTURES[arch], "title", TITLES.get(arch, arch)))
 
 
 def evaluate(folder: Path, examples: Sequence[Example], boundaries: bool) -> dict[str, Any]:
@@ -64,10 +58,11 @@ def evaluate(folder: Path, examples: Sequence[Example], boundaries: bool) -> dic
     figures = {name: 100 * getattr(accuracy, name) for name in FIGURES[:3]}
     figures["boundary_f1"] = 100 * float(np.nanmean(scores)) if scores else None
     return {
-        "network": title(chosen["arch"]),
+        "network": ARCHITECTURES[chosen["arch"]].title,
         **figures,
         "iou": {
-            n: 100 * v for n, v, k in zip(batches.NAMES, accuracy.iou, known, strict=True) if k
+            name: None if np.isnan(value) else 100 * float(value)
+            for name, value in zip(batches.NAMES, accuracy.iou, strict=True)
         },
         "images": len(examples),
         "steps": saved["step"],

@@ -21,7 +21,7 @@ from typing import Any
 import batches
 import numpy as np
 import torch
-from networks import ARCHITECTURES, create, load_encoder
+from encoder import load_encoder
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -32,6 +32,7 @@ from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import Frame
 from segnet_deploy.metrics import VOID, Accuracy, confusion
+from segnet_export.models import ARCHITECTURES, create
 
 # What a run may not change when it goes on.
 FIXED = ("arch", "width", "imgsz", "batch", "lr", "momentum", "decay", "flips", "balance", "seed")

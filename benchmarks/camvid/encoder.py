@@ -1,25 +1,12 @@
-"""The networks that can be trained, by the names of `segnet-export --arch`."""
+"""Start a network's encoder from VGG16's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError
-from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
-
-try:
-    from segnet_export.models import ARCHITECTURES, create
-except ImportError:  # the compared networks are not there
-    ARCHITECTURES = {"segnet": None, "segnet-basic": None}
-
-    def create(name, num_classes, *, width=64, size=None, seed=0):  # type: ignore[no-untyped-def]
-        torch.manual_seed(seed)
-        if name == "segnet":
-            return SegNet(SegNetConfig.standard(num_classes, width=width))
-        return SegNetBasic(num_classes, width=width)
 
 
 def load_encoder(module: nn.Module, state: Mapping[str, Tensor]) -> int:
