@@ -56,7 +56,7 @@ class FCNBasic(nn.Module):
             if self.addition and stage < 3:
                 skip = maps[2 - stage]
                 x = x + (self.scores[stage + 1](skip) if self.reduction else skip)
-        return x if self.reduction else self.scores[0](x)  # type: ignore[no-any-return]  # torch's module calls are Any
+        return x if self.reduction else self.scores[0](x)
 
     def _double(self, x: Tensor, stage: int) -> Tensor:
         if len(self.decoder):
