@@ -21,6 +21,8 @@ LOW_LATENCY = {
 }
 RTSP = {"max_delay": "100000", "reorder_queue_size": "8"}
 LARGEST_GAP = 2.0
+BACKLOG_WAIT = 0.005  # a packet that had to be waited for is no backlog
+LONGEST_BACKLOG = 1.0
 
 
 class Network:
@@ -37,7 +39,7 @@ class Network:
 
     def open(self, timeout: float) -> AvStream:
         """Connect; see Source."""
-        return AvStream(self._url, self.name, self._options, timeout)
+        return AvStream(self._url, self.name, self._options, timeout, live=True)
 
 
 class File:
@@ -64,6 +66,7 @@ class AvStream:
         name: str,
         options: dict[str, str],
         timeout: float,
+        live: bool = False,
         paced: bool = False,
         loop: bool = False,
     ):
@@ -79,11 +82,13 @@ class AvStream:
         except BaseException:
             self._container.close()
             raise
-        self._last = time.monotonic()
+        self._last = self._began = self._arrived = time.monotonic()
+        self._backlog = live
 
     def read(self) -> Pending | None:
         """Decode until there is a frame; see Stream."""
         while not self._decoded:
+            asked = time.monotonic()
             try:
                 packet = next(self._packets, None)
             except (self._av.error.FFmpegError, OSError) as error:
@@ -92,6 +97,8 @@ class AvStream:
                 return None
             if packet is not None:
                 self._decode(packet)
+            if self._backlog:
+                self._drop_backlog(asked)
         frame = self._decoded.popleft()
         self._frameless, self._last = False, time.monotonic()
         if self._paced:
@@ -136,6 +143,7 @@ class AvStream:
         return True
 
     def _decode(self, packet: Any) -> None:
+        self._arrived = time.monotonic()
         try:
             frames = packet.decode()
         except (self._av.error.FFmpegError, ValueError):
@@ -146,6 +154,14 @@ class AvStream:
         self._decoded.extend(whole)
         if not whole and time.monotonic() - self._last > self._timeout:
             raise SourceLostError(f"{self._name}: data, but no frame for {self._timeout:g} s")
+
+    def _drop_backlog(self, asked: float) -> None:
+        """Drop what had piled up while the stream was opened."""
+        now = time.monotonic()
+        waited = self._arrived - asked > BACKLOG_WAIT
+        self._backlog = not waited and now - self._began < LONGEST_BACKLOG
+        if self._backlog:
+            self._decoded.clear()
 
     def _pace(self, frame: Any) -> None:
         """Wait until the frame's time has come; a gap in the stream's times is skipped."""

@@ -70,7 +70,7 @@ class Capture(threading.Thread):
             self._frames.close()
 
     def _follow(self) -> None:
-        pauses = delays()
+        pauses, said = delays(), ""
         while not self._stopped.is_set():
             before = self.captured
             try:
@@ -87,11 +87,12 @@ class Capture(threading.Thread):
                 return
             self.stream_errors += 1
             if self.captured > before:
-                pauses = delays()
-            pause = next(pauses)
+                pauses, said = delays(), ""
             self._state = "reconnecting" if self.captured else "connecting"
-            log.warning("%s; next attempt in %.1f s", reason, pause)
-            self._stopped.wait(pause)
+            if reason != said:  # an outage of days is a line, not a hundred thousand
+                log.warning("%s; trying again", reason)
+                said = reason
+            self._stopped.wait(next(pauses))
 
     def _read(self, stream: Stream) -> None:
         known_errors = 0

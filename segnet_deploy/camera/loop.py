@@ -25,6 +25,7 @@ log = logging.getLogger("segnet_deploy.camera")
 TICK = 1.0  # seconds between two looks at the state without a change
 POLL = 0.1
 RATE_SPAN = 5.0
+SILENCE = 1.0  # seconds without a result after which the last one's age is seen to grow
 GRACE = 0.5  # seconds that a thread gets to end
 
 
@@ -67,7 +68,8 @@ class Camera:
         self._inference = Inference(loader, segmenter, frames, self._results, clock)
         self._started = clock()
         self._shown = self._stale = 0
-        self._recent: deque[tuple[float, float, float]] = deque(maxlen=1000)
+        self._recent: deque[float] = deque(maxlen=1000)  # when results were shown
+        self._last = (self._started, 0.0, 0.0)  # when, latency, age of the newest
         self._rss = rss_bytes()
 
     def results(self) -> Iterator[Result]:
@@ -113,10 +115,11 @@ class Camera:
     def status(self) -> Status:
         """Return the loop's state and counters at this moment."""
         capture, inference, now = self._capture, self._inference, self._clock()
-        while self._recent and now - self._recent[0][0] > RATE_SPAN:
+        while self._recent and now - self._recent[0] > RATE_SPAN:
             self._recent.popleft()
         span = min(RATE_SPAN, max(now - self._started, 1e-9))
-        last = self._recent[-1] if self._recent else (0.0, 0.0, 0.0)
+        shown_at, latency, age = self._last
+        silence = now - shown_at
         return Status(
             state="ended" if self._stopped.is_set() else capture.state,
             source=self._source.name,
@@ -127,8 +130,8 @@ class Camera:
             reconnects=capture.reconnects,
             errors=capture.stream_errors + inference.frame_errors + inference.restarts,
             frames_per_second=len(self._recent) / span,
-            latency=last[1],
-            age=last[2],
+            latency=latency,
+            age=age + silence if self._shown and silence > SILENCE else age,
             rss_bytes=self._rss,
             stale=self._stale,
             engine_restarts=inference.restarts,
@@ -142,7 +145,7 @@ class Camera:
         self.close()
 
     def _loop(self) -> Iterator[Result]:
-        told, state = -TICK, ""
+        told, state = self._clock(), self._tell()
         while not self._stopped.is_set() and not self._results.finished:
             segmented = self._results.take(POLL)
             now = self._clock()
@@ -172,7 +175,8 @@ class Camera:
             self._stale += 1
             return None
         self._shown += 1
-        self._recent.append((now, segmented.latency, age))
+        self._recent.append(now)
+        self._last = (now, segmented.latency, age)
         return Result(
             frame=segmented.frame,
             labels=segmented.labels,
