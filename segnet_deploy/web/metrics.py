@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segnet_deploy.camera.result import STATES, Status
+from segnet_deploy.camera.service import LONGEST_INFERENCE
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SILENT_SECONDS = 10.0  # the loop tells its state about once a second
@@ -17,12 +18,15 @@ _COUNTERS = {
     "dropped": ("frames_dropped", "Frames that a newer one replaced."),
     "reconnects": ("reconnects", "Times the source was opened again."),
     "errors": ("errors", "Errors of source and engine."),
+    "stale": ("results_stale", "Results that were too old to show."),
+    "engine_restarts": ("engine_restarts", "Times the engine was loaded again."),
 }
 _GAUGES = {
     "frames_per_second": ("frames_per_second", "Results per second, over the last seconds."),
     "latency": ("latency_seconds", "Time of one inference, over the last seconds."),
     "age": ("age_seconds", "Age of the newest result when it was given out."),
     "uptime": ("uptime_seconds", "Time since the loop started."),
+    "inferring": ("inferring_seconds", "Time spent on the present frame so far."),
     "rss_bytes": ("resident_memory_bytes", "Resident memory of the process."),
 }
 
@@ -35,8 +39,8 @@ def describe(status: Status) -> dict[str, Any]:
 
 
 def health(status: Status, silent_seconds: float) -> tuple[bool, dict[str, Any]]:
-    """Tell whether the loop is live, and in words; `silent_seconds` since it last spoke."""
-    responds = silent_seconds < _SILENT_SECONDS
+    """Tell whether the loop is live, and why; `silent_seconds` have passed since it last spoke."""
+    responds = silent_seconds < _SILENT_SECONDS and status.inferring < LONGEST_INFERENCE
     answer = describe(status) | {"responds": responds, "silent_seconds": round(silent_seconds, 3)}
     return responds and status.state == "live", answer
 

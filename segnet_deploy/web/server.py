@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
@@ -23,7 +22,7 @@ from segnet_deploy.web.latest import Latest
 from segnet_deploy.web.metrics import CONTENT_TYPE, health, prometheus
 from segnet_deploy.web.viewers import Viewers
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("segnet_deploy.camera")
 _CONNECTIONS = 64  # open at a time, viewers and all others
 _IDLE_SECONDS = 15.0  # for a connection that has sent no whole request
 _START_SECONDS = 10.0
@@ -86,9 +85,10 @@ class WebPage:
             raise EngineError(f"the web server did not start at {endpoint.text}; see the log")
 
     def show(self, result: Result) -> None:
-        """Copy the result for those who watch; a few tens of microseconds."""
-        copied = self._latest.put(result)
-        if copied and self._latest.watched and self._viewers is not None:
+        """Keep the result for those who watch; nothing is copied or encoded here."""
+        self._latest.result = result
+        self._latest.tell(result.status)
+        if self._latest.watched and self._viewers is not None:
             self._call(self._viewers.wake)
 
     def tell(self, status: Status) -> None:
@@ -129,6 +129,7 @@ class WebPage:
         runner = web.AppRunner(
             self._application(viewers),
             access_log=None,
+            logger=_log,
             keepalive_timeout=_IDLE_SECONDS,
             shutdown_timeout=0.2,
         )
@@ -158,8 +159,7 @@ class WebPage:
             app.router.add_get(path, _constant((page / name).read_bytes(), kind))
 
         async def healthz(_: web.Request) -> web.StreamResponse:
-            silent = time.monotonic() - self._latest.told
-            live, answer = health(self._latest.status, silent)
+            live, answer = health(self._latest.status, self._latest.silent_seconds())
             return web.json_response(answer, status=200 if live else 503)
 
         async def metrics(_: web.Request) -> web.StreamResponse:

@@ -16,12 +16,12 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from segnet_deploy.camera.result import Status
+from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.web.latest import Latest
 from segnet_deploy.web.metrics import describe
 from segnet_deploy.web.picture import encode
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("segnet_deploy.camera")
 _ASKED_MAX = 2  # one picture on its way while another is drawn
 _HISTORY = 120  # states that a new viewer gets for its plots, about one a second
 _INTERVAL = 0.025  # seconds between pictures at the least
@@ -74,6 +74,7 @@ class Viewers:
         self._open: set[Viewer] = set()
         self._history: deque[list[Any]] = deque(maxlen=_HISTORY)
         self._wake = asyncio.Event()
+        self._encoded: Result | None = None
         self._picture = b""
 
     def __len__(self) -> int:
@@ -139,12 +140,14 @@ class Viewers:
         return json.dumps({"type": "hello"} | self._hello | state)
 
     def _renew(self) -> None:
-        snapshot = self._latest.take()
-        if snapshot is None:
+        """Encode the newest result, unless it is the one encoded last."""
+        result = self._latest.result
+        if result is None or result is self._encoded:
             return
-        age = round(time.monotonic() - snapshot.captured, 4)
-        header = {"sequence": snapshot.sequence, "age": age}
-        self._picture = encode(snapshot.frame, snapshot.labels, header)
+        age = round(time.monotonic() - result.captured, 4)
+        header = {"sequence": result.sequence, "age": age}
+        self._picture = encode(result.frame, result.labels, header)
+        self._encoded = result
         self.pictures += 1
 
     def _ask(self, viewer: Viewer, kind: WSMsgType, data: Any) -> bool:

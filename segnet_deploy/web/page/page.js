@@ -313,7 +313,8 @@ function takeText(message) {
 }
 
 async function reconnect(code, reason) {
-  showState("offline", reason || "No connection to the camera's computer; trying again");
+  const ended = status?.state === "ended" ? "The loop has ended" : "No connection to the camera's computer";
+  showState("offline", reason || `${ended}; trying again`);
   document.title = "offline – SegNet camera";
   const refused = await fetch("healthz").then((answer) => answer.status === 401, () => false);
   if (refused) showState("offline", "The token has changed: open this page again with ?token=…");
