@@ -62,7 +62,8 @@ def examine() -> list[Check]:
         _library("openvino", "openvino"),
     ]
     checks += _two_onnxruntimes()
-    checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
+    checks += [_library("av", "camera"), _library("cv2", "camera"), _gstreamer()]
+    checks += [_cuda(), _nvidia_smi()]
     checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx()]
     checks += [_library("cuda.bindings", "tensorrt"), _torch()]
     checks += [

@@ -16,6 +16,7 @@ WHEELS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
     "cuda.bindings": ("cuda-bindings", "cuda-python"),
+    "av": ("av",),
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),
     "cv2": (
