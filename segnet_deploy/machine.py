@@ -15,6 +15,7 @@ WHEELS = {
     "onnx_ir": ("onnx-ir",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
     "cuda.bindings": ("cuda-bindings", "cuda-python"),
     "av": ("av",),
     "tensorrt": ("tensorrt",),
