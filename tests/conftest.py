@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE / "export", HERE.parent / "benchmarks"):
     sys.path.insert(0, str(folder))
 
+import browser  # noqa: E402 - after the path
+
 HEADERS = "TensorRT_ROOT"  # as CMake spells it
 CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
@@ -34,6 +36,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "tensorrt_lean is not installed (wheels tensorrt-lean-cu13-libs and -bindings)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+    "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
 }
 
 
