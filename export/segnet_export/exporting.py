@@ -93,6 +93,7 @@ def export(
     min_agreement: float = 0.9999,
     min_reduced: float = 0.99,
     runtimes: Sequence[str] | None = None,
+    adversarial: bool = True,
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> ExportResult:
@@ -100,6 +101,7 @@ def export(
 
     `example` is (N, C, H, W) float32; its sizes are the file's, where not dynamic.
     `images` are (H, W, 3) uint8 BGR frames for the gate (default: drawn street scenes).
+    `adversarial` False leaves out the gate's made-up ties: for benchmarks of random weights.
     A reduced precision is written after the fp32 graph has passed, and has to keep
     `min_reduced` of the labels.
     `options` are those of ExportOptions. A tuple output's first tensor is taken.
@@ -122,6 +124,7 @@ def export(
         with atomic_path(path) as temporary:
             save(model, temporary)
             inputs = maker.make(gate_sizes(example, chosen, pairs))
+            inputs = [item for item in inputs if adversarial or item.ordinary]
             report = gate(
                 temporary,
                 wrapped,
