@@ -86,6 +86,8 @@ def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
         if name not in ("clocks", "power_mode"):
             found.append((name, plain(value)))
     found.append(("clocks", plain(machine.get("clocks")) or "not readable on this machine"))
+    gpus = dict.fromkeys(plain(n["gpu"]) for n in comparison["networks"] if n.get("gpu"))
+    found += [("GPU", gpu) for gpu in gpus]
     found.append(("power mode", plain(machine.get("power_mode")) or "none that can be read"))
     for name, value in settings.items():
         if name == "size" and isinstance(value, list):
