@@ -49,6 +49,8 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     measured = [network for network in networks if _is_measured(network)]
     comparison = comparison | {"networks": measured, "failed": failed}
     title, drawn = _title(comparison), figures(comparison)
+    for old in (target / FOLDER).glob("*.svg"):  # of an earlier report
+        old.unlink()
     for figure in drawn:
         atomic_write(target / FOLDER / f"{figure.name}.svg", figure.svg(standalone=True).encode())
     texts = {
