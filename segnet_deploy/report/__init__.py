@@ -35,7 +35,7 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     `comparison` is what segnet-bench writes for several networks; see docs/report.md. Raises
     InputError.
     """
-    from segnet_deploy.report.figures import figures
+    from segnet_deploy.report.figures import NAMES, figures
     from segnet_deploy.report.markdown import markdown
     from segnet_deploy.report.page import page
 
@@ -49,8 +49,8 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     measured = [network for network in networks if _is_measured(network)]
     comparison = comparison | {"networks": measured, "failed": failed}
     title, drawn = _title(comparison), figures(comparison)
-    for old in (target / FOLDER).glob("*.svg"):  # of an earlier report
-        old.unlink()
+    for name in NAMES:  # of an earlier report
+        (target / FOLDER / f"{name}.svg").unlink(missing_ok=True)
     for figure in drawn:
         atomic_write(target / FOLDER / f"{figure.name}.svg", figure.svg(standalone=True).encode())
     texts = {

@@ -14,6 +14,7 @@ from segnet_deploy.report.axes import axis_log, axis_x, axis_y
 from segnet_deploy.report.svg import BOLD, WIDTH, Drawing, series, shorten, ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
 
+NAMES = ("time", "memory", "size", "latency", "memory-time", "layers", "roofline")
 Bar = tuple[float, str]  # its length and what stands at its end
 BAR, THIN, ROW = 15.0, 9.0, 56.0
 OPERATORS = 6

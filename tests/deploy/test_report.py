@@ -15,11 +15,10 @@ import pytest
 
 from segnet_deploy import bench
 from segnet_deploy.report import as_comparison, report_file, write_report
+from segnet_deploy.report.figures import NAMES
 from segnet_deploy.report.svg import ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
 from segnet_deploy.roofline import work
-
-PLOTS = ("time", "memory", "size", "latency", "memory-time", "layers", "roofline")
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +77,14 @@ def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: P
 def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_path: Path) -> None:
     page, text = write_report(comparison, tmp_path)
     html = page.read_text()
-    assert [n for n in PLOTS if f'id="{n}"' not in html] == []
-    assert {p.stem for p in (tmp_path / "plots").iterdir()} == set(PLOTS)
+    assert [n for n in NAMES if f'id="{n}"' not in html] == []
+    assert {p.stem for p in (tmp_path / "plots").iterdir()} == set(NAMES)
     assert "faster than &lt;DeconvNet&gt;" in html
     assert "a \\| b" in text.read_text()
     for words in ("422 ms", "475 ms", "1.50x", "1.12x", "1872 MB"):
         assert words in html
     svg = re.findall(r'<svg[^>]* aria-label="([^"]*)"', html)
-    assert len(svg) == len(PLOTS)
+    assert len(svg) == len(NAMES)
     assert all(len(label) > 40 for label in svg)
 
 
@@ -132,7 +131,7 @@ def test_report_opens_from_disk_in_a_browser(
             "return b.right > box.right + 1 || b.left < box.left - 1}).map(t => t.textContent)})"
         )
         overflow = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert len(boxes) == len(PLOTS)
+    assert len(boxes) == len(NAMES)
     assert all(left >= 0 and right <= size[0] for left, _, _, right in boxes)
     assert all(width > 250 and height > 50 for _, width, height, _ in boxes)
     assert outside == []
@@ -213,7 +212,10 @@ def test_report_of_a_bare_comparison_leaves_drawings_out(
     comparison: dict[str, Any], tmp_path: Path
 ) -> None:
     network = {"name": "a", "seconds": {"infer": {"median": 0.1}}}
+    write_report(comparison, tmp_path)
+    (tmp_path / "plots" / "mine.svg").write_text("<svg/>")
     bare = {"kind": "comparison", "format": 1, "networks": [network]}
     html = write_report(bare, tmp_path)[0].read_text()
     assert re.findall(r'<figure class="card" id="([^"]+)"', html) == ["time"]
     assert "100 ms" in html
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"time.svg", "mine.svg"}
