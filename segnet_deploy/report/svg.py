@@ -63,9 +63,8 @@ class Drawing:
 
     def svg(self, title: str, description: str, standalone: bool = False) -> str:
         """Return the element; standalone, it has its own colours and can be a file."""
-        head = ""
-        if standalone:
-            head = f"<style>{chart_css()}</style>"
+        head = f"<style>{chart_css()}.chart {{ background: var(--back); }}</style>"
+        head = head if standalone else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" '
             f'viewBox="0 0 {WIDTH:.0f} {math.ceil(self.height)}" '

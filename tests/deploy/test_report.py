@@ -14,13 +14,11 @@ import browser
 import pytest
 
 from segnet_deploy import bench
-from segnet_deploy.layers import layers
 from segnet_deploy.report import as_comparison, report_file, write_report
+from segnet_deploy.report.figures import NAMES
 from segnet_deploy.report.svg import ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
-from segnet_deploy.roofline import ceilings, work
-
-PLOTS = ("time", "memory", "size", "latency", "memory-time", "layers", "roofline")
+from segnet_deploy.roofline import work
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +77,14 @@ def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: P
 def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_path: Path) -> None:
     page, text = write_report(comparison, tmp_path)
     html = page.read_text()
-    assert [n for n in PLOTS if f'id="{n}"' not in html] == []
-    assert {p.stem for p in (tmp_path / "plots").iterdir()} == set(PLOTS)
+    assert [n for n in NAMES if f'id="{n}"' not in html] == []
+    assert {p.stem for p in (tmp_path / "plots").iterdir()} == set(NAMES)
     assert "faster than &lt;DeconvNet&gt;" in html
     assert "a \\| b" in text.read_text()
     for words in ("422 ms", "475 ms", "1.50x", "1.12x", "1872 MB"):
         assert words in html
     svg = re.findall(r'<svg[^>]* aria-label="([^"]*)"', html)
-    assert len(svg) == len(PLOTS)
+    assert len(svg) == len(NAMES)
     assert all(len(label) > 40 for label in svg)
 
 
@@ -133,7 +131,7 @@ def test_report_opens_from_disk_in_a_browser(
             "return b.right > box.right + 1 || b.left < box.left - 1}).map(t => t.textContent)})"
         )
         overflow = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert len(boxes) == len(PLOTS)
+    assert len(boxes) == len(NAMES)
     assert all(left >= 0 and right <= size[0] for left, _, _, right in boxes)
     assert all(width > 250 and height > 50 for _, width, height, _ in boxes)
     assert outside == []
@@ -197,75 +195,27 @@ def test_ticks_are_round_and_inside() -> None:
     assert ticks(3, 3) == [3]
 
 
-@pytest.mark.parametrize(
-    "runtime", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.needs("openvino"))]
-)
-def test_layers_add_up_to_the_network(small_model: Path, runtime: str) -> None:
-    found = layers(small_model, runtime, threads=1, runs=2)
-    assert found
-    assert len({layer["name"] for layer in found}) == len(found)
-    assert all(layer["seconds"] >= 0 for layer in found)
-    assert sum(layer["op"] in ("Conv", "Convolution", "FusedConv") for layer in found) == 26
-
-
-def test_layers_are_none_where_the_runtime_cannot_tell(
-    small_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_report_names_networks_that_were_not_measured(
+    comparison: dict[str, Any], tmp_path: Path
 ) -> None:
-    from segnet_deploy.runtimes.onnxruntime import OrtEngine
-
-    monkeypatch.delattr(OrtEngine, "profile")
-    assert layers(small_model, "onnxruntime") is None
-
-
-def test_engine_runs_as_before_after_profiling(small_model: Path) -> None:
-    import numpy as np
-
-    from segnet_deploy.runtimes import open_engine
-
-    for runtime in ("onnxruntime", "openvino"):
-        engine = open_engine(small_model, runtime, 1)
-        x = np.random.default_rng(0).normal(size=(1, 3, 45, 61)).astype(np.float32)
-        before = engine.run(x).copy()
-        engine.profile(x, 1)  # type: ignore[attr-defined]
-        assert np.array_equal(engine.run(x), before)
-        engine.close()
+    failed = {"name": "U-Net", "seconds": None, "error": "out of memory"}
+    more = comparison | {"networks": [*comparison["networks"], failed]}
+    path = tmp_path / "comparison.json"
+    path.write_text(json.dumps(more))
+    for written in report_file(path, tmp_path):
+        text = written.read_text()
+        assert "U-Net was not measured: out of memory" in text
+        assert text.count("U-Net") == 1
 
 
-def test_work_counts_every_multiplication(tmp_path: Path) -> None:
-    import onnx_ir as ir
-    import torch
-
-    from segnet_export.models import create
-    from segnet_export.tracing import to_onnx
-
-    module, x = create("fcn-8s", 5, width=2), torch.zeros(1, 3, 45, 61)
-    ir.save(to_onnx(module, x)[0], tmp_path / "fcn.onnx")
-    found = work(tmp_path / "fcn.onnx")
-    assert found
-    assert found["macs"] == _macs(module, x)
-
-
-def _macs(module: Any, x: Any) -> int:
-    """Count by hooks: outputs times kernel, or inputs times kernel for deconvolutions."""
-    import torch
-    from torch import nn
-
-    total = 0
-
-    def count(layer: Any, inputs: Any, output: Any) -> None:
-        nonlocal total
-        places = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
-        total += places.numel() * layer.weight[0].numel()
-
-    for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            layer.register_forward_hook(count)
-    with torch.no_grad():
-        module(x)
-    return total
-
-
-def test_ceilings_are_measured_in_a_process_of_their_own() -> None:
-    found = ceilings(1)
-    assert found["macs_per_second"] > 1e8
-    assert found["bytes_per_second"] > 1e8
+def test_report_of_a_bare_comparison_leaves_drawings_out(
+    comparison: dict[str, Any], tmp_path: Path
+) -> None:
+    network = {"name": "a", "seconds": {"infer": {"median": 0.1}}}
+    write_report(comparison, tmp_path)
+    (tmp_path / "plots" / "mine.svg").write_text("<svg/>")
+    bare = {"kind": "comparison", "format": 1, "networks": [network]}
+    html = write_report(bare, tmp_path)[0].read_text()
+    assert re.findall(r'<figure class="card" id="([^"]+)"', html) == ["time"]
+    assert "100 ms" in html
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"time.svg", "mine.svg"}
