@@ -34,6 +34,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "tensorrt_lean is not installed (wheels tensorrt-lean-cu13-libs and -bindings)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+    "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
 }
 
 
