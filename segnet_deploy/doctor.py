@@ -125,7 +125,9 @@ def _two_onnxruntimes() -> list[Check]:
 
 
 def _gstreamer() -> Check:
-    advice = "only for CSI cameras and pipelines: use the system's OpenCV (python3-opencv)"
+    advice = "only for CSI cameras and pipelines: use the system's OpenCV (python3-opencv) or gi"
+    if available("gi"):
+        return Check("gstreamer", "ok", "by gi (PyGObject)")
     if not available("cv2"):
         return Check("gstreamer", "missing", "no OpenCV", advice)
     try:

@@ -23,6 +23,7 @@ ENCODING = (
     "x264enc tune=zerolatency speed-preset=ultrafast bitrate=1500 key-int-max={fps} ! "
     "rtph264pay name=pay0 pt=96 config-interval=1 )"
 )
+SOUND = "( audiotestsrc is-live=true ! mulawenc ! rtppcmupay name=pay0 pt=0 )"
 PROBE = (
     "import gi, numpy; gi.require_version('Gst', '1.0'); "
     "gi.require_version('GstRtspServer', '1.0'); "
@@ -41,9 +42,9 @@ def usable() -> bool:
 class Server:
     """The server as a child process that can be killed, frozen and started again."""
 
-    def __init__(self, width: int = 480, height: int = 360, fps: int = 30):
-        self.size = (width, height)
-        self._fps = fps
+    def __init__(self, fps: int = 30, media: str = "video"):
+        self.size = (480, 360)  # width, height; a change counts from the next start
+        self._fps, self._media = fps, media
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -56,6 +57,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it listens."""
         words = [PYTHON, __file__, "--port", self.port, "--fps", self._fps, "--size", *self.size]
+        words += ["--media", self._media]
         self._process = subprocess.Popen([str(w) for w in words], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline().strip() == "ready"
@@ -105,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", required=True)
     parser.add_argument("--fps", type=int, default=30)
+    parser.add_argument("--media", choices=("video", "audio"), default="video")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 360))
     arguments = parser.parse_args()
     import gi
@@ -124,10 +127,13 @@ def main() -> None:
     server, factory = GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
     server.set_address("127.0.0.1")
     server.set_service(arguments.port)
-    factory.set_launch(ENCODING.format(width=width, height=height, fps=arguments.fps))
     factory.set_shared(True)
     factory.set_latency(0)
-    factory.connect("media-configure", configure)
+    if arguments.media == "video":
+        factory.set_launch(ENCODING.format(width=width, height=height, fps=arguments.fps))
+        factory.connect("media-configure", configure)
+    else:
+        factory.set_launch(SOUND)
     server.get_mount_points().add_factory("/stream", factory)
     if not server.attach(None):
         sys.exit(f"port {arguments.port} is taken")

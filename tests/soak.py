@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,13 @@ from segnet_deploy.measure import Timing, rss_bytes
 BACK = 3.0  # seconds within which the loop is to be live again
 MARGIN = 0.15  # seconds over the engine's time that the age may reach
 SLOPE = 1e6  # bytes in 10 minutes
-FRESH = 1.0  # a picture drawn after the server's return is younger than that plus the engine
 
 
 class Probe:
     """Notes when each result was published and how old its picture was."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[float, float]] = []
+        self.times, self.ages = array("d"), array("d")  # small, for the memory is measured
         self.unreadable = 0
         self.states: list[str] = []
 
@@ -48,7 +48,8 @@ class Probe:
         if age is None:
             self.unreadable += 1
         else:
-            self.published.append((time.monotonic(), age))
+            self.ages.append(age)
+            self.times.append(time.monotonic())
 
     def tell(self, status: Status) -> None:
         if not self.states or self.states[-1] != status.state:
@@ -60,9 +61,8 @@ class Probe:
     def first_after(self, moment: float, limit: float) -> float | None:
         """Wait for a result drawn after `moment`; return the seconds from then to it."""
         while time.monotonic() - moment < limit:
-            for published, age in reversed(self.published[-5:]):
-                if published - age > moment:
-                    return published - moment
+            if self.times and self.times[-1] - self.ages[len(self.times) - 1] > moment:
+                return time.monotonic() - moment
             time.sleep(0.02)
         return None
 
@@ -172,11 +172,10 @@ def figures(
     arguments: argparse.Namespace, probe: Probe, director: Director, status: Status, ended: bool
 ) -> dict[str, Any]:
     """Return what was measured, and whether it is what it should be."""
-    first = probe.published[0][0]
-    ages = [age for _, age in probe.published]
-    length = max(t for t, _ in probe.published) - first
+    first, ages = probe.times[0], probe.ages
+    length = probe.times[-1] - first
     parts: list[list[float]] = [[] for _ in range(5)]
-    for moment, age in probe.published:
+    for moment, age in zip(probe.times, ages, strict=True):
         parts[min(4, int(5 * (moment - first) / length))].append(age)
     warm = director.memory[0][0] + arguments.warm_up * 60
     settled = [sample for sample in director.memory if sample[0] >= warm]

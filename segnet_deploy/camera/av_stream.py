@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.camera.sources import Pending, SourceLostError, Wishes, without_password
-from segnet_deploy.frames import Frame
+from segnet_deploy.frames import Frame, is_whole
 from segnet_deploy.optional import require
 
 # Little probing, a small reordering queue. Not `nobuffer`: it throws away what was probed, a key
@@ -74,7 +74,6 @@ class AvStream:
         self._name, self._timeout = name, timeout
         self._paced, self._loop = paced, loop
         self._decoded: deque[Any] = deque()
-        self._base: float | None = None  # monotonic time of the stream's time 0
         self.errors = 0
         self._container = self._open(url, options)
         try:
@@ -125,11 +124,15 @@ class AvStream:
                 f"{self._name}: this build of PyAV has no decoder for its video; expected H.264, "
                 "H.265, MJPEG or MPEG-4"
             )
+        self._is_mjpeg = self._video.codec_context.name == "mjpeg"
         self._video.thread_type = "SLICE"  # frame threads hold frames back
         self._reformatter = self._av.video.reformatter.VideoReformatter()
+        self._play()
+
+    def _play(self) -> None:
         self._packets = self._container.demux(self._video)
         self._frameless = True
-        self._base = None
+        self._base: float | None = None  # monotonic time of the stream's time 0
 
     def _rewind(self) -> bool:
         """Start again at the end of a file that loops; a file without frames must not."""
@@ -139,16 +142,17 @@ class AvStream:
             self._container.seek(0)
         except (self._av.error.FFmpegError, OSError) as error:
             raise SourceLostError(f"{self._name} cannot be rewound: {_reason(error)}") from error
-        self._start()
+        self._play()
         return True
 
     def _decode(self, packet: Any) -> None:
         self._arrived = time.monotonic()
+        cut = self._is_mjpeg and packet.size and not is_whole(bytes(packet))
         try:
-            frames = packet.decode()
+            frames = [] if cut else packet.decode()
         except (self._av.error.FFmpegError, ValueError):
-            frames = []
-            self.errors += 1
+            frames, cut = [], True
+        self.errors += bool(cut)
         whole = [frame for frame in frames if not frame.is_corrupt]
         self.errors += len(frames) - len(whole)
         self._decoded.extend(whole)

@@ -124,4 +124,4 @@ def _gst() -> Any:
 
 def _opencv_has_gstreamer() -> bool:
     cv2: Any = require("cv2", extra="camera")
-    return cv2.CAP_GSTREAMER in cv2.videoio_registry.getBackends()
+    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))

@@ -79,8 +79,6 @@ class Camera:
         after its restart, InputError where a file cannot be decoded.
         """
         self._started = self._clock()
-        self._capture.start()
-        self._inference.start()
         try:
             yield from self._loop()
         finally:
@@ -146,6 +144,8 @@ class Camera:
 
     def _loop(self) -> Iterator[Result]:
         told, state = self._clock(), self._tell()
+        self._capture.start()
+        self._inference.start()
         while not self._stopped.is_set() and not self._results.finished:
             segmented = self._results.take(POLL)
             now = self._clock()
