@@ -62,7 +62,7 @@ class Capture(threading.Thread):
             self._follow()
         except SegNetError as error:
             self.failure = error
-        except Exception as error:  # a driver's surprise must not end in silence
+        except Exception as error:  # must not end in silence
             log.exception("capture failed")
             self.failure = SourceLostError(f"{self._source.name}: {error!r}")
         finally:
@@ -79,10 +79,12 @@ class Capture(threading.Thread):
                 if not self._source.live:
                     return
                 reason = f"{self._source.name}: the stream ended"
-            except SourceLostError as error:
-                if not self._source.live:
+            except Exception as error:
+                lost = isinstance(error, SourceLostError)
+                if not self._source.live or (isinstance(error, SegNetError) and not lost):
                     raise
-                reason = str(error)
+                # A driver's surprise is a loss like any other.
+                reason = str(error) if lost else f"{self._source.name}: {error!r}"
             if self._stopped.is_set():
                 return
             self.stream_errors += 1
