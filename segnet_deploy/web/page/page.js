@@ -55,6 +55,7 @@ async function decode(buffer) {
 
 function showPicture(picture) {
   const { width, height } = picture.header;
+  const isFirst = view.picture === null;
   view.picture?.bitmap.close();
   view.picture = picture;
   if (layer.width !== width || layer.height !== height || view.pixels === null) {
@@ -65,6 +66,7 @@ function showPicture(picture) {
   paintLayer();
   compose();
   $("snapshot").disabled = false;
+  if (isFirst) refresh();
 }
 
 // Write each run's colour; a hidden class, or an id without a colour, stays transparent.
@@ -174,7 +176,7 @@ function showStatus(next) {
   status = next;
   setText($("source"), status.source);
   $("source").title = status.source;
-  document.title = `${status.state} – SegNet camera`;
+  document.title = `SegNet camera: ${status.state}`;
   showState(status.state, noticeFor(status.state));
   const rows = Object.entries(COUNTERS).map(([key, title]) => [title, status[key].toLocaleString("en")]);
   rows.push(["Up", duration(status.uptime)]);
@@ -185,6 +187,11 @@ function showStatus(next) {
   } else {
     rows.forEach(([, value], row) => setText(places[row], value));
   }
+}
+
+function refresh() {
+  describePicture();
+  if (status?.state === $("state").dataset.state) showState(status.state, noticeFor(status.state));
 }
 
 function noticeFor(state) {
@@ -210,7 +217,7 @@ function duration(seconds) {
 
 function buildPlots() {
   $("plots").replaceChildren(...PLOTS.map(({ title }) => {
-    const picture = svg("svg", { viewBox: `0 0 ${POINTS - 1} 100`, preserveAspectRatio: "none", role: "img" },
+    const picture = svg("svg", { viewBox: `0 0 ${POINTS - 1} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: unknown` },
       svg("path", { class: "area" }), svg("path", { class: "curve" }));
     return element("div", { className: "plot" }, element("h2", { textContent: title }),
       element("p", { className: "now", textContent: "–" }), picture,
@@ -315,7 +322,7 @@ function takeText(message) {
 async function reconnect(code, reason) {
   const ended = status?.state === "ended" ? "The loop has ended" : "No connection to the camera's computer";
   showState("offline", reason || `${ended}; trying again`);
-  document.title = "offline – SegNet camera";
+  document.title = "SegNet camera: offline";
   const refused = await fetch("healthz").then((answer) => answer.status === 401, () => false);
   if (refused) showState("offline", "The token has changed: open this page again with ?token=…");
   setTimeout(connect, retry * (0.75 + Math.random() / 2));
@@ -347,10 +354,7 @@ $("all").addEventListener("click", () => setHidden([], view.classes.map(({ name 
 $("none").addEventListener("click", () => setHidden(view.classes.map(({ name }) => name), []));
 $("snapshot").addEventListener("click", saveSnapshot);
 document.addEventListener("visibilitychange", ask);
-setInterval(() => {
-  describePicture();
-  if (status && $("state").dataset.state === status.state) showState(status.state, noticeFor(status.state));
-}, 500);
+setInterval(refresh, 500);
 setOpacity(view.opacity);
 buildPlots();
 connect();
