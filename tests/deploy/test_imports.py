@@ -39,7 +39,8 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm', 'av'}"
     out = python(
         f"BLOCKED = {heavy}{BLOCK}"
-        f"from segnet_deploy.{HOMES.get(command, command)} import build_parser\nbuild_parser().print_help()"
+        f"from segnet_deploy.{HOMES.get(command, command)} import build_parser\n"
+        "build_parser().print_help()"
     )
     assert f"segnet-{command}" in out
 
