@@ -206,6 +206,7 @@ def test_viewer_that_reads_nothing_slows_nobody_and_is_dropped() -> None:
         while "segnet_camera_web_viewers 0.0" not in get(page, "metrics")[2]:
             assert time.monotonic() < deadline, "the silent viewers are still there"
             time.sleep(0.05)
+        assert "segnet_camera_web_dropped_total 3.0" in get(page, "metrics")[2]
         for each in slow:
             each.close()
     assert len(took) > 25
@@ -395,6 +396,18 @@ def test_server_stands_two_hundred_malformed_requests() -> None:
     statuses = {answer.split(b" ")[1] for answer in answers if answer.startswith(b"HTTP/")}
     assert b"400" in statuses
     assert not any(code.startswith(b"5") for code in statuses - {b"503"})
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
+def test_connection_without_a_whole_request_ends(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("segnet_deploy.web.server._IDLE_SECONDS", 0.2)
+    with running() as page:
+        port = int(page.url.split(":")[2].strip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+            raw.sendall(sent)
+            assert raw.recv(100) == b""
 
 
 def test_connections_are_bounded() -> None:
