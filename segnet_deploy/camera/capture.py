@@ -41,15 +41,17 @@ class Capture(threading.Thread):
         self.failure: SegNetError | None = None
         self._source, self._frames = source, frames
         self._timeout, self._clock = timeout, clock
-        self._state, self._last = "connecting", clock()
+        self._state = "connecting"
+        self._waiting: float | None = None  # since when for a frame
         self._stopped = threading.Event()
 
     @property
     def state(self) -> str:
-        """One of STATES; live without a frame for half the timeout is stalled."""
-        state = self._state
-        silent = self._clock() - self._last
-        return "stalled" if state == "live" and silent > self._timeout / 2 else state
+        """One of STATES; a live source without a frame for half the timeout is stalled."""
+        state, waiting = self._state, self._waiting
+        if state != "live" or waiting is None or not self._source.live:
+            return state
+        return "stalled" if self._clock() - waiting > self._timeout / 2 else state
 
     def stop(self) -> None:
         """Ask the thread to end; it does after the read that it is in."""
@@ -62,7 +64,7 @@ class Capture(threading.Thread):
             self._follow()
         except SegNetError as error:
             self.failure = error
-        except Exception as error:  # a driver's surprise must not end in silence
+        except Exception as error:  # must not end in silence
             log.exception("capture failed")
             self.failure = SourceLostError(f"{self._source.name}: {error!r}")
         finally:
@@ -79,10 +81,12 @@ class Capture(threading.Thread):
                 if not self._source.live:
                     return
                 reason = f"{self._source.name}: the stream ended"
-            except SourceLostError as error:
-                if not self._source.live:
+            except Exception as error:
+                lost = isinstance(error, SourceLostError)
+                if not self._source.live or (isinstance(error, SegNetError) and not lost):
                     raise
-                reason = str(error)
+                # A driver's surprise is a loss like any other.
+                reason = str(error) if lost else f"{self._source.name}: {error!r}"
             if self._stopped.is_set():
                 return
             self.stream_errors += 1
@@ -97,17 +101,19 @@ class Capture(threading.Thread):
     def _read(self, stream: Stream) -> None:
         known_errors = 0
         while not self._stopped.is_set():
+            self._waiting = self._clock()
             pending = stream.read()
+            self._waiting = None
             if pending is None:
                 return
-            self._last = self._clock()
+            arrived = self._clock()
             if self._state == "reconnecting":
                 self.reconnects += 1
             self._state = "live"
             errors = getattr(stream, "errors", 0)
             self.stream_errors += errors - known_errors
             known_errors = errors
-            self.dropped += self._frames.put(Captured(self.captured, self._last, pending))
+            self.dropped += self._frames.put(Captured(self.captured, arrived, pending))
             self.captured += 1
 
 

@@ -52,7 +52,7 @@ class Pipeline:
         if not capture.isOpened():
             capture.release()
             raise SourceLostError(f"{self.name}: GStreamer cannot start the pipeline")
-        return CvStream(capture, self.name)
+        return CvStream(capture, self.name, timeout)
 
 
 def csi_pipeline(uri: str, wishes: Wishes) -> str:
@@ -73,7 +73,7 @@ class GstStream:
         try:
             self._pipeline = self._gst.parse_launch(text)
         except self._gst_error() as error:
-            raise SourceLostError(f"{name}: {error}") from error
+            raise SourceLostError(f"{name}: {without_password(str(error))}") from error
         self._sink = self._pipeline.get_by_name("segnet")
         self._pipeline.set_state(self._gst.State.PLAYING)
 

@@ -127,6 +127,8 @@ class Viewers:
         finally:
             self._discard(viewer)
             writer.cancel()
+        if isinstance(socket.exception(), asyncio.TimeoutError):  # no pong came
+            self._note_drop()
         return socket
 
     async def close(self) -> None:
@@ -163,10 +165,13 @@ class Viewers:
             await viewer.write(self._patience)
         except (asyncio.TimeoutError, ConnectionError) as error:
             if isinstance(error, asyncio.TimeoutError):
-                self.dropped += 1
-                _log.warning("viewer dropped: it took nothing for %.0f s", self._patience)
+                self._note_drop()
             if transport is not None:
                 transport.abort()
+
+    def _note_drop(self) -> None:
+        self.dropped += 1
+        _log.warning("viewer dropped: it took nothing for %.0f s", self._patience)
 
     def _add(self, viewer: Viewer) -> None:
         self._open.add(viewer)

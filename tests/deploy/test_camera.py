@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from sleep_engine import sleeping
 
-from segnet_deploy import EngineError, InputError
+from segnet_deploy import EngineError, InputError, MissingDependencyError
 from segnet_deploy.camera import STATES, Camera, Result, Status
 from segnet_deploy.camera.capture import LONGEST_DELAY, delays
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.camera.sources import Pending, SourceLostError, find_source, without_password
+from segnet_deploy.camera.v4l2 import CvStream
 from segnet_deploy.frames import Frame
 
 Part = Frame | Exception | Callable[[], None] | None
@@ -170,10 +171,21 @@ def test_file_that_cannot_be_decoded_is_an_error() -> None:
     assert notes.closed == 1
 
 
-def test_driver_surprise_is_reported() -> None:
-    camera = Camera(lambda: sleeping(0), Script([ValueError("odd driver")]))
+def test_driver_surprise_is_survived_live_and_reported_of_a_file() -> None:
+    live = Camera(lambda: sleeping(0), Script([ValueError("odd driver")], [frame()]))
+    assert [result.sequence for result in islice(live.results(), 1)] == [0]
+    file = Camera(lambda: sleeping(0), Script([ValueError("odd driver")], live=False))
     with pytest.raises(InputError, match="odd driver"):
-        list(camera.results())
+        list(file.results())
+
+
+def test_missing_library_ends_the_loop() -> None:
+    class Missing(Script):
+        def open(self, timeout: float) -> Script:
+            raise MissingDependencyError("no GStreamer here")
+
+    with pytest.raises(MissingDependencyError, match="GStreamer"):
+        list(Camera(lambda: sleeping(0), Missing()).results())
 
 
 def failing(*bad_calls: int) -> Callable[[], None]:
@@ -273,13 +285,29 @@ def test_leaving_the_loop_ends_threads_and_outputs() -> None:
     assert threading.active_count() == before
 
 
-def test_stop_from_another_thread_and_duration() -> None:
-    camera = Camera(lambda: sleeping(0.001), "synthetic")
-    threading.Timer(1.0, camera.stop).start()
+def endless() -> Iterator[Part]:
+    while True:
+        yield frame()
+        yield lambda: time.sleep(0.01)
+
+
+def test_stop_from_another_thread() -> None:
+    camera = Camera(lambda: sleeping(0.001), Script(endless()))
+
+    class Stopper(Notes):
+        def show(self, result: Result) -> None:
+            threading.Thread(target=camera.stop).start()
+
+    camera.outputs.append(Stopper())
     assert len(list(camera.results())) >= 1
     assert camera.status().state == "ended"
-    short = Camera(lambda: sleeping(0.001), "synthetic", duration=1)
-    assert len(list(short.results())) >= 1
+
+
+def test_duration_ends_the_loop() -> None:
+    camera = Camera(lambda: sleeping(0.001), Script(endless()), duration=0.5)
+    list(camera.results())
+    assert camera.status().uptime >= 0.5
+    assert camera.close()
 
 
 def test_mailbox_keeps_the_newest_or_waits() -> None:
@@ -291,6 +319,40 @@ def test_mailbox_keeps_the_newest_or_waits() -> None:
     box.close()
     assert (box.take(), box.finished) == (7, True)
     assert box.put(8)
+
+
+class FakeCapture:
+    """Answers as OpenCV's do, to check the waiting alone: no test machine has a device.
+
+    None stands for a wait without a frame, a text for a refusal at once.
+    """
+
+    def __init__(self, *answers: Frame | str | None):
+        self.answers = iter(answers)
+
+    def read(self) -> tuple[bool, Frame | None]:
+        answer = next(self.answers)
+        if isinstance(answer, str):
+            return False, None
+        if answer is None:
+            time.sleep(0.55)
+        return answer is not None, answer
+
+
+def test_device_that_pauses_is_waited_for_and_one_that_is_gone_is_not() -> None:
+    stream = CvStream(FakeCapture(None, frame(), "gone"), "/dev/video0", timeout=2.0)
+    pending = stream.read()
+    assert pending is not None
+    assert pending().shape == (20, 24, 3)
+    with pytest.raises(SourceLostError, match="unplugged"):
+        stream.read()
+    with pytest.raises(SourceLostError, match="no frame for"):
+        CvStream(FakeCapture(None, None), "/dev/video0", timeout=0.5).read()
+
+
+def test_absent_device_is_said() -> None:
+    with pytest.raises(SourceLostError, match="not there"):
+        find_source("/dev/video97").open(1.0)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Running:
         yield from (result.sequence for result in self.camera.results())
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, (self.watcher.states, self.camera.status())
             time.sleep(0.02)

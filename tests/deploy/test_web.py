@@ -206,6 +206,7 @@ def test_viewer_that_reads_nothing_slows_nobody_and_is_dropped() -> None:
         while "segnet_camera_web_viewers 0.0" not in get(page, "metrics")[2]:
             assert time.monotonic() < deadline, "the silent viewers are still there"
             time.sleep(0.05)
+        assert "segnet_camera_web_dropped_total 3.0" in get(page, "metrics")[2]
         for each in slow:
             each.close()
     assert len(took) > 25
