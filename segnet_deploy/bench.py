@@ -11,6 +11,7 @@ from typing import Any
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import UsageError
+from segnet_deploy.runtime_names import CHOICES
 
 RUNS, ROUNDS, RUNS_PER_ROUND = 30, 7, 2
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--report", metavar="FILE.json", help="make report.html and report.md from a result"
     )
-    parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
+    parser.add_argument("--runtime", choices=CHOICES, default="auto")
     parser.add_argument(
         "--rebuild", action="store_true", help="build a TensorRT engine again if it is stale"
     )

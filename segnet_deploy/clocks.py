@@ -24,8 +24,10 @@ MOST_CPUS = 16  # reading one rate can take some 10 us of a kernel call to that 
 _COOLING = ("processor", "cpufreq", "throttle")
 
 
-def read(root: Path = SYSFS) -> dict[str, Any]:
+def read(root: Path = SYSFS, gpu: bool = False) -> dict[str, Any]:
     """Return what is known now: MHz (median and limit), governor, Celsius by zone, throttling.
+
+    With `gpu` also NVML's clock and the bits of what holds it down (segnet_deploy/gpu/nvml.py).
 
     `throttles` counts the kernel's thermal events since boot; `cooling` is the largest state
     of a cooling device that slows the CPU down, 0 for none.
@@ -53,6 +55,8 @@ def read(root: Path = SYSFS) -> dict[str, Any]:
         "throttles": int(sum(counts)) if counts else None,
         "cooling": int(max(cooling)) if cooling else None,
     }
+    if gpu and (facts := nvml.read()):
+        found |= {"gpu_mhz": facts["graphics_mhz"], "gpu_throttled": facts["throttled"]}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -81,10 +85,7 @@ class History:
     def sample(self) -> None:
         """Read the clocks, unless that was just done; call it between the measured parts."""
         if time.monotonic() >= self._next:
-            reading = read(self._root)
-            if self._gpu and (facts := nvml.read()):
-                reading |= {"gpu_mhz": facts["graphics_mhz"], "gpu_throttled": facts["throttled"]}
-            self.readings.append(reading)
+            self.readings.append(read(self._root, self._gpu))
             self._next = time.monotonic() + self._spacing
 
 

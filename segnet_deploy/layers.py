@@ -8,18 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 RUNS = 5
 SHOWN = 12
-
-
-@runtime_checkable
-class Profiled(Protocol):
-    """An engine that can tell the time of its layers."""
-
-    def profile(self, x: Any, runs: int) -> list[dict[str, Any]]:
-        """Return each layer's `name`, `op` and median `seconds`, in the order of execution."""
 
 
 def layers(
@@ -36,13 +28,15 @@ def layers(
     from segnet_deploy.segmenter import load
 
     with load(path, runtime, threads=threads) as segmenter:
-        if not isinstance(segmenter.engine, Profiled):
+        profile = getattr(segmenter.engine, "profile", None)
+        if profile is None:
             return None
         height, width = segmenter.size
         frame = draw_scene(0, height or 360, width or 480).frame
         x = segmenter.preprocess([frame]).x
         segmenter.infer(x)
-        return segmenter.engine.profile(x, runs)
+        found: list[dict[str, Any]] = profile(x, runs)
+        return found
 
 
 def by_operator(found: Sequence[dict[str, Any]]) -> list[tuple[str, int, float]]:

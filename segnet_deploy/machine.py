@@ -15,7 +15,9 @@ WHEELS = {
     "onnx_ir": ("onnx-ir",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
     "cuda.bindings": ("cuda-bindings", "cuda-python"),
+    "av": ("av",),
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),
     "cv2": (

@@ -67,7 +67,7 @@ class AccuracyRow:
     boundary_f1: float
 
 
-TABLE_3_CONDITIONS = "CamVid test, 11 classes, trained on 3433 images, the best of all iterations"
+TABLE_3_CONDITIONS = "CamVid test, 11 classes, trained on 3433 images"
 TABLE_3 = (
     AccuracyRow("SegNet", 90.40, 71.20, 60.10, 46.84),
     AccuracyRow("DeepLab-LargeFOV", 88.20, 62.53, 53.88, 32.77),

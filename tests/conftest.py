@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -36,6 +37,11 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "tensorrt_lean is not installed (wheels tensorrt-lean-cu13-libs and -bindings)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+    "rtsp": (
+        lambda: _rtsp_usable(),
+        "no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi python3-numpy "
+        "gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly",
+    ),
     "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
 }
 
@@ -58,6 +64,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if name in required:
                 pytest.fail(f"--require {name}: {reason}")
             pytest.skip(reason)
+
+
+@functools.cache
+def _rtsp_usable() -> bool:
+    from rtsp_server import usable
+
+    return usable()
 
 
 def _device_count() -> int:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segnet_deploy.clocks import throttling
 from segnet_deploy.compare.claims import verdicts
 from segnet_deploy.compare.crew import Crew, crew
 from segnet_deploy.compare.document import NAME, Document, Network
@@ -183,6 +184,7 @@ class _Session:
         answer = self._workers.ask(file, "round", runs=settings.runs)
         for part, seconds in answer["samples"].items():
             network["samples"].setdefault(part, []).extend(seconds)
+        network.setdefault("clocks", []).append(answer["clocks"])
         if answer["peak_bytes"] and network["peak_bytes"]:
             network["peak_bytes"] = max(network["peak_bytes"], answer["peak_bytes"])
             network["added_bytes"] = added_bytes(network["baseline_bytes"], network["peak_bytes"])
@@ -225,7 +227,8 @@ def _conclude(network: Network) -> None:
     timings = {part: Timing(tuple(values)) for part, values in network["samples"].items()}
     network["seconds"] = {part: timing.summary() for part, timing in timings.items()}
     network["warnings"] = []
-    for caution in noise_warnings(timings["infer"], network.get("settled", True)):
+    noise = noise_warnings(timings["infer"], network.get("settled", True))
+    for caution in [*noise, *throttling(network.get("clocks", []))]:
         _warn(network, caution)
 
 

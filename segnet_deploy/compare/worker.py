@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from segnet_deploy import clocks
 from segnet_deploy.errors import EngineError, SegNetError
 from segnet_deploy.parts import PartTimer
 from segnet_deploy.segmenter import Segmenter, load
@@ -68,6 +69,7 @@ class Worker:
 
     def _open(self, request: Request) -> dict[str, Any]:
         from segnet_deploy.compare.memory import MemoryTimeline
+        from segnet_deploy.gpu import nvml
         from segnet_deploy.measure import rss_bytes, warm_up
         from segnet_deploy.trt.plan import is_plan
 
@@ -104,6 +106,7 @@ class Worker:
             "memory_timeline": timeline.points(),
             "device_bytes": engine.device_bytes,
             "switches": getattr(engine, "switches", None),
+            "gpu": nvml.read() if engine.device == "cuda" else None,
             **_peak(baseline),
         }
 
@@ -113,7 +116,9 @@ class Worker:
         timer.take()
         for _ in range(request["runs"]):
             timer()
-        return {"samples": timer.take(), **_peak(None)}
+        assert self._segmenter is not None
+        now = clocks.read(gpu=self._segmenter.engine.device == "cuda")
+        return {"samples": timer.take(), "clocks": now, **_peak(None)}
 
     def _power(self, _: Request) -> dict[str, Any]:
         from segnet_deploy.power import energy

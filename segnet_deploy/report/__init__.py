@@ -35,7 +35,7 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     `comparison` is what segnet-bench writes for several networks; see docs/report.md. Raises
     InputError.
     """
-    from segnet_deploy.report.figures import figures
+    from segnet_deploy.report.figures import NAMES, figures
     from segnet_deploy.report.markdown import markdown
     from segnet_deploy.report.page import page
 
@@ -44,7 +44,13 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
         (target / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {target / FOLDER}: {error.strerror or error}") from error
+    networks = comparison["networks"]
+    failed = [network for network in networks if not _is_measured(network)]
+    measured = [network for network in networks if _is_measured(network)]
+    comparison = comparison | {"networks": measured, "failed": failed}
     title, drawn = _title(comparison), figures(comparison)
+    for name in NAMES:  # of an earlier report
+        (target / FOLDER / f"{name}.svg").unlink(missing_ok=True)
     for figure in drawn:
         atomic_write(target / FOLDER / f"{figure.name}.svg", figure.svg(standalone=True).encode())
     texts = {
@@ -67,21 +73,25 @@ def as_comparison(content: Any, source: str) -> dict[str, Any]:
                 f"{source} has format {content.get('format')}; expected {FORMAT}: measure "
                 "again, or use the release that wrote it"
             )
-        networks = content.get("networks")
-        if not networks or not all("infer" in n.get("seconds", {}) for n in networks):
+        if not any(map(_is_measured, content.get("networks") or [])):
             raise InputError(f"{source} holds no measured network; run the comparison again")
         return content
-    if isinstance(content, dict) and "infer" in content.get("seconds", {}):
+    if isinstance(content, dict) and _is_measured(content):
+        paper = (content.get("paper") or {}).get("network")
         return {
             "kind": "comparison",
             "format": FORMAT,
             "machine": content.get("machine", {}),
             "versions": content.get("versions", {}),
             "settings": {k: content.get(k) for k in ("runs", "threads", "frame", "batch", "gpu")},
-            "networks": [{"name": Path(content["engine"]).name, **content}],
+            "networks": [content | {"name": Path(content["engine"]).name, "paper": paper}],
             "verdicts": [],
         }
     raise InputError(f"{source} is no result of segnet-bench; expected its --json file")
+
+
+def _is_measured(network: dict[str, Any]) -> bool:
+    return "infer" in (network.get("seconds") or {})
 
 
 def _title(comparison: dict[str, Any]) -> str:

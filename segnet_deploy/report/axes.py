@@ -18,7 +18,8 @@ def axis_x(drawing: Drawing, most: float, unit: str) -> Callable[[float], float]
 
     bottom = TOP + HEIGHT
     for tick in ticks(0, most):
-        drawing.text(place(tick), bottom + 16, f"{tick:g} {unit}", "small", "middle")
+        anchor = "middle" if place(tick) < WIDTH - 24 else "end"
+        drawing.text(place(tick), bottom + 16, f"{tick:g} {unit}", "small", anchor)
     drawing.line(LEFT, bottom, WIDTH, bottom, "axis")
     drawing.height = bottom + 22
     return place

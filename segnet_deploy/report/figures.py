@@ -11,9 +11,10 @@ from typing import Any
 
 from segnet_deploy.paper import TABLE_6, Table6Row
 from segnet_deploy.report.axes import axis_log, axis_x, axis_y
-from segnet_deploy.report.svg import WIDTH, Drawing, series, shorten, ticks
+from segnet_deploy.report.svg import BOLD, WIDTH, Drawing, series, shorten, ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
 
+NAMES = ("time", "memory", "size", "latency", "memory-time", "layers", "roofline")
 Bar = tuple[float, str]  # its length and what stands at its end
 BAR, THIN, ROW = 15.0, 9.0, 56.0
 OPERATORS = 6
@@ -106,24 +107,26 @@ def latency(comparison: dict[str, Any]) -> Figure | None:
     if not networks:
         return None
     away = [_deviations(network) for network in networks]
-    reach = max(1.0, max(max(map(abs, values)) for values in away))
+    low = min(-1.0, min(map(min, away)))
+    high = max(1.0, max(map(max, away)))
     drawing, row = Drawing(), 50.0
     bottom = len(networks) * row + 4
 
     def x(percent: float) -> float:
-        return WIDTH / 2 + percent / reach * (WIDTH / 2 - 14)
+        return 8 + (percent - low) / (high - low) * (WIDTH - 16)
 
-    for tick in ticks(-reach, reach, 6):
+    for tick in ticks(low, high):
         drawing.line(x(tick), 0, x(tick), bottom, "axis" if tick == 0 else "grid")
-        drawing.text(x(tick), bottom + 15, f"{tick:+g} %" if tick else "median", "small", "middle")
+        anchor = "start" if x(tick) < 24 else "end" if x(tick) > WIDTH - 24 else "middle"
+        drawing.text(x(tick), bottom + 15, f"{tick:+g} %" if tick else "median", "small", anchor)
     said = []
     for place, (network, values) in enumerate(zip(networks, away, strict=True)):
         top, stats = place * row, network["seconds"]["infer"]
         words = f"{milliseconds(stats['median'])}"
         if "low" in stats:
-            low, high = (100 * (stats[end] / stats["median"] - 1) for end in ("low", "high"))
-            drawing.rect(x(low), top + 21, x(high) - x(low), 24, "band")
-            words += f" ({low:+.1f} to {high:+.1f} %)"
+            ends = [100 * (stats[end] / stats["median"] - 1) for end in ("low", "high")]
+            drawing.rect(x(ends[0]), top + 21, x(ends[1]) - x(ends[0]), 24, "band")
+            words += f" ({ends[0]:+.1f} to {ends[1]:+.1f} %)"
         for index, value in enumerate(values):  # the golden ratio spreads neighbours evenly
             drawing.dot(x(value), top + 24 + 18 * (index * 0.618 % 1), 2.6, "sample")
         name = network_labels(networks)[place]
@@ -252,7 +255,7 @@ def _bars(
     """Draw a bar for us and a thin one for the paper; `soft` is the pale first part of ours."""
     drawing, said = Drawing(), []
     most = max([value for value, _ in ours] + [pair[0] for pair in theirs if pair]) or 1.0
-    room = WIDTH - 142
+    room = WIDTH - 10 - BOLD * max(len(pair[1]) for pair in (*ours, *theirs) if pair)
     for place, (label, (value, text)) in enumerate(zip(labels, ours, strict=True)):
         top = place * ROW
         drawing.text(0, top + 14, shorten(label, 48), "name")

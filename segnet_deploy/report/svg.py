@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 
 WIDTH = 400.0  # a card's width in px, so that letters keep their size
-LETTER = 6.9  # mean width of a letter, px
+LETTER, BOLD = 6.9, 7.6  # width of a small and a normal letter, px, a little more than the mean
 SERIES = 8
 
 
@@ -63,9 +63,8 @@ class Drawing:
 
     def svg(self, title: str, description: str, standalone: bool = False) -> str:
         """Return the element; standalone, it has its own colours and can be a file."""
-        head = ""
-        if standalone:
-            head = f"<style>{chart_css()}</style>"
+        head = f"<style>{chart_css()}.chart {{ background: var(--back); }}</style>"
+        head = head if standalone else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" '
             f'viewBox="0 0 {WIDTH:.0f} {math.ceil(self.height)}" '

@@ -45,7 +45,7 @@ def network_labels(networks: Sequence[dict[str, Any]]) -> list[str]:
 def columns(comparison: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of the table of figures; a column nobody fills is left out."""
     heads = ["network", "median", "95 % interval", "p99", "peak", "added", "file", "indices"]
-    heads += ["GMAC", "GMAC/s", "energy", "backward", "runtime"]
+    heads += ["GMAC", "GMAC/s", "energy", "backward", "training", "runtime"]
     networks = comparison["networks"]
     rows = [
         [label, *_cells(network)]
@@ -59,8 +59,7 @@ def _cells(network: dict[str, Any]) -> list[str]:
     stats, gmac = network["seconds"]["infer"], network.get("gmac")
     low, high = stats.get("low"), stats.get("high")
     joules = (network.get("power") or {}).get("joules_per_frame")
-    backward = (network.get("backward") or {}).get("seconds")
-    median = backward.get("median") if isinstance(backward, dict) else backward
+    backward = network.get("backward") or {}
     parts = [network.get("runtime"), network.get("device"), network.get("form")]
     return [
         milliseconds(stats["median"]),
@@ -69,11 +68,12 @@ def _cells(network: dict[str, Any]) -> list[str]:
         million(network.get("peak_bytes")),
         million(network.get("added_bytes")),
         million(network.get("model_bytes")),
-        million(network.get("index_bytes")),
+        million(network.get("index_bytes") or None),
         f"{gmac:.1f}" if gmac else "-",
         f"{gmac / stats['median']:.0f}" if gmac else "-",
         f"{joules:.2f} J" if joules is not None else "-",
-        milliseconds(median),
+        milliseconds((backward.get("seconds") or {}).get("median")),
+        million(backward.get("training_bytes")),
         ", ".join(str(part) for part in parts if part) or "-",
     ]
 
@@ -86,6 +86,8 @@ def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
         if name not in ("clocks", "power_mode"):
             found.append((name, plain(value)))
     found.append(("clocks", plain(machine.get("clocks")) or "not readable on this machine"))
+    gpus = dict.fromkeys(plain(n["gpu"]) for n in comparison["networks"] if n.get("gpu"))
+    found += [("GPU", gpu) for gpu in gpus]
     found.append(("power mode", plain(machine.get("power_mode")) or "none that can be read"))
     for name, value in settings.items():
         if name == "size" and isinstance(value, list):
@@ -95,7 +97,9 @@ def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
                 f"{value['macs_per_second'] / 1e9:.0f} GMAC/s, "
                 f"{value['bytes_per_second'] / 1e9:.0f} GB/s"
             )
-        found.append((name.replace("_", " "), plain(value) or "the runtime's choice"))
+        said = plain(value) or ("the runtime's choice" if name == "threads" else "")
+        if said:
+            found.append((name.replace("_", " "), said))
     versions = comparison.get("versions", {})
     found.append(("versions", ", ".join(f"{n} {v}" for n, v in versions.items()) or "-"))
     return found
@@ -104,6 +108,8 @@ def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
 def cautions(comparison: dict[str, Any]) -> list[str]:
     """Return every warning and missing figure, with the network that it belongs to."""
     networks, found = comparison["networks"], []
+    for network in comparison.get("failed", []):
+        found.append(f"{network['name']} was not measured: {plain(network.get('error'))}")
     for label, network in zip(network_labels(networks), networks, strict=True):
         for warning in network.get("warnings") or []:
             said = warning if isinstance(warning, str) else ": ".join(map(plain, warning.values()))
