@@ -210,12 +210,22 @@ def train(arguments: argparse.Namespace) -> int:
     facts = {"settings": run.settings, "images": len(examples), "history": run.history}
     with atomic_path(run.folder / "history.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    print(
-        f"{run.folder / 'best.pt'}: validation mIoU {100 * run.best:.2f} after {run.step} steps; "
-        "export: segnet-export best.pt -o F.onnx --classes camvid --bgr --mean 104 117 123 "
-        "--std 58 58 58"
-    )
+    best = run.folder / "best.pt"
+    print(f"{best}: validation mIoU {100 * run.best:.2f} after {run.step} steps")
+    print(export_command(best, run.settings))
     return 0
+
+
+def export_command(path: Path, chosen: dict[str, Any]) -> str:
+    """Return the command that exports a trained model with what it was trained on."""
+    known = chosen["arch"] in ("segnet", "segnet-basic")  # these tell by their weights
+    arch = "" if known else f"--arch {chosen['arch']} --num-classes {batches.CLASSES} "
+    height, width = chosen["imgsz"]
+    mean, std = (" ".join(f"{v:g}" for v in values) for values in (batches.MEAN, batches.STD))
+    return (
+        f"segnet-export {path} -o {path.with_suffix('.onnx')} {arch}--imgsz {height} {width} "
+        f"--classes camvid --bgr --mean {mean} --std {std}"
+    )
 
 
 def _plain(value: Any) -> Any:

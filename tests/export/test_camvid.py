@@ -19,6 +19,8 @@ from segnet_deploy.datasets import find_examples
 from segnet_deploy.errors import InputError
 from segnet_deploy.metrics import VOID
 from segnet_deploy.scenes import draw_scene
+from segnet_deploy.segmenter import load
+from segnet_export import cli
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "camvid"
 sys.path.insert(0, str(FOLDER))
@@ -89,6 +91,19 @@ def test_two_steps_and_two_are_four_with_dropout(data: Path, tmp_path: Path) -> 
     assert same(weights(parts), weights(whole))
     history = json.loads((parts / "history.json").read_text())["history"]
     assert history[-1]["step"] == 4
+
+
+def test_a_trained_model_is_exported_by_the_command_that_is_printed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(options(data, tmp_path, 1)) == 0
+    command = capsys.readouterr().out.strip().splitlines()[-1].split()
+    assert command[0] == "segnet-export"
+    assert cli.main(command[1:]) == 0
+    with load(tmp_path / "best.onnx") as segmenter:
+        assert segmenter.size == SIZE
+        assert segmenter.metadata.classes[3] == "Road"
+        assert segmenter.metadata.mean == batches.MEAN
 
 
 def test_a_run_with_other_settings_is_not_continued(
