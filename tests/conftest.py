@@ -43,6 +43,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly",
     ),
     "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
+    "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,8 +108,7 @@ def watch(arguments: argparse.Namespace) -> int:
         duration=arguments.duration,
         stall_timeout=arguments.stall_timeout,
     )
-    with camera:
-        _stop_on_signals(camera.stop)
+    with camera, _signals(camera.stop):
         open_outputs(camera, arguments)
         for _ in camera.results():
             pass
@@ -164,9 +164,16 @@ def _source(arguments: argparse.Namespace) -> Source:
     return source
 
 
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGTERM and SIGINT."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _leave() -> None:

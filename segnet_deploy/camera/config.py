@@ -49,8 +49,9 @@ def _read(path: Path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read --config {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"--config {path} is not TOML: {error}") from error
+    return table

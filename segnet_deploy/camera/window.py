@@ -30,7 +30,7 @@ class Window:
             raise InputError("--show: no display (DISPLAY is not set); use --serve and a browser")
         self._cv2: Any = require("cv2", extra="display")
         self._palette, self._stop, self._alpha = palette, stop, alpha
-        self._state = ""
+        self._state, self._drawn = "", False
         try:
             self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL)
         except self._cv2.error as error:
@@ -40,7 +40,10 @@ class Window:
             ) from error
 
     def show(self, result: Result) -> None:
-        """Draw the overlay with rate and age."""
+        """Draw the overlay with rate and age, unless the window has been closed."""
+        if self._drawn and not self._visible():
+            self._stop()
+            return
         picture = overlay(result.frame, result.labels, self._palette, self._alpha)
         status = result.status
         text = f"{status.frames_per_second:.1f} fps  age {result.age * 1000:.0f} ms"
@@ -48,13 +51,15 @@ class Window:
             font = self._cv2.FONT_HERSHEY_SIMPLEX
             self._cv2.putText(picture, text, (8, 20), font, 0.5, colour, thickness)
         self._cv2.imshow(TITLE, picture)
+        self._drawn = True
         self._handle_keys()
 
     def tell(self, status: Status) -> None:
         """Show the state in the title."""
         if status.state != self._state:
             self._state = status.state
-            self._cv2.setWindowTitle(TITLE, f"{TITLE}: {status.source}, {status.state}")
+            if self._visible():
+                self._cv2.setWindowTitle(TITLE, f"{TITLE}: {status.source}, {status.state}")
         self._handle_keys()
 
     def close(self) -> None:
@@ -62,7 +67,12 @@ class Window:
         self._cv2.destroyAllWindows()
 
     def _handle_keys(self) -> None:
-        key = self._cv2.waitKey(1) & 0xFF
-        visible = self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE)
-        if key in QUIT_KEYS or visible == 0:
+        if self._cv2.waitKey(1) & 0xFF in QUIT_KEYS:
             self._stop()
+
+    def _visible(self) -> bool:
+        try:
+            shown: float = self._cv2.getWindowProperty(TITLE, self._cv2.WND_PROP_VISIBLE)
+        except self._cv2.error:  # some back ends raise for a window that is gone
+            return False
+        return shown >= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from segnet_deploy.compare.document import NAME, Document, Network
 from segnet_deploy.compare.process import WorkerProcess
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import sha256
-from segnet_deploy.measure import Caution, Timing, noise_warnings
+from segnet_deploy.measure import Caution, Timing, added_bytes, noise_warnings
 from segnet_deploy.paper import TITLES
 from segnet_deploy.trt.plan import SUFFIXES
 
@@ -46,10 +46,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Extras:
-    """What is measured after the rounds, and whether stale engines are built again."""
+    """What is measured after the rounds, and whether stale engines are built again.
+
+    `ceilings`: what the CPU reaches in matrix products and copies, for the report's roofline.
+    """
 
     layers: bool = False
     power: bool = False
+    ceilings: bool = True
     rebuild: bool = False
 
 
@@ -101,12 +105,13 @@ def compare(
     networks = {file: document.record(file, sha256(file)) for file in files}
     document.keep_only(list(files))
     request = {**asdict(settings), "rebuild": extras.rebuild}
+    _weigh_all(document, networks, progress)
     with crew(request) as workers:
         session = _Session(document, networks, workers, progress)
         session.open_all(judge)
         session.run_rounds(settings)
         session.add_extras(extras)
-    if not all(network["error"] for network in document.networks):
+    if extras.ceilings and not all(network["error"] for network in document.networks):
         _add_ceilings(document, progress)
     document.content["verdicts"] = verdicts(document.content) if judge else []
     document.save()
@@ -167,12 +172,7 @@ class _Session:
             self._workers.close(file)
 
     def _open(self, file: Path, network: Network, judge: bool) -> None:
-        weigher = WorkerProcess()
-        try:
-            facts = weigher.ask("weigh", engine=str(file))
-        finally:
-            weigher.close()
-        facts |= self._workers.open(file)
+        facts = self._workers.open(file)
         known = TITLES.get(facts["network"]) or TITLES.get(file.stem)
         network.update(facts, paper=known, name=known if known and judge else file.stem)
         self._progress(
@@ -187,6 +187,7 @@ class _Session:
         network.setdefault("clocks", []).append(answer["clocks"])
         if answer["peak_bytes"] and network["peak_bytes"]:
             network["peak_bytes"] = max(network["peak_bytes"], answer["peak_bytes"])
+            network["added_bytes"] = added_bytes(network["baseline_bytes"], network["peak_bytes"])
 
     def _power(self, file: Path, network: Network) -> None:
         network["power"] = self._workers.ask(file, "power")
@@ -202,6 +203,23 @@ class _Session:
             self._networks[file]["error"] = str(error)
             self._progress(f"error: {error}")
         self._document.save()
+
+
+def _weigh_all(document: Document, networks: Mapping[Path, Network], progress: Progress) -> None:
+    """Learn the work of each new network, in one process that ends before the others start."""
+    new = {file: network for file, network in networks.items() if "gmac" not in network}
+    if not new:
+        return
+    weigher = WorkerProcess()
+    try:
+        for file, network in new.items():
+            try:
+                network |= weigher.ask("weigh", engine=str(file))
+            except EngineError as error:  # opening it says the same, and is recorded
+                progress(f"{file.name}: {error}")
+    finally:
+        weigher.kill()
+    document.save()
 
 
 def _conclude(network: Network) -> None:

@@ -1,8 +1,11 @@
-"""An ONNX graph -> a program: one ncnn net, and the steps that the host does between its parts.
+"""An ONNX graph -> a program: ncnn nets, and the steps that the host does between their blobs.
 
 The host does pool and unpool (ncnn has no indices; its Python binding copies the list of outputs,
 so that a layer written in Python cannot hand two of them back), the frame's normalisation and
 the label map. A value that several take is split, since ncnn frees a blob once it is taken.
+
+What comes before the last pool is a net of its own, whose convolutions keep ties: there equal
+neighbourhoods must give equal values, or flat areas get other indices than in PyTorch.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": 
 
 @dataclass(frozen=True)
 class Step:
-    """What the host does: pool, unpool, labels or output, from blobs to blobs."""
+    """What the host does: pool, unpool, carry, labels, cast or output; from blobs to blobs."""
 
     kind: str
     sources: tuple[str, ...]
@@ -38,23 +41,31 @@ class Step:
 
 
 @dataclass
-class Program:
-    """`lines` and `weights` make the net; `front` and `steps` are the host's."""
+class Net:
+    """One ncnn net: its .param lines and its .bin. `keeps_ties` is for what is pooled after."""
 
-    image: str
-    order: tuple[int, ...] | None = None  # frames: the channel of each plane
-    front: list[tuple[Any, Array]] = field(default_factory=list)
+    keeps_ties: bool
     lines: list[str] = field(default_factory=list)
-    blobs: int = 0
+    blobs: list[str] = field(default_factory=list)
     weights: list[Array] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    outputs: dict[str, str] = field(default_factory=dict)  # graph output -> blob
-    indices: dict[str, str] = field(default_factory=dict)  # graph output -> codes
 
     @property
     def param(self) -> str:
-        """The net's structure in ncnn's text form."""
-        return "\n".join(["7767517", f"{len(self.lines)} {self.blobs}", *self.lines, ""])
+        """The structure in ncnn's text form."""
+        return "\n".join(["7767517", f"{len(self.lines)} {len(self.blobs)}", *self.lines, ""])
+
+
+@dataclass
+class Program:
+    """The nets, and the host's part: `order` and `front` before them, `steps` between."""
+
+    image: str = ""
+    order: tuple[int, ...] | None = None  # frames: the channel of each plane
+    front: list[tuple[Any, Array]] = field(default_factory=list)
+    nets: list[Net] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)  # graph output -> blob
+    indices: dict[str, str] = field(default_factory=dict)  # graph output -> codes
 
 
 def to_program(model: ir.Model) -> Program:
@@ -93,6 +104,8 @@ class _Translation:
 
     def run(self) -> Program:
         image, skip = self._front()
+        left = sum(_is(node, contract.POOL) for node in self._graph)
+        self._program.nets.append(Net(keeps_ties=left > 0))
         self._program.image = self._enter(image)
         pools: list[str] = []
         for node in self._graph:
@@ -100,9 +113,10 @@ class _Translation:
                 continue
             if node.op_type in SAME:
                 self._alias[id(node.outputs[0])] = self._real(node.inputs[0])
-            elif (node.domain, node.op_type) == (contract.DOMAIN, contract.POOL):
-                pools.append(self._pool(node))
-            elif (node.domain, node.op_type) == (contract.DOMAIN, contract.UNPOOL):
+            elif _is(node, contract.POOL):
+                left -= 1
+                pools.append(self._pool(node, left == 0))
+            elif _is(node, contract.UNPOOL):
                 self._unpool(node)
             elif node.op_type in ("ArgMax", "Cast"):
                 self._labels(node)
@@ -118,7 +132,7 @@ class _Translation:
     def _front(self) -> tuple[ir.Value, set[int]]:
         """Read the normalisation before the first layer; return its result and its nodes."""
         value = self._graph.inputs[0]
-        self._program = Program("")
+        self._program = Program()
         if value.dtype not in (ir.DataType.FLOAT, ir.DataType.UINT8):
             raise UnsupportedModelError(f"input '{value.name}' is {value.dtype}, not for ncnn")
         skip: set[int] = set()
@@ -162,11 +176,13 @@ class _Translation:
             skip.add(id(after))
             result = after.outputs[0]
         sources = [self._take(v) for v in node.inputs if v is not None and constant(v) is None]
-        self._program.weights += layer.weights
+        self._program.nets[-1].weights += layer.weights
         self._emit(layer, sources, result)
 
-    def _pool(self, node: ir.Node) -> str:
+    def _pool(self, node: ir.Node, last: bool) -> str:
         source, (values, codes) = self._take(node.inputs[0]), node.outputs
+        if last:
+            self._program.nets.append(Net(keeps_ties=False))
         self._host[id(codes)] = name = self._name("codes")
         result = self._enter(values)
         ceil_mode = bool(integer(node, "ceil_mode", 0))
@@ -215,6 +231,17 @@ class _Translation:
                 f"'{value.name}' is not for ncnn: no layer makes it"
             ) from None
 
+    def _here(self, value: ir.Value) -> str:
+        """Return the next taker's blob, carried over from another net where it was made there."""
+        name, net = self._take(value), self._program.nets[-1]
+        if name in net.blobs:
+            return name
+        if all(name not in other.blobs for other in self._program.nets):
+            raise UnsupportedModelError(f"'{value.name}' is not for ncnn: the host makes it")
+        carried = self._line("Input", [], [self._name("b")], "")[0]
+        self._program.steps.append(Step("carry", (name,), (carried,)))
+        return carried
+
     def _takers(self, value: ir.Value) -> int:
         count = int(value.is_graph_output())
         for use in value.uses():
@@ -240,10 +267,15 @@ class _Translation:
 
     def _line(self, kind: str, sources: list[str], results: list[str], rest: str) -> list[str]:
         words = [kind, results[0], len(sources), len(results), *sources, *results, rest]
-        self._program.lines.append(" ".join(map(str, words)).rstrip())
-        self._program.blobs += len(results)
+        net = self._program.nets[-1]
+        net.lines.append(" ".join(map(str, words)).rstrip())
+        net.blobs += results
         return results
 
     def _name(self, kind: str) -> str:
         self._count += 1
         return f"{kind}{self._count}"
+
+
+def _is(node: ir.Node, op_type: str) -> bool:
+    return (node.domain, node.op_type) == (contract.DOMAIN, op_type)

@@ -18,10 +18,12 @@ _PLAIN, _PACKED = 0, 1  # extract a blob unpacked, or as it lies in memory
 class Run:
     """Blobs stay in ncnn's memory, channels packed as its convolutions left them."""
 
-    def __init__(self, net: Any, new_mat: Any, program: Program, threads: int):
+    def __init__(self, nets: Sequence[Any], new_mat: Any, program: Program, threads: int):
         self._mat, self._program, self._threads = new_mat, program, threads
-        self._extractor = net.create_extractor()
         self._blobs: dict[str, Any] = {}
+        self._extractors: dict[str, Any] = {}
+        for net, made in zip(nets, program.nets, strict=True):
+            self._extractors |= dict.fromkeys(made.blobs, net.create_extractor())
 
     def outputs(self, image: Array, names: Sequence[str]) -> dict[str, Array]:
         """Run `image`, (C, H, W) or a frame (H, W, C); return outputs without a batch axis."""
@@ -67,6 +69,9 @@ class Run:
         windows.unpool(y, codes, x, ceil_mode, self._threads)
         self._give(step.results[0], mat)
 
+    def _carry(self, step: Step) -> None:
+        self._give(step.results[0], self._extract(step.sources[0], _PACKED))
+
     def _labels(self, step: Step) -> None:
         self._blobs[step.results[0]] = windows.label_map(self._array(step.sources[0]))
 
@@ -79,14 +84,15 @@ class Run:
             self._blobs[step.sources[0]] = self._array(step.sources[0])
 
     def _give(self, name: str, mat: Any) -> None:
-        if self._extractor.input(name, mat):
+        if self._extractors[name].input(name, mat):
             raise EngineError(f"the net has no input {name}")
 
     def _extract(self, name: str, layout: int) -> Any:
-        status, mat = self._extractor.extract(name, layout)
+        extractor = self._extractors[name]
+        status, mat = extractor.extract(name, layout)
         if status or mat.empty():
             raise EngineError(f"blob {name} was not computed (status {status}): out of memory?")
-        self._extractor.input(name, self._mat())  # so that the net lets go of it
+        extractor.input(name, self._mat())  # so that the net lets go of it
         return mat
 
     def _array(self, name: str) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,15 @@ class ModelFile:
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
-        return cls(
+        file = cls(
             Path(path),
             dict(model.metadata_props),
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
         )
+        del model
+        gc.collect()  # a graph is full of cycles, and holds the weights
+        return file
 
     def lowered(self) -> bytes:
         """Return the file with every pool/unpool pair as plain operators.
@@ -48,6 +52,8 @@ class ModelFile:
         model = lower(load_model(self.path)).model
         ir.external_data.load_to_model(model)
         data: bytes = ir.to_proto(model).SerializeToString()
+        del model
+        gc.collect()
         return data
 
 

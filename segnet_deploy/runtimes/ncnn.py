@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError
-from segnet_deploy.ncnn_net.program import Program, to_program
+from segnet_deploy.ncnn_net.program import Net, to_program
 from segnet_deploy.ncnn_net.running import Run
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
@@ -26,6 +26,8 @@ _OFF = (
     "use_bf16_storage",
     "use_winograd63_convolution",
 )
+# Of Winograd's forms only F(2,3) gives equal values for equal neighbourhoods.
+_OFF_FOR_TIES = ("use_winograd43_convolution",)
 
 
 def open_file(file: ModelFile, threads: int | None) -> NcnnEngine:
@@ -53,13 +55,8 @@ class NcnnEngine:
         except UnsupportedModelError as error:
             raise self._error("cannot take", error) from error
         del model
-        self._net: Any = self._ncnn.Net()
-        for name in _OFF:
-            if hasattr(self._net.opt, name):
-                setattr(self._net.opt, name, False)
-        self._threads = threads or min(self._net.opt.num_threads, _cpus())
-        self._net.opt.num_threads = self._threads
-        self._load(self._program)
+        self._threads = threads or min(self._ncnn.Option().num_threads, _cpus())
+        self._nets = [self._load(net) for net in self._program.nets]
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
@@ -71,25 +68,32 @@ class NcnnEngine:
         return self._infer(x, [port.name for port in self.outputs])
 
     def close(self) -> None:
-        """Drop the net."""
-        self._net = None
+        """Drop the nets."""
+        self._nets = []
 
-    def _load(self, program: Program) -> None:
+    def _load(self, net: Net) -> Any:
+        """Return ncnn's net; the weights of `net` are given up."""
+        loaded = self._ncnn.Net()
+        for name in (*_OFF, *(_OFF_FOR_TIES if net.keeps_ties else ())):
+            if hasattr(loaded.opt, name):
+                setattr(loaded.opt, name, False)
+        loaded.opt.num_threads = self._threads
         with tempfile.TemporaryDirectory() as folder:
             param, weights = Path(folder) / "net.param", Path(folder) / "net.bin"
             try:
-                param.write_text(program.param, "utf-8")
+                param.write_text(net.param, "utf-8")
                 with weights.open("wb") as stream:
-                    for array in program.weights:
+                    for array in net.weights:
                         stream.write(array.data)
             except OSError as error:
                 raise self._error("cannot write its net of", error.strerror or error) from error
-            program.weights.clear()
-            if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
+            net.weights.clear()
+            if loaded.load_param(str(param)) or loaded.load_model(str(weights)):
                 raise self._error("cannot load", "the translated net is refused")
+        return loaded
 
     def _infer(self, x: Array, names: list[str]) -> dict[str, Array]:
-        if self._net is None:
+        if not self._nets:
             raise EngineError(f"{self._path} is closed; open it again")
         check_input(self.inputs[0], x)
         if not len(x):
@@ -103,7 +107,7 @@ class NcnnEngine:
         return {name: np.stack([image[name] for image in images]) for name in names}
 
     def _run(self) -> Run:
-        return Run(self._net, self._ncnn.Mat, self._program, self._threads)
+        return Run(self._nets, self._ncnn.Mat, self._program, self._threads)
 
     def _error(self, what: str, why: object) -> EngineError:
         return EngineError(f"ncnn {what} {self._path}: {why}; try --runtime openvino")

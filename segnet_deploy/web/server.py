@@ -84,6 +84,11 @@ class WebPage:
             self.close()
             raise EngineError(f"the web server did not start at {endpoint.text}; see the log")
 
+    @property
+    def pictures(self) -> int:
+        """Return how many pictures were encoded so far."""
+        return 0 if self._viewers is None else self._viewers.pictures
+
     def show(self, result: Result) -> None:
         """Keep the result for those who watch; nothing is copied or encoded here."""
         self._latest.result = result

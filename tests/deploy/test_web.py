@@ -397,6 +397,18 @@ def test_server_stands_two_hundred_malformed_requests() -> None:
     assert not any(code.startswith(b"5") for code in statuses - {b"503"})
 
 
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
+def test_connection_without_a_whole_request_ends(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("segnet_deploy.web.server._IDLE_SECONDS", 0.2)
+    with running() as page:
+        port = int(page.url.split(":")[2].strip("/"))
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+            raw.sendall(sent)
+            assert raw.recv(100) == b""
+
+
 def test_connections_are_bounded() -> None:
     with running() as page:
         port = int(page.url.split(":")[2].strip("/"))

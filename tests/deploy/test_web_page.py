@@ -218,8 +218,10 @@ def test_every_control_has_a_name_and_works_by_keyboard(chromium: Browser, page:
     assert chromium.evaluate(outline) == "solid"
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 600), (390, 844), (1280, 900)])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(
+    ("width", "height", "dark"),
+    [(320, 600, False), (390, 844, True), (1280, 900, False), (1280, 900, True)],
+)
 def test_page_fits_phone_and_desk(
     chromium: Browser, page: WebPage, width: int, height: int, dark: bool, tmp_path: Path
 ) -> None:
