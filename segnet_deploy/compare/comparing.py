@@ -173,8 +173,8 @@ class _Session:
 
     def _open(self, file: Path, network: Network, judge: bool) -> None:
         facts = self._workers.open(file)
-        known = TITLES.get(facts["network"]) or TITLES.get(file.stem)
-        network.update(facts, paper=known, name=known if known and judge else file.stem)
+        known = TITLES.get(facts["network"]) or TITLES.get(file.stem) if judge else None
+        network.update(facts, paper=known, name=known or file.stem)
         self._progress(
             f"  {network['name']}: {facts['runtime']}, {facts['form']} form, loaded in "
             f"{facts['load_seconds']:.1f} s"
