@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 from collections.abc import Sequence
 from importlib import metadata
@@ -40,6 +41,11 @@ def describe_machine() -> dict[str, Any]:
         "clocks": clocks.read(),
         "power_mode": clocks.power_mode(),
     }
+
+
+def now() -> str:
+    """Return the time in UTC, as ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def versions(modules: Sequence[str] = tuple(WHEELS)) -> dict[str, str]:

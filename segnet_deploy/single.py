@@ -190,7 +190,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return what a result was measured on, and the memory that it took."""
     from segnet_deploy.gpu import nvml
-    from segnet_deploy.machine import describe_machine, versions
+    from segnet_deploy.machine import describe_machine, now, versions
     from segnet_deploy.measure import added_bytes, peak_rss_bytes
     from segnet_deploy.paper import table_6
 
@@ -209,6 +209,7 @@ def describe(
         "added_bytes": added_bytes(baseline, peak),
         "device_bytes": engine.device_bytes,
         "model_bytes": path.stat().st_size,
+        "started": now(),
         "machine": describe_machine(),
         "gpu": nvml.read() if engine.device == "cuda" else None,
         "versions": libraries,

@@ -29,7 +29,7 @@ from tqdm import tqdm
 from segnet_deploy import cli
 from segnet_deploy.datasets import Example, find_examples
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.files import atomic_path
+from segnet_deploy.files import atomic_path, atomic_write
 from segnet_deploy.frames import Frame
 from segnet_deploy.metrics import VOID, Accuracy, confusion
 from segnet_export.models import ARCHITECTURES, create
@@ -208,8 +208,7 @@ def train(arguments: argparse.Namespace) -> int:
                 continue
             saved = time.perf_counter()
     facts = {"settings": run.settings, "images": len(examples), "history": run.history}
-    with atomic_path(run.folder / "history.json") as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    atomic_write(run.folder / "history.json", (json.dumps(facts, indent=1) + "\n").encode())
     best = run.folder / "best.pt"
     print(f"{best}: validation mIoU {100 * run.best:.2f} after {run.step} steps")
     print(export_command(best, run.settings))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.machine import describe_machine, versions
+from segnet_deploy.machine import describe_machine, now, versions
 
 FORMAT = 1
 NAME = "comparison.json"
@@ -30,7 +29,7 @@ class Document:
         self.content: dict[str, Any] = found or {
             "kind": "comparison",
             "format": FORMAT,
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "started": now(),
             "machine": machine,
             "versions": versions(),
             "settings": settings,

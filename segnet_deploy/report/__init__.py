@@ -77,17 +77,28 @@ def as_comparison(content: Any, source: str) -> dict[str, Any]:
             raise InputError(f"{source} holds no measured network; run the comparison again")
         return content
     if isinstance(content, dict) and _is_measured(content):
-        paper = (content.get("paper") or {}).get("network")
-        return {
-            "kind": "comparison",
-            "format": FORMAT,
-            "machine": content.get("machine", {}),
-            "versions": content.get("versions", {}),
-            "settings": {k: content.get(k) for k in ("runs", "threads", "frame", "batch", "gpu")},
-            "networks": [content | {"name": Path(content["engine"]).name, "paper": paper}],
-            "verdicts": [],
-        }
+        return _single(content)
     raise InputError(f"{source} is no result of segnet-bench; expected its --json file")
+
+
+def _single(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the comparison of one network that segnet-bench --json has measured."""
+    peak, added = result.get("peak_bytes"), result.get("added_bytes")
+    network = result | {
+        "name": Path(result["engine"]).name,
+        "paper": (result.get("paper") or {}).get("network"),
+        "baseline_bytes": None if peak is None or added is None else peak - added,
+    }
+    return {
+        "kind": "comparison",
+        "format": FORMAT,
+        "started": result.get("started", "not recorded"),
+        "machine": result.get("machine", {}),
+        "versions": result.get("versions", {}),
+        "settings": {k: result.get(k) for k in ("runs", "threads", "frame", "batch")},
+        "networks": [network],
+        "verdicts": [],
+    }
 
 
 def _is_measured(network: dict[str, Any]) -> bool:

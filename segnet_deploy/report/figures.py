@@ -52,7 +52,8 @@ def forward_time(comparison: dict[str, Any]) -> Figure | None:
     networks = comparison["networks"]
     values = [network["seconds"]["infer"]["median"] for network in networks]
     rows = [paper_row(network) for network in networks]
-    own = next((i for i, row in enumerate(rows) if row and row.network == "SegNet"), None)
+    several = rows if len(rows) > 1 else []  # one network has no ratio
+    own = next((i for i, row in enumerate(several) if row and row.network == "SegNet"), None)
     scale = None if own is None else values[own]
     ours = [(v, milliseconds(v) + (f" · {v / scale:.2f}x" if scale else "")) for v in values]
     theirs: list[Bar | None] = [None] * len(rows)

@@ -90,7 +90,7 @@ def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
     found += [("GPU", gpu) for gpu in gpus]
     found.append(("power mode", plain(machine.get("power_mode")) or "none that can be read"))
     for name, value in settings.items():
-        if name == "size" and isinstance(value, list):
+        if name in ("size", "frame") and isinstance(value, list):
             value = "x".join(map(str, value))
         elif name == "ceilings" and value:
             value = (
