@@ -82,9 +82,7 @@ def memory(comparison: dict[str, Any]) -> Figure | None:
         added = f", {million(n['added_bytes'])} added" if n.get("added_bytes") is not None else ""
         ours.append((n["peak_bytes"] / 1e6, million(n["peak_bytes"]) + added))
     theirs = [_paper_bar(n, "inference_bytes") for n in networks]
-    caption = (
-        "Peak memory of the process; pale: what the runtime takes before the network is loaded."
-    )
+    caption = "Peak memory of the process; pale: that of the runtime before it loads the network."
     if any(theirs):
         caption += " Grey: the paper's, by nvidia-smi, with the CUDA context."
     soft = [(n.get("baseline_bytes") or 0) / 1e6 for n in networks]
