@@ -92,7 +92,7 @@ def _single(result: dict[str, Any]) -> dict[str, Any]:
     return {
         "kind": "comparison",
         "format": FORMAT,
-        "started": result.get("started", "not recorded"),
+        "started": result.get("started"),
         "machine": result.get("machine", {}),
         "versions": result.get("versions", {}),
         "settings": {k: result.get(k) for k in ("runs", "threads", "frame", "batch")},

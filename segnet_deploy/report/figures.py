@@ -82,10 +82,9 @@ def memory(comparison: dict[str, Any]) -> Figure | None:
         added = f", {million(n['added_bytes'])} added" if n.get("added_bytes") is not None else ""
         ours.append((n["peak_bytes"] / 1e6, million(n["peak_bytes"]) + added))
     theirs = [_paper_bar(n, "inference_bytes") for n in networks]
-    caption = (
-        "Peak memory of the process; pale: what the runtime takes before the network is loaded. "
-        "Grey: the paper's, by nvidia-smi, with the CUDA context."
-    )
+    caption = "Peak memory of the process; pale: that of the runtime before it loads the network."
+    if any(theirs):
+        caption += " Grey: the paper's, by nvidia-smi, with the CUDA context."
     soft = [(n.get("baseline_bytes") or 0) / 1e6 for n in networks]
     labels = network_labels(networks)
     return _bars("memory", "Inference memory", caption, labels, ours, theirs, soft)
@@ -98,7 +97,7 @@ def model_size(comparison: dict[str, Any]) -> Figure | None:
         return None
     ours = [(n["model_bytes"] / 1e6, million(n["model_bytes"])) for n in networks]
     theirs = [_paper_bar(n, "model_bytes") for n in networks]
-    caption = "Size of the file. Grey: the paper's Table 6."
+    caption = "Size of the file." + (" Grey: the paper's Table 6." if any(theirs) else "")
     return _bars("size", "Model size", caption, network_labels(networks), ours, theirs)
 
 

@@ -20,7 +20,7 @@ def page(comparison: dict[str, Any], title: str, figures: Sequence[Figure]) -> s
     style = (resources.files(__package__) / "page.css").read_text(encoding="utf-8")
     verdicts = comparison.get("verdicts") or []
     machine = comparison.get("machine", {})
-    where = [str(machine.get("processor", "")), str(comparison.get("started", ""))[:10]]
+    where = [str(machine.get("processor", "")), str(comparison.get("started") or "")[:10]]
     body = [
         f"<header><h1>{escape(title)}</h1>",
         f"<p>{escape(' · '.join(part for part in where if part))}</p></header><main>",

@@ -81,7 +81,7 @@ def _cells(network: dict[str, Any]) -> list[str]:
 def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the comparison was measured on and how, as names and values."""
     machine, settings = comparison.get("machine", {}), comparison.get("settings", {})
-    found = [("measured", str(comparison.get("started", "not recorded")))]
+    found = [("measured", str(comparison.get("started") or "not recorded"))]
     for name, value in machine.items():
         if name not in ("clocks", "power_mode"):
             found.append((name, plain(value)))
