@@ -26,7 +26,7 @@ TICK = 1.0  # seconds between two looks at the state without a change
 POLL = 0.1
 RATE_SPAN = 5.0
 SILENCE = 1.0  # seconds without a result after which the last one's age is seen to grow
-GRACE = 0.5  # seconds that a thread gets to end
+GRACE = 0.25  # seconds that a thread gets to end
 
 
 class Camera:
