@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from segnet_deploy.errors import (
     UsageError,
 )
 from segnet_deploy.files import atomic_path, sha256
+from segnet_deploy.library import find_library
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
@@ -111,14 +111,13 @@ def find_plugin(path: Path | None, required: bool) -> Path | None:
         if not path.is_file():
             raise InputError(f"--plugin {path}: no such file; expected libsegnet_tensorrt.so")
         return path.resolve()
-    native = Path(str(resources.files("segnet_deploy"))) / "native"
-    found = sorted(native.glob("*segnet_tensorrt.*"))
-    if not found and required:
+    found = find_library("segnet_tensorrt")
+    if found is None and required:
         raise MissingDependencyError(
             "the plugin library is not installed: build it with CMake (TensorRT_ROOT and nvcc) and "
             "give --plugin, or use --form lowered"
         )
-    return found[0] if found else None
+    return found
 
 
 def layout(kind: str, precision: str) -> int:
