@@ -44,11 +44,23 @@ class ModelFile:
         """
         from segnet_deploy.passes.lower import lower
 
-        ir = require("onnx_ir", extra="onnxruntime")
-        model = lower(load_model(self.path)).model
-        ir.external_data.load_to_model(model)
-        data: bytes = ir.to_proto(model).SerializeToString()
-        return data
+        return _serialized(lower(load_model(self.path)).model)
+
+    def with_onnxruntime_ops(self) -> bytes:
+        """Return the file with every pair as operators of the library for ONNX Runtime.
+
+        Raises UnsupportedModelError where that is not exact.
+        """
+        from segnet_deploy.passes.onnxruntime_ops import to_onnxruntime_ops
+
+        return _serialized(to_onnxruntime_ops(load_model(self.path)).model)
+
+
+def _serialized(model: ir.Model) -> bytes:
+    ir = require("onnx_ir", extra="onnxruntime")
+    ir.external_data.load_to_model(model)
+    data: bytes = ir.to_proto(model).SerializeToString()
+    return data
 
 
 def load_model(path: Path) -> ir.Model:
