@@ -7,6 +7,7 @@
 #include "segnet/cpu_words.h"
 
 #define SEGNET_FLAT inline __attribute__((always_inline))
+#define SEGNET_ALONE __restrict__  // bytes may otherwise be anything's, and nothing is vectorised
 
 namespace segnet {
 
@@ -41,8 +42,8 @@ SEGNET_FLAT void unpack(int32_t word, uint8_t* codes) {
 
 // One channel of NCHW: `low` is null below the plane. Adds the codes to the words of the row.
 template <typename T>
-SEGNET_FLAT void pool_channel(const T* top, const T* low, int64_t w, int64_t wo, int shift, T* y,
-                              uint32_t* words) {
+SEGNET_FLAT void pool_channel(const T* top, const T* low, int64_t w, int64_t wo, int shift,
+                              T* SEGNET_ALONE y, uint32_t* SEGNET_ALONE words) {
   const int64_t whole = w / 2 < wo ? w / 2 : wo;
   if (low != nullptr) {
     for (int64_t j = 0; j < whole; ++j) {
@@ -74,13 +75,15 @@ SEGNET_FLAT void pool_channel(const T* top, const T* low, int64_t w, int64_t wo,
 // One row of one channel of the full plane, 2i (half 0) or 2i + 1 (half 1); `y` is null past the
 // pooled rows.
 template <typename T>
-SEGNET_FLAT void unpool_channel(const T* y, const uint32_t* words, int shift, uint32_t half,
-                                int64_t w, int64_t wo, T* x) {
+SEGNET_FLAT void unpool_channel(const T* SEGNET_ALONE y, const uint32_t* SEGNET_ALONE words,
+                                int shift, uint32_t half, int64_t w, int64_t wo,
+                                T* SEGNET_ALONE x) {
   const int64_t whole = y == nullptr ? 0 : (w / 2 < wo ? w / 2 : wo);
   for (int64_t j = 0; j < whole; ++j) {
     const uint32_t code = words[j] >> shift & 3u;
-    x[2 * j] = code == 2 * half ? y[j] : T{};
-    x[2 * j + 1] = code == 2 * half + 1 ? y[j] : T{};
+    const T value = y[j];
+    x[2 * j] = code == 2 * half ? value : T{};
+    x[2 * j + 1] = code == 2 * half + 1 ? value : T{};
   }
   for (int64_t column = 2 * whole; column < w; ++column) x[column] = T{};
   if (y != nullptr && whole < wo && (words[whole] >> shift & 3u) == 2 * half)
@@ -89,8 +92,8 @@ SEGNET_FLAT void unpool_channel(const T* y, const uint32_t* words, int shift, ui
 
 // All channels of one window, channels last; `codes` has a byte each.
 template <typename T, bool kRight, bool kBelow>
-SEGNET_FLAT void pool_pixel(const T* a, const T* b, const T* c, const T* d, int64_t channels, T* y,
-                            uint8_t* codes) {
+SEGNET_FLAT void pool_pixel(const T* a, const T* b, const T* c, const T* d, int64_t channels,
+                            T* SEGNET_ALONE y, uint8_t* SEGNET_ALONE codes) {
   for (int64_t k = 0; k < channels; ++k) {
     T best = a[k];
     uint8_t code = 0;
@@ -104,9 +107,12 @@ SEGNET_FLAT void pool_pixel(const T* a, const T* b, const T* c, const T* d, int6
 
 // The element `place` of a window, all channels: the pooled value where it came from here.
 template <typename T>
-SEGNET_FLAT void place_pixel(const T* y, const uint8_t* codes, uint8_t place, int64_t channels,
-                             T* x) {
-  for (int64_t k = 0; k < channels; ++k) x[k] = codes[k] == place ? y[k] : T{};
+SEGNET_FLAT void place_pixel(const T* SEGNET_ALONE y, const uint8_t* SEGNET_ALONE codes,
+                             uint8_t place, int64_t channels, T* SEGNET_ALONE x) {
+  for (int64_t k = 0; k < channels; ++k) {
+    const T value = y[k];
+    x[k] = codes[k] == place ? value : T{};
+  }
 }
 
 }  // namespace segnet
