@@ -42,10 +42,10 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        from segnet_deploy.passes.lower import lower
+        from segnet_deploy.passes.forms import to_form
 
         ir = require("onnx_ir", extra="onnxruntime")
-        model = lower(load_model(self.path)).model
+        model = to_form(load_model(self.path), "lowered").model
         ir.external_data.load_to_model(model)
         data: bytes = ir.to_proto(model).SerializeToString()
         return data
