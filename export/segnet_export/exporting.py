@@ -212,6 +212,11 @@ def _check_module(module: nn.Module, example: Tensor) -> int:
         raise InputError(
             f"size {example.shape[2]}x{example.shape[3]}; a 2x2 pooling window needs 2 px or more"
         )
+    broken = [n for n, p in module.state_dict().items() if not torch.isfinite(p.float()).all()]
+    if broken:
+        raise InputError(
+            f"{len(broken)} weights hold NaN or infinity ({broken[0]}); take another checkpoint"
+        )
     size = "x".join(map(str, example.shape[2:]))
     try:
         with torch.no_grad():

@@ -98,6 +98,12 @@ def pad_to_even(build: Builder, source: ir.Value, low: float) -> ir.Value:
     return padded
 
 
+def lowest(value: ir.Value) -> float:
+    """Return the lowest number of a value's type."""
+    dtype = (value.dtype or ir.DataType.FLOAT).numpy()
+    return float(np.iinfo(dtype).min) if dtype.kind in "iu" else -np.inf
+
+
 def ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """Return an INTS attribute, or `default`."""
     attribute = node.attributes.get(name)

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def to_form(model: ir.Model, form: str) -> PassResult:
+def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     """Rewrite `model` in place: standard, lowered or plugin.
 
-    torch's ScatterND unpooling is taken in as well. Raises UnsupportedModelError where a
+    torch's ScatterND unpooling is taken in as well. In a quantised model the lowered and the
+    plugin form work on integers, unless `integers` is false. Raises UnsupportedModelError where a
     pair cannot be rewritten exactly, or where the form cannot be reached.
     """
     from segnet_deploy.passes import contract
+    from segnet_deploy.passes.integer_pairs import to_integer_pairs
     from segnet_deploy.passes.lower import lower
     from segnet_deploy.passes.plugin import to_plugin
     from segnet_deploy.passes.restore import restore
@@ -25,6 +27,8 @@ def to_form(model: ir.Model, form: str) -> PassResult:
     if form not in FORMS:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
     restored = restore(model)
+    if form != "standard" and integers:
+        to_integer_pairs(restored.model)
     if form == "lowered":
         result = lower(restored.model)
     elif form == "plugin":

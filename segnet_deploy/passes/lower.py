@@ -23,6 +23,7 @@ from segnet_deploy.passes.build import (
     constant,
     infer_shapes,
     integer,
+    lowest,
     opset,
     pad_to_even,
     remove_dead,
@@ -76,7 +77,7 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
         return source
     if pair.ceil_mode:
-        return pad_to_even(build, source, 0.0 if pair.non_negative else -np.inf)
+        return pad_to_even(build, source, 0.0 if pair.non_negative else lowest(source))
     if size is not None:
         ends = build.const([size[0] // 2 * 2, size[1] // 2 * 2])
     else:

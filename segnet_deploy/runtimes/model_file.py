@@ -42,9 +42,9 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        from segnet_deploy.passes.lower import lower
+        from segnet_deploy.passes.forms import to_form
 
-        return _serialized(lower(load_model(self.path)).model)
+        return _serialized(to_form(load_model(self.path), "lowered").model)
 
     def with_onnxruntime_ops(self) -> bytes:
         """Return the file with every pair as operators of the library for ONNX Runtime.
