@@ -59,7 +59,11 @@ def remembered() -> dict[str, Any]:
         return {}
     if not isinstance(kept, dict):
         return {}
-    return {key: value for key, value in kept.items() if isinstance(value, dict)}
+    return {
+        key: value
+        for key, value in kept.items()
+        if isinstance(value, dict) and _is_measurement(value.get("seconds"))
+    }
 
 
 def describe(seconds: Mapping[str, float | None]) -> str:
@@ -129,13 +133,15 @@ def _measure_apart(path: Path, threads: int | None, names: Sequence[str]) -> Any
         return None
 
 
-def _fits(seconds: Any, names: Sequence[str]) -> bool:
-    return (
-        isinstance(seconds, dict)
-        and set(names) <= set(seconds)
-        and all(value is None or isinstance(value, (int, float)) for value in seconds.values())
-        and any(seconds[name] for name in names)
+def _is_measurement(seconds: Any) -> bool:
+    return isinstance(seconds, dict) and all(
+        value is None or isinstance(value, (int, float)) for value in seconds.values()
     )
+
+
+def _fits(seconds: Any, names: Sequence[str]) -> bool:
+    known = _is_measurement(seconds) and set(names) <= set(seconds)
+    return known and any(seconds[name] for name in names)
 
 
 def _key(path: Path, threads: int | None, names: Sequence[str]) -> str:

@@ -131,10 +131,20 @@ def replace(old: ir.Value, new: ir.Value) -> None:
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:
-    """Fill in the shapes that follow from the inputs; big weights are not copied."""
+    """Fill in the shapes that follow from the inputs; big weights are not copied.
+
+    A model with unpoolings of integers, which ONNX does not define, keeps the shapes it has.
+    """
     from onnx_ir.passes.common import ShapeInferencePass
 
+    if any(n.op_type == "MaxUnpool" and not n.domain and _of_integers(n) for n in model.graph):
+        return model
     return ShapeInferencePass()(model).model
+
+
+def _of_integers(node: ir.Node) -> bool:
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return dtype is not None and dtype.numpy().kind in "iu"
 
 
 def remove_dead(model: ir.Model) -> ir.Model:
