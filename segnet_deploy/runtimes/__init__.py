@@ -82,6 +82,8 @@ def open_engine(
         raise MissingDependencyError(
             'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
         )
+    if not file.suits_winograd:  # then ncnn is the slowest: 7x7 convolutions, say
+        candidates.sort(key=lambda name: name == "ncnn")
     refusals = []
     for name in candidates:
         try:

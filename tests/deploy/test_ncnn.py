@@ -238,6 +238,21 @@ def test_what_ncnn_cannot_have_is_refused_by_name(
     assert engine.name != "ncnn"
 
 
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize(("side", "first"), [(3, "ncnn"), (7, "openvino")])
+def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
+    side: int, first: str, tmp_path: Path
+) -> None:
+    node = h.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    kernel = weight("w", 5, 8, side, side)
+    model = graphs.model([node], {"x": [1, 8, 9, 9]}, {"y": [1, 5, "h", "w"]}, [kernel])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
+    engine = open_engine(path)
+    assert engine.name == first
+    engine.close()
+
+
 def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
     from segnet_deploy.passes.lower import lower
 
