@@ -283,3 +283,16 @@ def test_flat_areas_keep_pytorchs_index(tmp_path: Path) -> None:
     row = report.rows[0]
     assert sum(row.flips) < sum(row.windows) / 100  # F(4,3) flips a quarter of them
     assert row.agreement == 1
+
+
+def test_segnet_basic_passes_the_gate_at_every_size(tmp_path: Path) -> None:
+    """LRN, 7x7 convolutions, batches, odd sizes, frames."""
+    from segnet_export import export
+    from segnet_export.models import SegNetBasic
+
+    torch.manual_seed(2)
+    module = SegNetBasic(5, width=8).eval()
+    path = tmp_path / "basic.onnx"
+    example = torch.zeros(1, 3, 45, 61)
+    export(module, example, path, dynamic="size", io="frame", runtimes=["ncnn"])
+    assert path.is_file()
