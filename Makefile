@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := export,onnxruntime,openvino,tensorrt-rtx,camera,eval,dev
+EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,eval,dev
 OUT ?= out
 
 .PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz gpu-check clean

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import UsageError
+from segnet_deploy.runtime_names import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.frames import Frame
@@ -40,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="M.onnx|M.trt",
         help="file of segnet-export or segnet-build",
     )
-    parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
+    parser.add_argument("--runtime", choices=CHOICES, default="auto")
     parser.add_argument(
         "--rebuild", action="store_true", help="build a TensorRT engine again if it is stale"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from segnet_deploy.cli import run
 from segnet_deploy.errors import MissingDependencyError
 from segnet_deploy.optional import available, require
+from segnet_deploy.runtime_names import RUNTIMES
 
 OLDEST_PYTHON = (3, 10)
 
@@ -49,8 +50,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps([vars(check) for check in checks], indent=2))
     else:
         print(format_checks(checks))
-    runtimes = {"onnxruntime", "openvino"}
-    return 0 if any(c.name in runtimes and c.state == "ok" for c in checks) else 1
+    return 0 if any(c.name in RUNTIMES and c.state == "ok" for c in checks) else 1
 
 
 def examine() -> list[Check]:
@@ -60,6 +60,8 @@ def examine() -> list[Check]:
         _library("onnx_ir", "onnxruntime"),
         _library("onnxruntime", "onnxruntime"),
         _library("openvino", "openvino"),
+        _library("ncnn", "ncnn"),
+        _native(),
     ]
     checks += [*_two_onnxruntimes(), _operators(), _auto()]
     checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
@@ -106,6 +108,16 @@ def _library(name: str, extra: str) -> Check:
     if name == "onnxruntime":
         version += " " + ", ".join(module.get_available_providers())
     return Check(name, "ok", version)
+
+
+def _native() -> Check:
+    from segnet_deploy.library import find_library
+
+    path = find_library("segnet_cpu")
+    advice = "ncnn pools in numpy, slower: install again on a machine with a C++ compiler"
+    return (
+        Check("segnet_cpu", "ok", str(path)) if path else Check("segnet_cpu", "missing", "", advice)
+    )
 
 
 def _two_onnxruntimes() -> list[Check]:

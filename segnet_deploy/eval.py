@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.runtime_names import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.datasets import Example
@@ -43,10 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--flips", action="store_true", help="with --against: pooling indices that differ, by stage"
     )
-    parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
-    parser.add_argument(
-        "--against-runtime", choices=("auto", "onnxruntime", "openvino"), help="default: --runtime"
-    )
+    parser.add_argument("--runtime", choices=CHOICES, default="auto")
+    parser.add_argument("--against-runtime", choices=CHOICES, help="default: --runtime")
     parser.add_argument("--threads", type=int, help="CPU threads (default: the runtime's choice)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
     parser.add_argument("--no-boundary", action="store_true", help="leave the boundary F1 out")

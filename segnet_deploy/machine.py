@@ -14,6 +14,7 @@ WHEELS = {
     "onnx_ir": ("onnx-ir",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
+    "ncnn": ("ncnn",),
     "cuda.bindings": ("cuda-bindings", "cuda-python"),
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),

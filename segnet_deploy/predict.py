@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import run
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.runtime_names import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.frames import Frame
@@ -40,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--rebuild", action="store_true", help="build a TensorRT engine again if it is stale"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results")
-    parser.add_argument("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
+    parser.add_argument("--runtime", choices=CHOICES, default="auto")
     parser.add_argument(
         "--fit",
         choices=("stretch", "letterbox"),

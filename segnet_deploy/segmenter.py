@@ -23,6 +23,7 @@ from segnet_deploy.frames import (
 )
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import Array, Engine, Port, open_engine
+from segnet_deploy.windows import label_map
 
 MAX_CLASSES = 256
 
@@ -44,7 +45,7 @@ def load(
 ) -> Segmenter:
     """Open an exported ONNX file, or an engine of segnet-build, as a segmenter.
 
-    `runtime` is auto, onnxruntime or openvino, for ONNX files; `fit` is stretch or letterbox.
+    `runtime` is auto, ncnn, openvino or onnxruntime, for ONNX files; `fit` is stretch or letterbox.
     `rebuild` builds an engine of another version or GPU again, from the ONNX file beside it.
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
     """
@@ -135,7 +136,7 @@ class Segmenter:
         if raw.ndim == 4:
             if raw.shape[1] > MAX_CLASSES:
                 raise _not_segmentation(self.engine, f"its output is {raw.shape}")
-            maps = [_argmax(raw[i]) for i in range(len(placements))]
+            maps = [label_map(raw[i]) for i in range(len(placements))]
         else:
             maps = [raw[i].astype(np.uint8, copy=False) for i in range(len(placements))]
         restored = []
@@ -182,17 +183,6 @@ class Segmenter:
             values -= np.float32(self.metadata.mean[channel])
             values /= np.float32(self.metadata.std[channel])
             plane[channel] = values
-
-
-def _argmax(logits: Array) -> Frame:
-    """Return the first maximum over (C, H, W), faster than numpy's argmax over axis 0."""
-    best = logits[0].copy()
-    labels = np.zeros(best.shape, np.uint8)
-    for index in range(1, len(logits)):
-        wins = logits[index] > best
-        labels[wins] = index
-        np.maximum(best, logits[index], out=best)
-    return labels
 
 
 def _complete(metadata: Metadata, engine: Engine) -> Metadata:

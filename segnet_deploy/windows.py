@@ -45,12 +45,12 @@ def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) 
 
 
 def label_map(logits: Array) -> Array:
-    """Return the first maximum over (C, H, W) float32, as (H, W) uint8; C is at most 256."""
+    """Return the first maximum over (C, H, W) logits, as (H, W) uint8; C is at most 256."""
     classes, height, width = logits.shape
     library = _library()
     inside = logits.strides[1:] == (4 * width, 4)
     if library is None or logits.dtype != np.float32 or not inside:
-        return np.asarray(logits.argmax(0), np.uint8)
+        return _label_map(logits)
     labels = np.empty((height, width), np.uint8)
     step = logits.strides[0] // 4
     library.segnet_cpu_labels(_at(logits), _at(labels), *map(_int64, (classes, labels.size, step)))
@@ -92,6 +92,17 @@ _int64 = ctypes.c_int64
 
 def _at(array: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
+
+
+def _label_map(logits: Array) -> Array:
+    """Compare plane by plane, faster than numpy's argmax over axis 0."""
+    best = logits[0].copy()
+    labels = np.zeros(best.shape, np.uint8)
+    for index in range(1, len(logits)):
+        wins = logits[index] > best
+        labels[wins] = index
+        np.maximum(best, logits[index], out=best)
+    return labels
 
 
 def _elements(x: Array, pooled: tuple[int, ...]) -> list[tuple[int, Array, tuple[slice, slice]]]:

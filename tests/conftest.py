@@ -48,6 +48,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "no aarch64-linux-gnu-g++ or qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+    "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
 }
 
 

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.probe import Probe, temporary_probe
+from segnet_deploy.runtime_names import SELECTIVE
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
-FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
+FLIP_LIMIT = 1e-2  # share of a stage's windows, on natural and random input
 LOGIT_LIMIT = 1e-4  # of the largest logit
 PIXELS_PER_FLIP = 16  # labels that one moved value may change on a small image
 
@@ -94,13 +95,20 @@ def gate(
 ) -> GateReport:
     """Run `path` against `module` on `inputs` in each runtime (default: the installed ones).
 
-    A plugin file is run in its lowered form. Raises ParityError where a rule fails.
+    One that takes some nets only is left out where it refuses this one. A plugin file is run in
+    its lowered form. Raises ParityError where a rule fails.
     """
     rows: list[GateRow] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for runtime in runtimes or installed():
-            plain = open_engine(path, runtime)
+            try:
+                plain = open_engine(path, runtime)
+            except EngineError as error:
+                if runtimes or runtime not in SELECTIVE:
+                    raise
+                progress(f"left out: {error}")
+                continue
             lowered = plain.lowered
             probe, target = temporary_probe(path, lowered, folder)
             engine = open_engine(target, runtime)
@@ -109,6 +117,8 @@ def gate(
                 rows.append(_compare(runtime, plain, engine, probe, module, item, min_agreement))
             plain.close()
             engine.close()
+    if not rows:
+        raise ParityError(f"no runtime here runs {path}, so it could not be checked; no file")
     report = GateReport(tuple(rows))
     if not report.passed:
         progress(str(report))

@@ -14,18 +14,12 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError, InputError, MissingDependencyError
 from segnet_deploy.optional import available
+from segnet_deploy.runtime_names import CHOICES, RUNTIMES
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.model_file import ModelFile
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-# Fastest first, by measurements of the full SegNet in fp32 on CPUs.
-RUNTIMES = {
-    "openvino": "segnet_deploy.runtimes.openvino",
-    "onnxruntime": "segnet_deploy.runtimes.onnxruntime",
-}
-CHOICES = ("auto", *RUNTIMES)
 
 
 @dataclass(frozen=True)
@@ -90,6 +84,8 @@ def open_engine(
         raise MissingDependencyError(
             'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
         )
+    if not file.suits_winograd:  # then ncnn is the slowest: 7x7 convolutions, say
+        candidates.sort(key=lambda name: name == "ncnn")
     refusals = []
     for name in by_speed(file, threads, candidates):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class ModelFile:
     props: dict[str, str]
     has_unpool: bool
     has_plugin: bool
+    suits_winograd: bool = True
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
@@ -35,6 +37,7 @@ class ModelFile:
             dict(model.metadata_props),
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
+            suits_winograd=_suits_winograd(model.graph),
         )
 
     def lowered(self) -> bytes:
@@ -61,6 +64,23 @@ def _serialized(model: ir.Model) -> bytes:
     ir.external_data.load_to_model(model)
     data: bytes = ir.to_proto(model).SerializeToString()
     return data
+
+
+def _suits_winograd(graph: ir.Graph) -> bool:
+    """Tell whether most weights are in 3x3 convolutions of stride 1."""
+    from segnet_deploy.passes.build import ints
+
+    small = total = 0
+    for node in graph:
+        weight = node.inputs[1] if node.op_type in ("Conv", "ConvTranspose") else None
+        if weight is None or weight.shape is None or not weight.shape.is_static():
+            continue
+        count = math.prod(weight.shape.numpy())
+        total += count
+        once = {*ints(node, "strides", (1, 1)), *ints(node, "dilations", (1, 1))} == {1}
+        if node.op_type == "Conv" and tuple(weight.shape)[2:] == (3, 3) and once:
+            small += count
+    return 2 * small >= total
 
 
 def load_model(path: Path) -> ir.Model:

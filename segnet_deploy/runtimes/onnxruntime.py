@@ -54,17 +54,19 @@ class OrtEngine:
         self._file = file
         self._threads = threads
         self._session: Any = None
-        self.operators = operators is not False and self._start_with_operators(operators is True)
-        self.lowered = file.has_plugin and not self.operators
-        if not self.operators and not self.lowered:
+        self.operators = self.lowered = False
+        if operators is not False and self._start_with_operators(operators is True):
+            return
+        self.lowered = file.has_plugin
+        if not self.lowered:
             try:
-                self._start(file.path)
+                self._start(*self._source())
             except EngineError:
                 if not file.has_unpool:
                     raise
                 self.lowered = True
         if self.lowered:
-            self._start(file.lowered())
+            self._start(*self._source())
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
@@ -91,13 +93,20 @@ class OrtEngine:
             )
         if library is None or (has_cuda() and not needed):
             return False
+        self.operators = True
         try:
-            self._start(self._file.with_onnxruntime_ops(), library)
+            self._start(*self._source())
         except (UnsupportedModelError, EngineError):
             if needed:
                 raise
-            return False
-        return True
+            self.operators = False
+        return self.operators
+
+    def _source(self) -> tuple[Path | bytes, Path | None]:
+        """Return the model that a session is made of, and the operators that it needs."""
+        if self.operators:
+            return self._file.with_onnxruntime_ops(), operator_library()
+        return (self._file.lowered() if self.lowered else self._file.path), None
 
     def _start(self, model: Path | bytes, library: Path | None = None) -> None:
         ort = require("onnxruntime", extra="onnxruntime")
@@ -132,7 +141,7 @@ class OrtEngine:
                 raise self._error("cannot run", error) from error
         # Odd sizes are refused only when MaxUnpool runs: go on with the lowered form.
         self.lowered, self.operators = True, False
-        self._start(self._file.lowered())
+        self._start(*self._source())
         return self._infer(names, x)
 
     def _error(self, what: str, error: Exception) -> EngineError:

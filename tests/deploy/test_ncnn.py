@@ -1,0 +1,298 @@
+"""ncnn: the translation and the runtime, against ONNX Runtime and PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cases
+import graphs
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper as h
+from torch.nn import functional as F
+
+from segnet_deploy import windows
+from segnet_deploy.errors import EngineError
+from segnet_deploy.runtimes import open_engine
+
+pytestmark = pytest.mark.needs("ncnn")
+
+
+def weight(name: str, *shape: int) -> onnx.TensorProto:
+    values = np.random.default_rng(len(name)).standard_normal(shape).astype(np.float32)
+    return onnx.numpy_helper.from_array(values / np.float32(values[0].size ** 0.5), name)
+
+
+def values(name: str, numbers: list[int]) -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(numbers, np.int64), name)
+
+
+def run(model: Any, x: Any, tmp_path: Path, runtime: str = "ncnn") -> dict[str, Any]:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
+    engine = open_engine(path, runtime, threads=2)
+    assert engine.name == runtime
+    outputs = {name: np.array(value) for name, value in engine.run_all(x).items()}
+    engine.close()
+    return outputs
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True], ids=["floor", "ceil"])
+@pytest.mark.parametrize(
+    ("shape", "dynamic"),
+    [*((shape, False) for shape in (*cases.SHAPES, (2, 2, 1, 1))), ((2, 3, 5, 7), True)],
+    ids=str,
+)
+def test_pair_equals_pytorch_on_the_table(
+    shape: tuple[int, int, int, int], ceil_mode: bool, dynamic: bool, tmp_path: Path
+) -> None:
+    found = [c for c in cases.CASES if c.shape == shape and c.ceil_mode == ceil_mode]
+    if not found:
+        pytest.skip("floor pooling of 1x1 is empty")
+    model = graphs.standard_pair(shape, ceil_mode, dynamic)
+    for case in found:
+        x = case.make()
+        y, index = F.max_pool2d(torch.from_numpy(x), 2, 2, 0, 1, ceil_mode, True)
+        z = F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=list(shape[2:]))
+        got = run(model, x, tmp_path)
+        assert np.array_equal(got["y"], y.numpy()), str(case)
+        assert np.array_equal(got["z"], z.numpy()), str(case)
+
+
+@pytest.mark.parametrize("channels", [3, 8, 16, 20])
+@pytest.mark.parametrize("native", [True, False], ids=["native", "numpy"])
+def test_pair_between_convolutions_keeps_packed_channels_in_order(
+    channels: int, native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool after a convolution is packed by 8, 4 or 1; the values are then the same."""
+    if not native:
+        monkeypatch.setattr(windows, "_library", lambda: None)
+    pair = graphs.ir.to_proto(graphs.standard_pair((2, channels, 9, 13), True))
+    graph = pair.graph
+    graph.node.insert(0, h.make_node("Conv", ["image", "w"], ["x"], name="conv"))
+    graph.node.append(h.make_node("Conv", ["z", "v"], ["out"], name="after"))
+    graph.input[0].CopyFrom(h.make_tensor_value_info("image", 1, [2, 5, 9, 13]))
+    graph.output.append(h.make_tensor_value_info("out", 1, [2, 6, 9, 13]))
+    graph.output.append(h.make_tensor_value_info("x", 1, [2, channels, 9, 13]))
+    graph.initializer.extend([weight("w", channels, 5, 1, 1), weight("v", 6, channels, 1, 1)])
+    image = np.random.default_rng(0).standard_normal((2, 5, 9, 13)).astype(np.float32)
+    got = run(graphs.ir.from_proto(pair), image, tmp_path)
+    y, index = F.max_pool2d(torch.from_numpy(got["x"]), 2, 2, 0, 1, True, True)
+    z = F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=[9, 13])
+    assert np.array_equal(got["y"], y.numpy())
+    assert np.array_equal(got["z"], z.numpy())
+    kernel = onnx.numpy_helper.to_array(graph.initializer[-1])
+    assert np.allclose(got["out"], F.conv2d(z, torch.tensor(kernel)).numpy(), atol=1e-4)
+
+
+NODES: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
+    "conv-dilated": (
+        [h.make_node("Conv", ["x", "w"], ["y"], pads=[2, 2, 2, 2], dilations=[2, 2])],
+        [weight("w", 5, 8, 3, 3)],
+    ),
+    "conv-strided": (
+        [h.make_node("Conv", ["x", "w", "b"], ["y"], pads=[0, 1, 1, 0], strides=[2, 1])],
+        [weight("w", 5, 8, 3, 5), weight("b", 5)],
+    ),
+    "conv-groups": ([h.make_node("Conv", ["x", "w"], ["y"], group=4)], [weight("w", 12, 2, 1, 1)]),
+    "deconv": (
+        [h.make_node("ConvTranspose", ["x", "w", "b"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2])],
+        [weight("w", 8, 5, 4, 4), weight("b", 5)],
+    ),
+    "batch-norm": (
+        [h.make_node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], epsilon=1e-3)],
+        [
+            weight("s", 8),
+            weight("b", 8),
+            weight("m", 8),
+            onnx.numpy_helper.from_array(np.linspace(0.5, 2, 8, dtype=np.float32), "v"),
+        ],
+    ),
+    "lrn": ([h.make_node("LRN", ["x"], ["y"], size=5, alpha=0.1, beta=0.75)], []),
+    "average": (
+        [h.make_node("AveragePool", ["x"], ["y"], kernel_shape=[3, 2], strides=[2, 2])],
+        [],
+    ),
+    "max": (
+        [
+            h.make_node(
+                "MaxPool", ["x"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
+            )
+        ],
+        [],
+    ),
+    "max-ceil": (
+        [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)],
+        [],
+    ),
+    "skip": (
+        [
+            h.make_node("Relu", ["x"], ["r"]),
+            h.make_node("Concat", ["r", "x"], ["c"], axis=1),
+            h.make_node("Conv", ["c", "w"], ["d"]),
+            h.make_node("Add", ["d", "r"], ["y"]),
+        ],
+        [weight("w", 8, 16, 1, 1)],
+    ),
+    "crop-pad": (
+        [
+            h.make_node("Slice", ["x", "from", "to", "axes"], ["s"]),
+            h.make_node("Pad", ["s", "pads"], ["y"]),
+        ],
+        [
+            values("from", [1, 2]),
+            values("to", [6, 2**40]),
+            values("axes", [2, 3]),
+            values("pads", [0, 0, 1, 0, 0, 0, 2, 3]),
+        ],
+    ),
+    "bilinear": (
+        [
+            h.make_node(
+                "Resize",
+                ["x", "", "", "size"],
+                ["y"],
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
+            )
+        ],
+        [values("size", [1, 8, 14, 19])],
+    ),
+    "corners": (
+        [
+            h.make_node(
+                "Resize",
+                ["x", "", "", "size"],
+                ["y"],
+                mode="linear",
+                coordinate_transformation_mode="align_corners",
+            )
+        ],
+        [values("size", [1, 8, 14, 19])],
+    ),
+    "nearest": (
+        [
+            h.make_node(
+                "Resize",
+                ["x", "", "", "size"],
+                ["y"],
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
+        ],
+        [values("size", [1, 8, 14, 18])],
+    ),
+    "softmax": ([h.make_node("Softmax", ["x"], ["y"], axis=1)], []),
+    "scaled": (
+        [h.make_node("Mul", ["x", "k"], ["t"]), h.make_node("Sigmoid", ["t"], ["y"])],
+        [onnx.numpy_helper.from_array(np.array(0.5, np.float32), "k")],
+    ),
+}
+
+
+def one(name: str) -> Any:
+    nodes, constants = NODES[name]
+    return graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, "c", "h", "w"]}, constants)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_operator_agrees_with_onnxruntime(name: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(4).standard_normal((1, 8, 7, 9)).astype(np.float32)
+    want = graphs.run(one(name), x, "onnxruntime")[0]
+    got = run(one(name), x, tmp_path)["y"]
+    assert got.shape == want.shape
+    assert np.allclose(got, want, atol=2e-5), np.abs(got - want).max()
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        (h.make_node("Erf", ["x"], ["y"], name="bad"), "Erf 'bad'"),
+        (h.make_node("Concat", ["x", "x"], ["y"], name="bad", axis=2), "Concat 'bad'"),
+        (
+            h.make_node(
+                "MaxPool",
+                ["x"],
+                ["y"],
+                name="bad",
+                kernel_shape=[3, 3],
+                strides=[2, 2],
+                ceil_mode=1,
+            ),
+            "MaxPool 'bad'",
+        ),
+    ],
+)
+def test_what_ncnn_cannot_have_is_refused_by_name(
+    node: onnx.NodeProto, why: str, tmp_path: Path
+) -> None:
+    model = graphs.model([node], {"x": [1, 8, 7, 9]}, {"y": [1, "c", "h", "w"]})
+    x = np.zeros((1, 8, 7, 9), np.float32)
+    with pytest.raises(EngineError, match=why):
+        run(model, x, tmp_path)
+    engine = open_engine(tmp_path / "model.onnx")
+    assert engine.name != "ncnn"
+
+
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize(("side", "first"), [(3, "ncnn"), (7, "openvino")])
+def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
+    side: int, first: str, tmp_path: Path
+) -> None:
+    node = h.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    kernel = weight("w", 5, 8, side, side)
+    model = graphs.model([node], {"x": [1, 8, 9, 9]}, {"y": [1, 5, "h", "w"]}, [kernel])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
+    engine = open_engine(path)
+    assert engine.name == first
+    engine.close()
+
+
+def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
+    from segnet_deploy.passes.lower import lower
+
+    model = lower(graphs.standard_pair((1, 3, 5, 7), True)).model
+    path = tmp_path / "lowered.onnx"
+    path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
+    with pytest.raises(EngineError, match="ncnn cannot take"):
+        open_engine(path, "ncnn")
+    assert open_engine(path, "auto").name != "ncnn"
+
+
+def test_flat_areas_keep_pytorchs_index(tmp_path: Path) -> None:
+    """Convolutions before a pool give equal values for equal neighbourhoods."""
+    from segnet_export import SegNet, SegNetConfig
+    from segnet_export.exporting import ExportOptions, finish, save
+    from segnet_export.gate import GateInput, gate
+    from segnet_export.tracing import to_onnx
+
+    torch.manual_seed(1)
+    module = SegNet(SegNetConfig.standard(5, width=16)).eval()
+    x = torch.full((1, 3, 32, 48), 0.25)
+    x[:, :, 16:, 20:] = -1
+    model, _ = to_onnx(module, x)
+    finish(model, 5, ExportOptions())
+    path = tmp_path / "segnet.onnx"
+    save(model, path)
+    report = gate(path, module, [GateInput("natural", x.numpy(), x)], runtimes=["ncnn"])
+    row = report.rows[0]
+    assert sum(row.flips) < sum(row.windows) / 100  # F(4,3) flips a quarter of them
+    assert row.agreement == 1
+
+
+def test_segnet_basic_passes_the_gate_at_every_size(tmp_path: Path) -> None:
+    """LRN, 7x7 convolutions, batches, odd sizes, frames."""
+    from segnet_export import export
+    from segnet_export.models import SegNetBasic
+
+    torch.manual_seed(2)
+    module = SegNetBasic(5, width=8).eval()
+    path = tmp_path / "basic.onnx"
+    example = torch.zeros(1, 3, 45, 61)
+    export(module, example, path, dynamic="size", io="frame", runtimes=["ncnn"])
+    assert path.is_file()
