@@ -10,7 +10,6 @@ its own. `--part` runs one of the three and adds it to the JSON file that is the
 from __future__ import annotations
 
 import argparse
-import collections
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from peers import CLASSES, EAGER, PAUSE, TorchEngine
+from profiles import of_onnxruntime
 from torch import nn
 
 from segnet_deploy.errors import SegNetError
@@ -34,7 +34,7 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.frame_io import to_frame_io
 from segnet_deploy.runtimes import Engine, open_engine
 from segnet_deploy.runtimes.model_file import ModelFile
-from segnet_deploy.runtimes.onnxruntime import open_file, operator_library
+from segnet_deploy.runtimes.onnxruntime import open_file
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
 from segnet_export.checkpoints import load_checkpoint
@@ -44,7 +44,6 @@ from segnet_export.tracing import to_onnx
 
 SIZE = (360, 480)
 PARTS = ("timing", "operators", "memory")
-PROFILED = 4  # runs, the first of which is left out
 
 
 @dataclass(frozen=True)
@@ -126,28 +125,12 @@ def time_all(module: nn.Module, folder: Path, threads: int, rounds: int) -> dict
 
 
 def operators_of(variant: Variant, folder: Path, threads: int) -> dict[str, float]:
-    """Return seconds per run by operator of ONNX Runtime, as its profiler measures them."""
-    import onnxruntime
-
-    path = folder / f"{variant.precision}-{variant.io}.onnx"
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, threads
-    options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
-    source: Any = str(path)
-    if variant.operators:
-        options.register_custom_ops_library(str(operator_library()))
-        source = ModelFile.read(path).with_onnxruntime_ops()
-    session = onnxruntime.InferenceSession(source, options)
-    port = session.get_inputs()[0]
-    x = np.zeros(port.shape, np.uint8 if "uint8" in port.type else np.float32)
-    for _ in range(PROFILED):
-        session.run(None, {port.name: x})
-    events = json.loads(Path(session.end_profiling()).read_text())
-    nodes = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time")]
-    total: collections.Counter[str] = collections.Counter()
-    for event in nodes[len(nodes) // PROFILED :]:
-        total[event["args"]["op_name"]] += event["dur"]
-    return {name: value / 1e6 / (PROFILED - 1) for name, value in total.most_common()}
+    """Return seconds per run by operator of ONNX Runtime, the largest first."""
+    engine: Any = variant.open(folder, threads).engine
+    port = engine.inputs[0]
+    x = np.zeros(port.shape, port.dtype)
+    found = of_onnxruntime(engine, threads, x, folder)
+    return {name: ms / 1e3 for name, ms in found.most_common()}
 
 
 def peak_of(variant: Variant | None, folder: Path, arguments: argparse.Namespace) -> int:

@@ -60,13 +60,13 @@ class OrtEngine:
         self.lowered = file.has_plugin
         if not self.lowered:
             try:
-                self._start(*self._source())
+                self._start(*self.source())
             except EngineError:
                 if not file.has_unpool:
                     raise
                 self.lowered = True
         if self.lowered:
-            self._start(*self._source())
+            self._start(*self.source())
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
@@ -95,14 +95,14 @@ class OrtEngine:
             return False
         self.operators = True
         try:
-            self._start(*self._source())
+            self._start(*self.source())
         except (UnsupportedModelError, EngineError):
             if needed:
                 raise
             self.operators = False
         return self.operators
 
-    def _source(self) -> tuple[Path | bytes, Path | None]:
+    def source(self) -> tuple[Path | bytes, Path | None]:
         """Return the model that a session is made of, and the operators that it needs."""
         if self.operators:
             return self._file.with_onnxruntime_ops(), operator_library()
@@ -141,7 +141,7 @@ class OrtEngine:
                 raise self._error("cannot run", error) from error
         # Odd sizes are refused only when MaxUnpool runs: go on with the lowered form.
         self.lowered, self.operators = True, False
-        self._start(*self._source())
+        self._start(*self.source())
         return self._infer(names, x)
 
     def _error(self, what: str, error: Exception) -> EngineError:
