@@ -17,7 +17,6 @@ from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.eval import evaluate
 from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
-from segnet_deploy.quant import GATE_FRAMES
 from segnet_deploy.quant.observe import observe
 from segnet_deploy.quant.quantise import Quantiser, spread
 from segnet_deploy.runtimes import installed
@@ -56,7 +55,7 @@ def rank_layers(quantiser: Quantiser) -> list[tuple[str, float]]:
 
     Measured in an otherwise INT8 net on SENSITIVITY_FRAMES calibration frames.
     """
-    inputs = spread(quantiser.inputs, min(SENSITIVITY_FRAMES, GATE_FRAMES))
+    inputs = spread(quantiser.inputs, SENSITIVITY_FRAMES)
     output = str(quantiser.fp32().graph.outputs[0].name)
 
     def labels(model: Any) -> list[Any]:
@@ -95,14 +94,14 @@ def meet_budget(
     if fits(0):
         return ()
     ranked = rank_layers(quantiser)
-    enough, short = 1, 0
-    while enough < len(ranked) and not fits(enough):
-        short, enough = enough, 2 * enough
-    if enough >= len(ranked):
-        raise ParityError(
-            f"no part of the net can be int8 within --max-drop {100 * max_drop:g}; no file was "
-            "written: allow more, or use --precision fp16"
-        )
+    short, enough, most = 0, 1, len(ranked) - 1
+    while not fits(enough):
+        if enough >= most:
+            raise ParityError(
+                f"no part of the net can be int8 within --max-drop {100 * max_drop:g}; no file "
+                "was written: allow more, or use --precision fp16"
+            )
+        short, enough = enough, min(2 * enough, most)
     while enough - short > 1:
         middle = (enough + short) // 2
         if fits(middle):
