@@ -140,7 +140,8 @@ def layout(kind: str, precision: str) -> int:
     TensorRT-RTX takes the first one that a plugin accepts, and transposes around it where
     that is not channels last, which it has for fp32 and fp16. TensorRT times them all.
     """
-    return CHANNELS_LAST if kind == "tensorrt-rtx" and precision != "bf16" else ANY_LAYOUT
+    known = kind == "tensorrt-rtx" and precision in ("fp32", "fp16")
+    return CHANNELS_LAST if known else ANY_LAYOUT
 
 
 def prepare(
