@@ -32,6 +32,7 @@ from segnet_export.tracing import (
     to_onnx,
 )
 
+_BY_PASS = tuple(name for name in PRECISIONS if name != "int8")  # which needs calibration
 Progress = Callable[[str], None]
 
 
@@ -62,7 +63,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("form", self.form, FORMS),
-            ("precision", self.precision, PRECISIONS),
+            ("precision", self.precision, _BY_PASS),
             ("io", self.io, ("tensor", "frame")),
             ("dynamic", self.dynamic, (None, *DYNAMIC)),
         ):

@@ -64,7 +64,7 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     from segnet_deploy.agreement import LEAST, format_agreement
     from segnet_deploy.datasets import find_examples
     from segnet_deploy.quant.quantise import Quantiser, read_calibration, spread
-    from segnet_deploy.quant.search import measure_drop, meet_budget
+    from segnet_deploy.quant.search import Remembered, measure_drop, meet_budget
 
     frames = read_calibration(Path(arguments.calib), arguments.calib_frames)
     examples: list[Example] = []
@@ -74,10 +74,14 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     quantiser = Quantiser(source, frames, arguments.calib_method, arguments.full_range)
     tensorrt = arguments.target_runtime == "tensorrt"
     keep: tuple[str, ...] = ()
-    if arguments.max_drop is not None:
-        keep = meet_budget(quantiser, examples, arguments.max_drop / 100, arguments.form)
+    drops: list[Drop] = []
+    if examples:
+        with Remembered(source) as fp32:
+            if arguments.max_drop is not None:
+                budget = arguments.max_drop / 100
+                keep = meet_budget(quantiser, examples, budget, arguments.form, fp32)
+            drops = measure_drop(quantiser, examples, arguments.form, fp32, keep, tensorrt)
     least = LEAST["int8"] if arguments.min_agreement is None else arguments.min_agreement
-    drops = measure_drop(quantiser, examples, arguments.form, keep, tensorrt) if examples else []
     done = quantiser.quantise(target, arguments.form, least, keep, tensorrt)
     print(format_agreement(done.agreement, "int8"))
     for drop in drops:

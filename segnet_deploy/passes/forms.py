@@ -19,7 +19,6 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     pair cannot be rewritten exactly, or where the form cannot be reached.
     """
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.integer_pairs import to_integer_pairs
     from segnet_deploy.passes.lower import lower
     from segnet_deploy.passes.plugin import to_plugin
     from segnet_deploy.passes.restore import restore
@@ -27,12 +26,10 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     if form not in FORMS:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
     restored = restore(model)
-    if form != "standard" and integers:
-        to_integer_pairs(restored.model)
     if form == "lowered":
-        result = lower(restored.model)
+        result = lower(restored.model, integers)
     elif form == "plugin":
-        result = to_plugin(restored.model)
+        result = to_plugin(restored.model, integers)
     elif contract.DOMAIN in restored.model.opset_imports:
         raise UnsupportedModelError(
             "the model has the plugin's operators, which do not go back to the standard form; "

@@ -15,6 +15,7 @@ from segnet_deploy.passes.build import (
     replace,
     static_size,
 )
+from segnet_deploy.passes.integer_pairs import to_integer_pairs
 from segnet_deploy.passes.pairs import Pair, find_pairs, is_non_negative, unpool_size
 
 _COMMON = {
@@ -23,14 +24,17 @@ _COMMON = {
 }
 
 
-def to_plugin(model: ir.Model) -> PassResult:
+def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every standard pair of `model` in place as the plugin's op pair.
 
-    A -inf pad before a pool is taken into the pool (ceil mode). Static sizes become
+    A pad that never wins before a pool is taken into the pool (ceil mode). Between Q and DQ of
+    one scale the plugins work on the `integers`. Static sizes become
     attributes; otherwise the unpooling reads the network's image and a level.
     Raises UnsupportedModelError where a pair cannot be rewritten exactly.
     """
     model = infer_shapes(model)
+    if integers:
+        model = to_integer_pairs(model).model
     graph = model.graph
     pairs = [p for p in find_pairs(graph) if p.pool.domain != contract.DOMAIN]
     for pair in pairs:

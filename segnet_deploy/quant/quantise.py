@@ -71,7 +71,7 @@ class Quantiser:
             model = to_symmetric(model).model
         # TensorRT takes integers between Q and DQ from plugins only.
         model = to_form(model, form, integers=not for_tensorrt or form == "plugin").model
-        metadata = replace(self.metadata, form=form, precision="int8")
+        metadata = replace(self.metadata, form=form, precision="int8", fp32_layers=tuple(keep))
         model.metadata_props.update(metadata.to_props())
         ir.save(model, path)
 

@@ -102,7 +102,7 @@ def build(
             None if timing_cache is None else str(timing_cache),
         )
         answer = run_worker(request, folder)
-        check_precision(answer, precision)
+        check_precision(answer, precision, len(metadata.fp32_layers))
         sidecar = describe(source, plan, request, form, precision, metadata, answer)
         with atomic_path(f"{target}.json") as description:
             description.write_text(json.dumps(sidecar, indent=2) + "\n", "utf-8")
@@ -139,7 +139,8 @@ def layout(kind: str, precision: str) -> int:
     TensorRT-RTX takes the first one that a plugin accepts, and transposes around it where
     that is not channels last, which it has for fp32 and fp16. TensorRT times them all.
     """
-    return CHANNELS_LAST if kind == "tensorrt-rtx" and precision != "bf16" else ANY_LAYOUT
+    known = kind == "tensorrt-rtx" and precision in ("fp32", "fp16")
+    return CHANNELS_LAST if known else ANY_LAYOUT
 
 
 def prepare(
@@ -236,15 +237,15 @@ def run_worker(request: Any, folder: Path) -> BuildAnswer:
     return answer
 
 
-def check_precision(answer: BuildAnswer, precision: str) -> None:
-    """Raise EngineError where the built layers are not what was asked for."""
+def check_precision(answer: BuildAnswer, precision: str, kept: int = 0) -> None:
+    """Raise EngineError where more than the `kept` layers are not what was asked for."""
     count, wrong = convolutions(answer.layers), wrong_precision(answer.layers, precision)
     if not count:
         raise EngineError(
             "the builder listed no convolution, so its precision cannot be read back; no file "
             "was written"
         )
-    if wrong:
+    if len(wrong) > kept:
         raise EngineError(
             f"{len(wrong)} of {count} convolutions were not built in {precision} "
             f"({', '.join(wrong[:3])}); no file was written"
