@@ -1,12 +1,12 @@
 # make demo   from nothing to segmented frames and a latency table
-# make test   the tests; make lint: style and types; make resolve: every extra on every Python
+# make test   the tests (REQUIRE=chromium,rtsp: what must not be skipped); make lint: style and types; make resolve: every extra on every Python
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,eval,dev
+EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz gpu-check clean
+.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz soak gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python benchmarks/demo/demo.py -o $(OUT)/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(if $(REQUIRE),--require $(REQUIRE))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -35,6 +35,10 @@ peers: $(VENV)/.installed
 kernel-report: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python benchmarks/kernel_report.py --json $(OUT)/kernel_report.json
+
+# The camera loop on an RTSP server that is killed twenty times: 22 minutes. SOAK="--minutes 2".
+soak: $(VENV)/.installed
+	$(BIN)/python tests/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/fuzz.py --cases 500

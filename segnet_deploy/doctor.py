@@ -64,7 +64,8 @@ def examine() -> list[Check]:
         _native(),
     ]
     checks += [*_two_onnxruntimes(), _operators(), _auto()]
-    checks += [_library("cv2", "camera"), _gstreamer(), _cuda(), _nvidia_smi()]
+    checks += [_library("av", "camera"), _library("cv2", "camera"), _gstreamer()]
+    checks += [_cuda(), _nvidia_smi()]
     checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx()]
     checks += [_library("cuda.bindings", "tensorrt"), _torch()]
     checks += [
@@ -155,7 +156,9 @@ def _auto() -> Check:
 
 
 def _gstreamer() -> Check:
-    advice = "only for CSI cameras and pipelines: use the system's OpenCV (python3-opencv)"
+    advice = "only for CSI cameras and pipelines: use the system's OpenCV (python3-opencv) or gi"
+    if available("gi"):
+        return Check("gstreamer", "ok", "by gi (PyGObject)")
     if not available("cv2"):
         return Check("gstreamer", "missing", "no OpenCV", advice)
     try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import datetime
 import platform
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
+
+from segnet_deploy import clocks
 
 WHEELS = {
     "numpy": ("numpy",),
@@ -16,6 +18,7 @@ WHEELS = {
     "openvino": ("openvino",),
     "ncnn": ("ncnn",),
     "cuda.bindings": ("cuda-bindings", "cuda-python"),
+    "av": ("av",),
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),
     "cv2": (
@@ -28,15 +31,21 @@ WHEELS = {
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, CPUs that this process may use, system and Python."""
-    affinity = getattr(os, "sched_getaffinity", None)
+    """Return processor, CPUs that this process may use, clocks, power mode, system, Python."""
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
-        "cpus": len(affinity(0)) if affinity else os.cpu_count(),
+        "cpus": len(clocks.usable_cpus()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+        "clocks": clocks.read(),
+        "power_mode": clocks.power_mode(),
     }
+
+
+def now() -> str:
+    """Return the time in UTC, as ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def versions(modules: Sequence[str] = tuple(WHEELS)) -> dict[str, str]:

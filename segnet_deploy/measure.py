@@ -13,6 +13,10 @@ Clock = Callable[[], float]
 
 NOISE_LIMIT = 0.05
 TREND_LIMIT = 1.1
+CONFIDENCE = 0.95
+OUTLIER_LIMIT = 3.5  # modified z-scores: Iglewicz and Hoaglin, How to Detect and Handle Outliers
+OUTLIER_SHARE = 0.05
+NORMAL_MAD = 0.6745  # the MAD of a standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,42 @@ class Timing:
         mean = self.mean
         return math.sqrt(math.fsum((s - mean) ** 2 for s in self.samples) / (len(self.samples) - 1))
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The confidence interval of the median at CONFIDENCE; None below 6 samples.
+
+        The order statistics (k, n + 1 - k) whose coverage, a sum of binomials, is at least
+        CONFIDENCE with the largest such k: nothing is assumed about the distribution.
+        Source: David and Nagaraja, Order Statistics, section 7.1.
+        """
+        n, tail, rank = len(self.samples), 0.0, 0
+        while rank < n // 2:
+            tail += math.comb(n, rank) * 0.5**n
+            if 2 * tail > 1 - CONFIDENCE:
+                break
+            rank += 1
+        return (self._sorted[rank - 1], self._sorted[n - rank]) if rank else None
+
+    @property
+    def outliers(self) -> tuple[int, ...]:
+        """Places of the samples far from the median, by the median absolute deviation."""
+        away = [abs(sample - self.median) for sample in self.samples]
+        spread = Timing(tuple(away)).median
+        # Where half of the samples are equal, a clock's tick stands for their spread.
+        limit = OUTLIER_LIMIT * max(spread, 1e-3 * abs(self.median)) / NORMAL_MAD
+        return tuple(place for place, distance in enumerate(away) if distance > limit)
+
     def summary(self) -> dict[str, float]:
-        """Return the statistics by name, in seconds."""
+        """Return the statistics by name, in seconds; `outliers` is a count.
+
+        `low` and `high`, the interval of the median, are there from 6 samples on.
+        """
         names = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
         values = {name: self.percentile(percent) for name, percent in names.items()}
-        return values | {"mean": self.mean, "stdev": self.stdev, "min": self._sorted[0]}
+        values |= {"mean": self.mean, "stdev": self.stdev, "min": self._sorted[0]}
+        if self.interval:
+            values |= dict(zip(("low", "high"), self.interval, strict=True))
+        return values | {"outliers": len(self.outliers)}
 
 
 @dataclass(frozen=True)
@@ -152,6 +187,13 @@ def noise_warnings(timing: Timing, settled: bool = True) -> list[Caution]:
             Caution(
                 f"times vary by {spread:.0%} of the median",
                 "close other programs, fix --threads, or raise --runs",
+            )
+        )
+    if len(timing.outliers) > OUTLIER_SHARE * len(samples):
+        warnings.append(
+            Caution(
+                f"{len(timing.outliers)} of {len(samples)} times are outliers",
+                "close other programs; the median is not moved by them, the mean is",
             )
         )
     third = len(samples) // 3

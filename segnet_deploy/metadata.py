@@ -32,6 +32,7 @@ class Metadata:
     form: str = "unknown"
     precision: str = "fp32"
     multiple: int = 1
+    network: str = ""
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     fp32_layers: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -15,6 +16,8 @@ os.environ["SEGNET_AUTO"] = "order"  # no test waits for a measurement that it d
 HERE = Path(__file__).parent
 for folder in (HERE, HERE / "export", HERE.parent / "benchmarks"):
     sys.path.insert(0, str(folder))
+
+import browser  # noqa: E402 - after the path
 
 HEADERS = "TensorRT_ROOT"  # as CMake spells it
 CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
@@ -48,6 +51,12 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "no aarch64-linux-gnu-g++ or qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
+    "rtsp": (
+        lambda: _rtsp_usable(),
+        "no RTSP server: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi python3-numpy "
+        "gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly",
+    ),
+    "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
 }
 
@@ -70,6 +79,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if name in required:
                 pytest.fail(f"--require {name}: {reason}")
             pytest.skip(reason)
+
+
+@functools.cache
+def _rtsp_usable() -> bool:
+    from rtsp_server import usable
+
+    return usable()
 
 
 def _device_count() -> int:

@@ -32,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write a trained SegNet as ONNX with its pooling indices intact.",
         epilog="exit status: 0 written and checked, 1 failed (no file), 2 wrong usage",
     )
-    parser.add_argument("model", metavar="model.pt|some.onnx", help="checkpoint, or an ONNX file")
+    parser.add_argument(
+        "model", nargs="?", metavar="model.pt|some.onnx", help="checkpoint, or an ONNX file"
+    )
     parser.add_argument("-o", "--output", metavar="F", help="default: the model's name + .onnx")
     shape = parser.add_argument_group("shape")
     shape.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
@@ -68,6 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_arguments(parser)
     load = parser.add_argument_group("what a checkpoint's names cannot tell")
+    load.add_argument(
+        "--arch",
+        metavar="NAME",
+        help="a network of the paper, such as fcn-8s or deconvnet; without a checkpoint its "
+        "weights are drawn (--num-classes, default 11)",
+    )
     load.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
     load.add_argument("--bn-order", choices=("bn-relu", "relu-bn"), help="after a convolution")
     load.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
@@ -91,13 +99,13 @@ def build_parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Export, gate and report."""
     _check(arguments)
-    source = Path(arguments.model)
-    target = Path(arguments.output or _default_output(source, arguments.form))
+    source = Path(arguments.model) if arguments.model else None
+    target = Path(arguments.output or _default_output(arguments, source))
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
-    elif source.suffix == ".onnx":
+    elif source is not None and source.suffix == ".onnx":
         _convert(arguments, source, target)
     else:
         _export(arguments, source, target)
@@ -116,10 +124,10 @@ def _engine(arguments: argparse.Namespace, source: Path) -> None:
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 
-def _quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
+def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
     from segnet_export.int8 import quantise
 
-    if source.suffix == ".onnx":
+    if source is not None and source.suffix == ".onnx":
         _check_conversion(arguments, source, target)
         quantise(arguments, source, target)
         return
@@ -130,7 +138,7 @@ def _quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None
         quantise(arguments, fp32, target)
 
 
-def _export(arguments: argparse.Namespace, source: Path, target: Path) -> None:
+def _export(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
     import torch
 
     from segnet_deploy.files import sha256
@@ -139,7 +147,7 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> None:
 
     module, channels, multiple = _module(arguments, source)
     normalisation = _normalisation(arguments)
-    height, width = arguments.imgsz or _default_size(multiple)
+    height, width = _size(arguments) or _default_size(multiple)
     if height % multiple or width % multiple:
         raise InputError(
             f"--imgsz {height} {width}: this net unpools without output_size and needs "
@@ -159,7 +167,8 @@ def _export(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         classes=arguments.classes,
         opset=arguments.opset,
         multiple=multiple,
-        source_sha256=sha256(source),
+        network=arguments.arch or "",
+        source_sha256="" if source is None else sha256(source),
         **normalisation,
     )
     print(result.gate)
@@ -198,8 +207,19 @@ def _check_conversion(arguments: argparse.Namespace, source: Path, target: Path)
         )
 
 
-def _module(arguments: argparse.Namespace, source: Path) -> tuple[nn.Module, int, int]:
+def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
     """Return the network, its input channels and what sizes must be multiples of."""
+    if arguments.arch:
+        from segnet_export.named import load_named
+
+        size = _size(arguments)
+        named = load_named(
+            arguments.arch, arguments.num_classes, size, source, arguments.unsafe_load
+        )
+        if source is None:
+            _say(f"{arguments.arch}: weights drawn from seed 0, good for measuring only")
+        return named, 3, 1
+    assert source is not None
     if arguments.module:
         from segnet_export.own_module import load_own_module
 
@@ -257,8 +277,23 @@ def _default_size(multiple: int) -> tuple[int, int]:
     return -(-height // multiple) * multiple, -(-width // multiple) * multiple
 
 
-def _default_output(source: Path, form: str) -> str:
-    return f"{source.stem}_{form}.onnx" if source.suffix == ".onnx" else f"{source.stem}.onnx"
+def _size(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    """Return --imgsz, or the size that the paper times --arch at, or None."""
+    if arguments.imgsz:
+        return arguments.imgsz[0], arguments.imgsz[1]
+    if not arguments.arch:
+        return None
+    from segnet_export.named import size_of
+
+    return size_of(arguments.arch)
+
+
+def _default_output(arguments: argparse.Namespace, source: Path | None) -> str:
+    if source is None:
+        return f"{arguments.arch}.onnx"
+    if source.suffix == ".onnx":
+        return f"{source.stem}_{arguments.form}.onnx"
+    return f"{source.stem}.onnx"
 
 
 def _say(text: str) -> None:
@@ -270,6 +305,10 @@ def _check(arguments: argparse.Namespace) -> None:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
     check_arguments(arguments)
+    if not arguments.model and not arguments.arch:
+        raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
+    if arguments.arch and arguments.module:
+        raise UsageError("--arch and --module both name a network; give one")
     if arguments.target and not arguments.engine:
         raise UsageError("--target goes with --engine F")
     if arguments.engine and arguments.form == "plugin":

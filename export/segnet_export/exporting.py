@@ -46,6 +46,7 @@ class ExportOptions:
     batch, or size (batch, height and width). `mean` and `std` are on the 0-255 scale in
     the model's `channel_order`.
     `classes`: camvid, sunrgbd, a file, or None. `multiple`: what sizes must be multiples of.
+    `network`: its name, for benchmarks.
     """
 
     form: str = "standard"
@@ -58,6 +59,7 @@ class ExportOptions:
     classes: str | None = None
     opset: int = OLDEST_OPSET
     multiple: int = 1
+    network: str = ""
     source_sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -92,6 +94,7 @@ def export(
     min_agreement: float = 0.9999,
     min_reduced: float = 0.99,
     runtimes: Sequence[str] | None = None,
+    adversarial: bool = True,
     progress: Progress = lambda _: None,
     **options: Any,
 ) -> ExportResult:
@@ -99,6 +102,7 @@ def export(
 
     `example` is (N, C, H, W) float32; its sizes are the file's, where not dynamic.
     `images` are (H, W, 3) uint8 BGR frames for the gate (default: drawn street scenes).
+    `adversarial` False leaves out the gate's made-up ties: for benchmarks of random weights.
     A reduced precision is written after the fp32 graph has passed, and has to keep
     `min_reduced` of the labels.
     `options` are those of ExportOptions. A tuple output's first tensor is taken.
@@ -121,6 +125,7 @@ def export(
         with atomic_path(path) as temporary:
             save(model, temporary)
             inputs = maker.make(gate_sizes(example, chosen, pairs))
+            inputs = [item for item in inputs if adversarial or item.ordinary]
             report = gate(
                 temporary,
                 wrapped,
@@ -153,6 +158,7 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
         options.form,
         "fp32",
         options.multiple,
+        options.network,
         options.source_sha256,
         library_versions(),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from segnet_deploy.frames import Frame
+if TYPE_CHECKING:
+    from segnet_deploy.frames import Frame
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended")
 
@@ -26,11 +27,14 @@ class Status:
     latency: float = 0.0
     age: float = 0.0
     rss_bytes: int | None = None
+    stale: int = 0  # results older than the greatest age to show
+    engine_restarts: int = 0
+    inferring: float = 0.0  # seconds spent on the present frame so far
 
 
 @dataclass(frozen=True)
 class Result:
-    """One segmented frame. The arrays belong to the loop: copy what must outlive the call."""
+    """One segmented frame. Its arrays may be kept; outputs share them, so nobody writes to them."""
 
     frame: Frame  # (H, W, 3) uint8, BGR
     labels: Frame  # (H, W) uint8, at the frame's size

@@ -8,7 +8,10 @@ from segnet_deploy.optional import require
 
 
 def read() -> dict[str, Any] | None:
-    """Return name, driver, clocks (MHz), power (W) and temperature of GPU 0, or None.
+    """Return name, driver, clocks (MHz), power (W), energy (J), temperature of GPU 0, or None.
+
+    `throttled` is NVML's bit mask of the reasons that hold the clocks down now: bits 2 (power
+    cap), 3 (hardware slowdown), 5 (software thermal), 6 (hardware thermal) and 7 (power brake).
 
     A figure that the device does not give is None; Jetson has no NVML.
     """
@@ -23,7 +26,7 @@ def read() -> dict[str, Any] | None:
         def value(function: str, *arguments: int, scale: float = 1) -> float | None:
             try:
                 return float(getattr(nvml, function)(device, *arguments)) / scale
-            except nvml.NVMLError:
+            except (nvml.NVMLError, AttributeError):  # not supported here; not in this release
                 return None
 
         return {
@@ -33,6 +36,8 @@ def read() -> dict[str, Any] | None:
             "memory_mhz": value("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
             "power_w": value("nvmlDeviceGetPowerUsage", scale=1000),
             "temperature_c": value("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+            "energy_j": value("nvmlDeviceGetTotalEnergyConsumption", scale=1000),
+            "throttled": value("nvmlDeviceGetCurrentClocksThrottleReasons"),
         }
     except nvml.NVMLError:
         return None

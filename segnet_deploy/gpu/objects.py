@@ -39,6 +39,17 @@ def call(name: str, *arguments: Any) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
+def spin_wait() -> str:
+    """Return how the host waits for the GPU: auto (CUDA's choice), spin, yield or blocking."""
+    cuda = runtime()
+    flags = int(call("cudaGetDeviceFlags")) & int(cuda.cudaDeviceScheduleMask)
+    names = {"Spin": "spin", "Yield": "yield", "BlockingSync": "blocking"}
+    for name, word in names.items():
+        if flags == int(getattr(cuda, f"cudaDeviceSchedule{name}")):
+            return word
+    return "auto"
+
+
 def _error(cuda: ModuleType, name: str, status: Any, arguments: tuple[Any, ...]) -> EngineError:
     if status.name in NO_DRIVER:
         return EngineError(

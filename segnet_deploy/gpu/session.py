@@ -125,6 +125,12 @@ class Session:
             for port in self.outputs
         }
 
+    def enqueue_directly(self) -> None:
+        """Execute without a graph, on what lies in the buffers, and wait."""
+        addresses = {name: buffer.pointer for name, buffer in self._device.items()}
+        self._executable.enqueue(addresses, int(self.stream))
+        self.stream.sync()
+
     def close(self) -> None:
         """Free everything."""
         for graph in self._graphs.values():

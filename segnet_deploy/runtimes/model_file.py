@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ class ModelFile:
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
-        return cls(
+        file = cls(
             Path(path),
             dict(model.metadata_props),
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
         )
+        del model
+        gc.collect()  # a graph is full of cycles, and holds the weights
+        return file
 
     def lowered(self) -> bytes:
         """Return the file with every pool/unpool pair as plain operators.
@@ -63,6 +67,8 @@ def _serialized(model: ir.Model) -> bytes:
     ir = require("onnx_ir", extra="onnxruntime")
     ir.external_data.load_to_model(model)
     data: bytes = ir.to_proto(model).SerializeToString()
+    del model
+    gc.collect()  # as in read()
     return data
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError
 from segnet_deploy.gpu.arrays import DeviceArray, device_array
-from segnet_deploy.gpu.objects import call
+from segnet_deploy.gpu.objects import call, spin_wait
 from segnet_deploy.gpu.session import Session
 from segnet_deploy.runtimes import Array, Port, check_input
 from segnet_deploy.trt.library import choose, load, logger
@@ -71,7 +71,7 @@ class PlanEngine:
         properties = call("cudaGetDeviceProperties", call("cudaGetDevice"))
         plan.check(library.version, (properties.major, properties.minor))
         plugin = plan.plugin(find_plugin(None, required=False))
-        trt = library.trt
+        trt = self._trt = library.trt
         self._log = logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
         if plan.embedded:  # its sidecar says so, and its hash is the sidecar's
@@ -114,6 +114,27 @@ class PlanEngine:
         """Run an array of the GPU (CUDA Array Interface or DLPack); the outputs stay there."""
         array = device_array(x)
         return self._session(array.shape).run_on_device({self.inputs[0].name: array})
+
+    def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
+        """Return each layer's name and median seconds, by TensorRT's profiler, without a graph.
+
+        Its times add up to more than a run's: the profiler waits between layers.
+        """
+        from segnet_deploy.trt.profiler import layer_times
+
+        session = self._session(x.shape)
+        session.run({self.inputs[0].name: x})
+        return layer_times(self._trt, self._context, session.enqueue_directly, runs)
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """What trtexec 10 and 11 set differently, as it was for the last run."""
+        graph = False if self._last is None else self._last.captured
+        return {
+            "cuda_graph": graph,
+            "transfers": "infer and total: with, pinned memory; gpu: without",
+            "spin_wait": spin_wait(),
+        }
 
     def close(self) -> None:
         """Free sessions, context and engine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -31,6 +32,39 @@ def test_timing_statistics() -> None:
     assert timing.percentile(90) == pytest.approx(3.7)
     assert timing.mean == 2.5
     assert timing.stdev == pytest.approx(1.2909944)
+
+
+@pytest.mark.parametrize(
+    ("count", "ranks"),
+    # Ranks from published tables of the sign test's interval of the median, 95 %.
+    [(5, None), (6, (1, 6)), (10, (2, 9)), (15, (4, 12)), (20, (6, 15)), (30, (10, 21))],
+)
+def test_interval_of_the_median_is_by_order_statistics(
+    count: int, ranks: tuple[int, int] | None
+) -> None:
+    timing = Timing(tuple(float(n) for n in reversed(range(1, count + 1))))
+    assert timing.interval == ranks
+    assert ("low" in timing.summary()) == (ranks is not None)
+
+
+def test_interval_covers_the_median_as_often_as_it_says() -> None:
+    draw = random.Random(0)
+    covered = 0
+    for _ in range(1000):
+        interval = Timing(tuple(draw.expovariate(1.0) for _ in range(20))).interval
+        assert interval
+        covered += interval[0] <= 0.6931 <= interval[1]
+    assert 940 <= covered <= 980  # ranks 6 and 15 of 20 cover 95.9 %
+
+
+def test_outliers_are_found_and_named() -> None:
+    steady = (1.0, 1.01, 0.99, 1.02, 0.98) * 4
+    assert Timing(steady).outliers == ()
+    assert Timing((*steady, 1.5)).outliers == (20,)
+    assert Timing((1.0,) * 20 + (1.2,)).outliers == (20,)
+    assert Timing((*steady, 1.5)).summary()["outliers"] == 1
+    found = noise_warnings(Timing((*steady, 1.5, 1.6)))
+    assert any("2 of 22 times are outliers" in caution.text for caution in found)
 
 
 def test_warm_up_stops_when_stable() -> None:

@@ -124,6 +124,16 @@ def test_session_runs_directly_and_from_a_graph(session) -> None:  # type: ignor
     assert session.captured
 
 
+def test_session_executes_without_its_graph(session) -> None:  # type: ignore[no-untyped-def]
+    from segnet_deploy.gpu.objects import spin_wait
+
+    x = np.random.default_rng(1).standard_normal((1, 17, 45, 61)).astype(np.float32)
+    before = session.run({"x": x})["back"].copy()
+    session.enqueue_directly()  # what a profiler needs
+    assert np.array_equal(session.run({"x": x})["back"], before)
+    assert spin_wait() in ("auto", "spin", "yield", "blocking")
+
+
 def test_session_takes_and_gives_arrays_of_the_gpu(session) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(1, 17, 45, 61, device="cuda")
     for _ in range(2):

@@ -1,6 +1,7 @@
 """The networks, in PyTorch."""
 
+from segnet_export.models.architectures import ARCHITECTURES, Architecture, create
 from segnet_export.models.basic import SegNetBasic
 from segnet_export.models.segnet import SegNet, SegNetConfig
 
-__all__ = ["SegNet", "SegNetBasic", "SegNetConfig"]
+__all__ = ["ARCHITECTURES", "Architecture", "SegNet", "SegNetBasic", "SegNetConfig", "create"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,6 +10,8 @@ class SegNetBasic(nn.Module):
     """LRN, four 7x7 encoders, four 7x7 decoders without ReLU and a 1x1 classifier.
 
     (N, C, H, W) float32 in, (N, K, H, W) logits out. 1,416,587 parameters at 11 classes.
+    Two of the paper's variants (Table 1): `encoder_addition` adds each encoder's map to its
+    decoder's, `single_channel` gives each decoder filter one channel.
     """
 
     def __init__(
@@ -21,29 +22,39 @@ class SegNetBasic(nn.Module):
         width: int = 64,
         ceil_mode: bool = True,
         lrn: bool = True,
+        encoder_addition: bool = False,
+        single_channel: bool = False,
     ):
         super().__init__()
         self.ceil_mode = ceil_mode
+        self.encoder_addition = encoder_addition
         self.lrn = nn.LocalResponseNorm(5, 1e-4, 0.75) if lrn else nn.Identity()
         self.encoder = nn.ModuleList(
-            _unit(in_channels if stage == 0 else width, width) for stage in range(4)
+            basic_unit(in_channels if stage == 0 else width, width) for stage in range(4)
         )
-        self.decoder = nn.ModuleList(_unit(width, width) for _ in range(4))
+        self.decoder = nn.ModuleList(
+            basic_unit(width, width, width if single_channel else 1) for _ in range(4)
+        )
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lrn(x)
-        pooled: list[tuple[Tensor, torch.Size]] = []
+        pooled: list[tuple[Tensor, Tensor]] = []
         for unit in self.encoder:
-            x = F.relu(unit(x))
-            size = x.shape[-2:]
-            x, plane_index = F.max_pool2d(x, 2, 2, ceil_mode=self.ceil_mode, return_indices=True)
-            pooled.append((plane_index, size))
+            feature = F.relu(unit(x))
+            x, plane_index = F.max_pool2d(
+                feature, 2, 2, ceil_mode=self.ceil_mode, return_indices=True
+            )
+            pooled.append((plane_index, feature))
         for unit in self.decoder:
-            plane_index, size = pooled.pop()
-            x = unit(F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=list(size)))
+            plane_index, feature = pooled.pop()
+            size = list(feature.shape[-2:])
+            x = unit(F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=size))
+            x = x + feature if self.encoder_addition else x
         return self.classifier(x)  # type: ignore[no-any-return]  # torch's module calls are Any
 
 
-def _unit(cin: int, cout: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(cin, cout, 7, padding=3), nn.BatchNorm2d(cout))
+def basic_unit(cin: int, cout: int, groups: int = 1) -> nn.Sequential:
+    """Return a 7x7 convolution and batch normalisation."""
+    conv = nn.Conv2d(cin, cout, 7, padding=3, groups=groups)
+    return nn.Sequential(conv, nn.BatchNorm2d(cout))

@@ -1,0 +1,360 @@
+// The camera's page. The server sends the frame (JPEG) and its labels (runs); they are composed
+// here, so that opacity and classes change at once. The message format: web/picture.py.
+
+const $ = (id) => document.getElementById(id);
+const CREDITS = 2; // pictures asked for ahead, as web/viewers.py allows
+const POINTS = 120;
+const RETRY_MAX = 4000; // ms
+
+const PLOTS = [
+  { title: "Frames per second", unit: "", digits: 1, scale: 1 },
+  { title: "Inference latency", unit: " ms", digits: 1, scale: 1e3 },
+  { title: "Age of the result", unit: " ms", digits: 0, scale: 1e3 },
+  { title: "Resident memory", unit: " MB", digits: 0, scale: 1e-6 },
+];
+const PLOTTED = ["frames_per_second", "latency", "age", "rss_bytes"];
+const COUNTERS = { captured: "Captured", shown: "Shown", dropped: "Dropped", reconnects: "Reconnects", errors: "Errors" };
+
+// --- the picture -------------------------------------------------------------------------
+
+const canvas = $("picture");
+const context = canvas.getContext("2d", { alpha: false });
+const layer = document.createElement("canvas"); // the labels' colours
+const layerContext = layer.getContext("2d");
+
+const view = {
+  classes: [],
+  hidden: new Set(JSON.parse(stored("hidden") ?? "[]")),
+  opacity: Number(stored("opacity") ?? 50),
+  picture: null, // { bitmap, width, height, lengths, ids, header, received }
+  pixels: null, // ImageData of the layer, with its 32-bit view
+};
+
+function stored(key) {
+  try { return localStorage.getItem(`segnet-camera.${key}`); } catch { return null; }
+}
+
+function store(key, value) {
+  try { localStorage.setItem(`segnet-camera.${key}`, value); } catch { /* private mode */ }
+}
+
+async function decode(buffer) {
+  const size = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
+  const lengthsAt = 4 + size;
+  const idsAt = lengthsAt + 2 * header.runs;
+  const jpegAt = idsAt + header.runs;
+  return {
+    header,
+    lengths: new Uint16Array(buffer.slice(lengthsAt, idsAt)),
+    ids: new Uint8Array(buffer, idsAt, header.runs),
+    bitmap: await createImageBitmap(new Blob([new Uint8Array(buffer, jpegAt)], { type: "image/jpeg" })),
+    received: performance.now(),
+  };
+}
+
+function showPicture(picture) {
+  const { width, height } = picture.header;
+  const isFirst = view.picture === null;
+  view.picture?.bitmap.close();
+  view.picture = picture;
+  if (layer.width !== width || layer.height !== height || view.pixels === null) {
+    for (const plane of [canvas, layer]) Object.assign(plane, { width, height });
+    const data = layerContext.createImageData(width, height);
+    view.pixels = { data, words: new Uint32Array(data.data.buffer) };
+  }
+  paintLayer();
+  compose();
+  $("snapshot").disabled = false;
+  if (isFirst) refresh();
+}
+
+// Write each run's colour; a hidden class, or an id without a colour, stays transparent.
+function paintLayer() {
+  if (view.picture === null) return;
+  const colours = new Uint32Array(256);
+  view.classes.forEach(({ name, colour: [r, g, b] }, id) => {
+    colours[id] = view.hidden.has(name) ? 0 : ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  });
+  const { lengths, ids } = view.picture;
+  const { data, words } = view.pixels;
+  const counts = new Uint32Array(256);
+  for (let run = 0, at = 0; run < ids.length; run++) {
+    const end = at + lengths[run];
+    words.fill(colours[ids[run]], at, end);
+    counts[ids[run]] += lengths[run];
+    at = end;
+  }
+  view.shares = counts;
+  layerContext.putImageData(data, 0, 0);
+}
+
+function compose() {
+  if (view.picture === null) return;
+  context.globalAlpha = 1;
+  context.drawImage(view.picture.bitmap, 0, 0);
+  context.globalAlpha = view.opacity / 100;
+  context.drawImage(layer, 0, 0);
+}
+
+function saveSnapshot() {
+  compose();
+  canvas.toBlob((blob) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    const time = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
+    link.download = `segnet-${time}-${view.picture.header.sequence}.png`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }, "image/png");
+}
+
+// --- legend and opacity --------------------------------------------------------------------
+
+function buildLegend() {
+  $("legend").replaceChildren(...view.classes.map(({ name, colour }) => {
+    const box = element("input", { type: "checkbox", checked: !view.hidden.has(name) });
+    box.addEventListener("change", () => setHidden(box.checked ? [] : [name], box.checked ? [name] : []));
+    const swatch = element("span", { className: "swatch" });
+    swatch.style.background = `rgb(${colour.join(" ")})`;
+    const label = element("label", {}, box, swatch,
+      element("span", { className: "class", textContent: name }),
+      element("span", { className: "share" }));
+    return element("li", {}, label);
+  }));
+}
+
+function setHidden(hide, show) {
+  hide.forEach((name) => view.hidden.add(name));
+  show.forEach((name) => view.hidden.delete(name));
+  store("hidden", JSON.stringify([...view.hidden]));
+  document.querySelectorAll("#legend input").forEach((box, id) => {
+    box.checked = !view.hidden.has(view.classes[id].name);
+  });
+  paintLayer();
+  compose();
+}
+
+function setOpacity(value) {
+  view.opacity = value;
+  $("opacity").value = value;
+  $("opacity-value").textContent = `${value} %`;
+  store("opacity", value);
+  compose();
+}
+
+// Shares of the classes, in the legend and in the picture's description: twice a second.
+function describePicture() {
+  if (view.picture === null || !view.shares) return;
+  const total = view.picture.header.width * view.picture.header.height;
+  const percent = view.classes.map((_, id) => (100 * view.shares[id]) / total);
+  document.querySelectorAll("#legend .share").forEach((place, id) => {
+    setText(place, percent[id] ? `${percent[id] < 1 ? "<1" : Math.round(percent[id])} %` : "");
+  });
+  const order = percent.map((_, id) => id).sort((a, b) => percent[b] - percent[a]);
+  const most = order.slice(0, 3).filter((id) => percent[id] >= 1)
+    .map((id) => `${Math.round(percent[id])} % ${view.classes[id].name}`);
+  canvas.setAttribute("aria-label", `Camera picture with classes in colour: ${most.join(", ")}`);
+}
+
+// --- state, counters, plots ----------------------------------------------------------------
+
+const samples = [];
+let status = null;
+
+function showState(state, notice = "") {
+  const badge = $("state");
+  if (badge.dataset.state !== state) {
+    badge.dataset.state = state;
+    badge.textContent = state;
+  }
+  $("frame").dataset.stale = String(view.picture === null || state !== "live");
+  setText($("notice"), notice);
+}
+
+function showStatus(next) {
+  status = next;
+  setText($("source"), status.source);
+  $("source").title = status.source;
+  document.title = `SegNet camera: ${status.state}`;
+  showState(status.state, noticeFor(status.state));
+  const rows = Object.entries(COUNTERS).map(([key, title]) => [title, status[key].toLocaleString("en")]);
+  rows.push(["Up", duration(status.uptime)]);
+  const places = document.querySelectorAll("#counters dd");
+  if (places.length !== rows.length) {
+    $("counters").replaceChildren(...rows.map(([title, value]) => element("div", {},
+      element("dt", { textContent: title }), element("dd", { textContent: value }))));
+  } else {
+    rows.forEach(([, value], row) => setText(places[row], value));
+  }
+}
+
+function refresh() {
+  describePicture();
+  if (status?.state === $("state").dataset.state) showState(status.state, noticeFor(status.state));
+}
+
+function noticeFor(state) {
+  if (state === "live") return view.picture === null ? "Waiting for the first picture" : "";
+  const age = view.picture === null ? null
+    : view.picture.header.age + (performance.now() - view.picture.received) / 1000;
+  const old = age === null ? "" : `; this picture is ${duration(age)} old`;
+  const says = {
+    connecting: "Connecting to the camera",
+    stalled: "The camera sends nothing",
+    reconnecting: "Connecting to the camera again",
+    ended: "The source has ended",
+  };
+  return (says[state] ?? state) + old;
+}
+
+function duration(seconds) {
+  const s = Math.floor(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+function buildPlots() {
+  $("plots").replaceChildren(...PLOTS.map(({ title }) => {
+    const picture = svg("svg", { viewBox: `0 0 ${POINTS - 1} 100`, preserveAspectRatio: "none", role: "img", "aria-label": `${title}: unknown` },
+      svg("path", { class: "area" }), svg("path", { class: "curve" }));
+    return element("div", { className: "plot" }, element("h2", { textContent: title }),
+      element("p", { className: "now", textContent: "–" }), picture,
+      element("p", { className: "range", textContent: " " }));
+  }));
+}
+
+function drawPlots() {
+  document.querySelectorAll(".plot").forEach((place, row) => {
+    const { title, unit, digits, scale } = PLOTS[row];
+    const values = samples.map((sample) => (sample[row] === null ? null : sample[row] * scale));
+    const known = values.filter((value) => value !== null);
+    if (known.length === 0) return;
+    const text = (value) => value.toFixed(digits) + unit;
+    const [low, high] = [Math.min(...known), Math.max(...known)];
+    const now = values[values.length - 1];
+    setText(place.querySelector(".now"), now === null ? "–" : text(now));
+    setText(place.querySelector(".range"), `${text(low)} to ${text(high)}`);
+    const [curve, area] = curves(values, low, high);
+    place.querySelector(".curve").setAttribute("d", curve);
+    place.querySelector(".area").setAttribute("d", area);
+    place.querySelector("svg").setAttribute("aria-label",
+      `${title}: now ${now === null ? "unknown" : text(now)}, from ${text(low)} to ${text(high)}`);
+  });
+}
+
+// The newest at the right edge; the scale spans a tenth of the value at least, so that noise
+// does not look like change.
+function curves(values, low, high) {
+  const span = Math.max(high - low, high * 0.1, 1e-9);
+  const base = Math.max(0, (low + high - span) / 2);
+  const points = [];
+  values.forEach((value, i) => {
+    if (value === null) return;
+    const x = POINTS - values.length + i;
+    points.push(`${x} ${(96 - (92 * (value - base)) / span).toFixed(1)}`);
+  });
+  const curve = `M${points.join("L")}`;
+  const first = points[0].split(" ")[0], last = points[points.length - 1].split(" ")[0];
+  return [curve, `${curve}L${last} 100L${first} 100Z`];
+}
+
+function addSample(sample) {
+  samples.push(sample);
+  if (samples.length > POINTS) samples.splice(0, samples.length - POINTS);
+}
+
+// --- the connection -------------------------------------------------------------------------
+
+let socket = null;
+let inFlight = 0;
+let retry = 250;
+
+function ask() {
+  while (!document.hidden && socket?.readyState === WebSocket.OPEN && inFlight < CREDITS) {
+    inFlight += 1;
+    socket.send("next");
+  }
+}
+
+function connect() {
+  const address = new URL("live", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  address.search = "";
+  const mine = socket = new WebSocket(address);
+  mine.binaryType = "arraybuffer";
+  mine.onopen = () => { inFlight = 0; ask(); };
+  mine.onmessage = ({ data }) => {
+    if (typeof data === "string") takeText(JSON.parse(data));
+    else takePicture(mine, data);
+  };
+  mine.onclose = ({ code, reason }) => {
+    if (mine === socket) reconnect(code, reason);
+  };
+}
+
+async function takePicture(from, buffer) {
+  try {
+    const picture = await decode(buffer);
+    if (from === socket && picture.header.sequence !== undefined) showPicture(picture);
+  } finally {
+    if (from === socket) { inFlight -= 1; ask(); }
+  }
+}
+
+function takeText(message) {
+  if (message.type === "hello") {
+    retry = 250;
+    if (JSON.stringify(message.classes) !== JSON.stringify(view.classes)) {
+      view.classes = message.classes;
+      buildLegend();
+    }
+    samples.length = 0;
+    message.history.forEach(addSample);
+  } else {
+    addSample(PLOTTED.map((name) => message.status[name]));
+  }
+  showStatus(message.status);
+  drawPlots();
+}
+
+async function reconnect(code, reason) {
+  const ended = status?.state === "ended" ? "The loop has ended" : "No connection to the camera's computer";
+  showState("offline", reason || `${ended}; trying again`);
+  document.title = "SegNet camera: offline";
+  const refused = await fetch("healthz").then((answer) => answer.status === 401, () => false);
+  if (refused) showState("offline", "The token has changed: open this page again with ?token=…");
+  setTimeout(connect, retry * (0.75 + Math.random() / 2));
+  retry = Math.min(RETRY_MAX, retry * 2);
+}
+
+// --- small things, and the start --------------------------------------------------------------
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function svg(name, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+  made.append(...children);
+  return made;
+}
+
+function setText(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+history.replaceState(null, "", location.pathname); // the token leaves the address; a cookie has it
+$("opacity").addEventListener("input", (event) => setOpacity(Number(event.target.value)));
+$("all").addEventListener("click", () => setHidden([], view.classes.map(({ name }) => name)));
+$("none").addEventListener("click", () => setHidden(view.classes.map(({ name }) => name), []));
+$("snapshot").addEventListener("click", saveSnapshot);
+document.addEventListener("visibilitychange", ask);
+setInterval(refresh, 500);
+setOpacity(view.opacity);
+buildPlots();
+connect();

@@ -1,0 +1,273 @@
+"""Comparisons: interleaved, saved step by step, resumed after a kill or Ctrl-C; verdicts."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segnet_deploy import bench
+from segnet_deploy.compare import Extras, Settings, compare, files_of_folder
+from segnet_deploy.compare.claims import verdicts
+from segnet_deploy.compare.crew import Crew
+from segnet_deploy.compare.document import NAME, Document
+from segnet_deploy.compare.process import WorkerProcess
+from segnet_deploy.compare.table import format_comparison
+from segnet_deploy.compare.weigh import weigh
+from segnet_deploy.errors import EngineError, InputError
+
+SETTINGS = Settings("onnxruntime", 1, rounds=3, runs=2, size=(45, 61), warm_ups=3)
+PLAIN = Extras(ceilings=False)
+
+
+@pytest.fixture(scope="module")
+def folder(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the same small SegNet under two names of the paper."""
+    made = tmp_path_factory.mktemp("networks")
+    for name in ("deconvnet", "segnet"):
+        (made / f"{name}.onnx").write_bytes(small_model.read_bytes())
+    return made
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("results")
+    return compare(files_of_folder(folder), SETTINGS, out, PLAIN, judge=True)
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / NAME).read_text())
+    return content
+
+
+def samples(content: dict[str, Any]) -> list[list[float]]:
+    return [network["samples"].get("infer", []) for network in content["networks"]]
+
+
+def test_comparison_measures_each_network_alike(comparison: dict[str, Any]) -> None:
+    assert [n["name"] for n in comparison["networks"]] == ["SegNet", "DeconvNet"]
+    for network in comparison["networks"]:
+        assert {p: len(v) for p, v in network["samples"].items()} == dict.fromkeys(
+            ("pre", "infer", "post", "total"), 6
+        )
+        assert network["seconds"]["infer"]["median"] > 0
+        assert 0 < network["baseline_bytes"] <= network["running_bytes"] <= network["peak_bytes"]
+        assert network["added_bytes"] == network["peak_bytes"] - network["baseline_bytes"]
+        assert len(network["memory_timeline"]) > 3
+        assert network["gmac"] > 0
+
+
+def test_table_names_networks_paper_and_verdicts(comparison: dict[str, Any]) -> None:
+    table = format_comparison(comparison)
+    for words in ("DeconvNet", "  paper", "422.5", "WITHIN NOISE: SegNet's model is smaller"):
+        assert words in table
+
+
+def test_index_memory_counts_every_pool_that_is_unpooled(small_model: Path) -> None:
+    weight = weigh(small_model)
+    # Ceil pools of 45x61 at widths 4, 8, 16, 32, 32.
+    sizes = [(4, 23, 31), (8, 12, 16), (16, 6, 8), (32, 3, 4), (32, 2, 2)]
+    assert weight["index_windows"] == [c * h * w for c, h, w in sizes]
+    assert weight["index_bytes"] == 8 * sum(weight["index_windows"])
+
+
+def test_second_call_measures_nothing_again(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / NAME).write_text(json.dumps(comparison))
+    said: list[str] = []
+    again = compare(
+        files_of_folder(folder), SETTINGS, tmp_path, PLAIN, judge=True, progress=said.append
+    )
+    assert again["networks"] == comparison["networks"]
+    assert not any("loading" in line or "round" in line for line in said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_comparison_is_resumed(number: int, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segnet_deploy.bench", "--paper", str(folder)]
+    command += ["--runtime", "onnxruntime", "--threads", "1", "-o", str(tmp_path)]
+    command += ["--imgsz", "45", "61", "--runs", "2", "--rounds", "2000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("round 2"):
+            break
+    os.killpg(process.pid, number)  # the workers get it as well, as from a terminal
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    before = saved(tmp_path)
+    assert all(len(values) >= 2 for values in samples(before))
+    before["settings"].update(rounds=3, warm_ups=3)
+    before["networks"] = [
+        {**n, "samples": {p: v[:2] for p, v in n["samples"].items()}} for n in before["networks"]
+    ]
+    (tmp_path / NAME).write_text(json.dumps(before))
+    after = compare(files_of_folder(folder), SETTINGS, tmp_path, PLAIN)
+    for old, new in zip(samples(before), samples(after), strict=True):
+        assert len(new) == 6
+        assert new[:2] == old
+
+
+def test_worker_that_dies_is_an_error_and_is_tried_again(folder: Path, tmp_path: Path) -> None:
+    files = files_of_folder(folder)
+    killed = []
+
+    def watch(text: str) -> None:
+        if text.startswith("round 1") and not killed:
+            children = subprocess.run(
+                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+                capture_output=True, text=True, check=True,
+            ).stdout  # fmt: skip
+            killed.append(next(int(c.split()[0]) for c in children.splitlines() if "worker" in c))
+            os.kill(killed[0], signal.SIGKILL)
+
+    first = compare(files, SETTINGS, tmp_path, PLAIN, progress=watch)
+    errors = [network["error"] for network in first["networks"]]
+    assert sum(error is not None for error in errors) == 1
+    assert "memory runs out" in next(error for error in errors if error)
+    second = compare(files, SETTINGS, tmp_path, PLAIN)
+    assert [len(values) for values in samples(second)] == [6, 6]
+    assert not any(network["error"] for network in second["networks"])
+
+
+def test_other_settings_are_refused(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / NAME).write_text(json.dumps(comparison))
+    with pytest.raises(InputError, match="threads 1, now 2"):
+        compare(files_of_folder(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
+
+
+def test_changed_file_is_measured_again(comparison: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(json.dumps(comparison))
+    document = Document(tmp_path, comparison["settings"])
+    first = Path(comparison["networks"][0]["engine"])
+    assert document.record(first, comparison["networks"][0]["sha256"])["samples"]
+    assert not document.record(first, "another")["samples"]
+
+
+def test_crew_closes_the_idle_where_memory_is_short(folder: Path) -> None:
+    request = {
+        "runtime": "onnxruntime", "threads": 1, "rebuild": False, "image": None,
+        "size": [45, 61], "warm_ups": 3,
+    }  # fmt: skip
+    first, second = files_of_folder(folder)
+    crew = Crew(request, available=lambda: 0)
+    try:
+        crew.open(first)
+        crew.open(second)
+        assert len(crew.ask(first, "round", runs=1)["samples"]["infer"]) == 1
+        assert crew.reopened == {first}
+    finally:
+        crew.kill()
+
+
+def test_worker_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"nothing")
+    worker = WorkerProcess()
+    with pytest.raises(EngineError, match=r"no\.onnx"):
+        worker.ask("weigh", engine=str(tmp_path / "no.onnx"))
+    worker.close()
+
+
+def test_several_engines_are_compared_without_verdicts(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines = [word for f in files_of_folder(folder) for word in ("--engine", str(f))]
+    arguments = [*engines, "--runtime", "onnxruntime", "--threads", "1", "--rounds", "1"]
+    assert bench.main([*arguments, "--imgsz", "45", "61", "-o", str(tmp_path), "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [n["name"] for n in result["networks"]] == ["segnet", "deconvnet"]
+    assert result["verdicts"] == []
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--paper", "nowhere"], 1, "nowhere"),
+        (["--engine", "a.onnx", "--engine", "b.onnx"], 1, "a.onnx"),
+        (["--engine", "a.onnx", "--rounds", "3"], 2, "--rounds"),
+        (["--paper", ".", "--duration", "3"], 2, "--duration"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    arguments: list[str],
+    status: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bench.main(arguments) == status
+    error = capsys.readouterr().err.strip()
+    assert words in error
+    assert error.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def network(name: str, seconds: float, megabytes: float, model: float) -> dict[str, Any]:
+    samples = [seconds * (1 + 0.01 * (i % 3)) for i in range(16)]
+    return {
+        "name": name, "paper": name, "error": None, "form": "standard", "device_bytes": None,
+        "samples": {"infer": samples}, "seconds": {"infer": {"median": samples[1]}},
+        "baseline_bytes": 50e6, "running_bytes": 50e6 + megabytes * 1e6, "gmac": 10.0,
+        "model_bytes": model * 1e6, "index_windows": [64 * 180 * 240, 100], "index_bytes": 100,
+    }  # fmt: skip
+
+
+# The paper's own figures: the claims on them must come out as Table 6 says.
+PAPER = (
+    network("SegNet", 0.4225, 1052, 117),
+    network("DeepLab-LargeFOV", 0.11006, 1993, 83),
+    network("FCN (learnt deconv)", 0.31709, 1806, 539),
+    network("DeconvNet", 0.47465, 1872, 877),
+)
+
+
+def judge(networks: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    content = {"networks": networks, "settings": {"runs": 2}}
+    return {verdict["claim"]: verdict for verdict in verdicts(content)}
+
+
+def test_verdicts_on_the_papers_own_figures() -> None:
+    found = judge(list(PAPER))
+    failed = {claim for claim, verdict in found.items() if verdict["verdict"] != "holds"}
+    assert {claim.split(":")[0] for claim in failed} == {
+        "Pooling indices need 2 bits per window",
+        "Smaller and faster than other competing architectures",
+    }
+    slower = found["SegNet is slower than DeepLab-LargeFOV"]
+    assert slower["ratio"] == pytest.approx(slower["paper_ratio"], rel=0.03)
+    indices = next(v for claim, v in found.items() if claim.startswith("Pooling"))
+    assert "0.69 MB" in indices["figures"]
+    assert "0.17 MB" in indices["figures"]
+    assert all(verdict["note"].endswith(".") for verdict in found.values())
+
+
+def test_verdict_turns_with_the_figures() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    networks[3] = network("DeconvNet", 0.2, 500, 50)
+    found = judge(networks)
+    assert found["SegNet is faster than DeconvNet"]["verdict"] == "does not hold"
+    assert found["SegNet's model is smaller than DeconvNet's"]["verdict"] == "does not hold"
+    least = found["SegNet needs the least memory for inference"]
+    assert least["verdict"] == "does not hold"
+    assert "nearest: DeconvNet" in least["figures"]
+
+
+def test_near_times_are_within_noise() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    networks[3] = network("DeconvNet", 0.43, 1072, 117)
+    found = judge(networks)
+    assert found["SegNet is faster than DeconvNet"]["verdict"] == "within noise"
+    assert found["SegNet needs the least memory for inference"]["verdict"] == "within noise"

@@ -1,0 +1,221 @@
+"""The report from a real measurement, opened from disk in a real Chromium."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import browser
+import pytest
+
+from segnet_deploy import bench
+from segnet_deploy.report import as_comparison, report_file, write_report
+from segnet_deploy.report.figures import NAMES
+from segnet_deploy.report.svg import ticks
+from segnet_deploy.report.words import million, milliseconds, network_labels
+from segnet_deploy.roofline import work
+
+
+@pytest.fixture(scope="module")
+def result(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the JSON of `segnet-bench --layers --power` on a small net."""
+    path = tmp_path_factory.mktemp("bench") / "result.json"
+    arguments = ["--engine", str(small_model), "--runtime", "onnxruntime", "--runs", "12"]
+    assert bench.main([*arguments, "--layers", "--power", "--json", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def comparison(result: Path, small_model: Path) -> dict[str, Any]:
+    """Return a comparison of two networks, from the figures of one real measurement."""
+    one = as_comparison(json.loads(result.read_text()), "result.json")
+    found, networks = work(small_model), []
+    assert found
+    for name, factor in (("SegNet", 1.0), ("DeconvNet", 1.5)):
+        network = copy.deepcopy(one["networks"][0])
+        infer = network["seconds"]["infer"]
+        infer |= {key: value * factor for key, value in infer.items() if key != "outliers"}
+        network["samples"]["infer"] = [s * factor for s in network["samples"]["infer"]]
+        timeline = [[0.0, 30e6], [0.2, 90e6], [0.5, network["peak_bytes"]]]
+        extra = {
+            "name": name,
+            "paper": None,
+            "gmac": found["macs"] / 1e9,
+            "memory_timeline": timeline,
+        }
+        networks.append(network | extra | {"traffic_bytes": found["traffic_bytes"]})
+    verdict = {
+        "claim": "SegNet is faster than <DeconvNet>",
+        "verdict": "holds",
+        "figures": "a | b",
+        "ratio": 1.5,
+        "paper_ratio": 1.12,
+        "note": "",
+    }
+    ceilings = {"macs_per_second": 5e10, "bytes_per_second": 1e10}
+    settings = {"threads": 1, "size": [45, 61], "ceilings": ceilings}
+    return one | {"networks": networks, "verdicts": [verdict], "settings": settings}
+
+
+def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: Path) -> None:
+    before = {p.name: p.read_bytes() for p in report_file(result, tmp_path / "a")}
+    after = {p.name: p.read_bytes() for p in report_file(result, tmp_path / "b")}
+    assert before == after
+    text = before["report.md"].decode()
+    infer = json.loads(result.read_text())["seconds"]["infer"]["median"]
+    assert milliseconds(infer) in text
+    assert "energy per frame is not known" in text or " J |" in text
+    for name in re.findall(r"\]\((\S+\.svg)\)", text):
+        ElementTree.parse(tmp_path / "a" / name)  # well-formed, so it opens as a file
+
+
+def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_path: Path) -> None:
+    page, text = write_report(comparison, tmp_path)
+    html = page.read_text()
+    assert [n for n in NAMES if f'id="{n}"' not in html] == []
+    assert {p.stem for p in (tmp_path / "plots").iterdir()} == set(NAMES)
+    assert "faster than &lt;DeconvNet&gt;" in html
+    assert "a \\| b" in text.read_text()
+    for words in ("422 ms", "475 ms", "1.50x", "1.12x", "1872 MB"):
+        assert words in html
+    svg = re.findall(r'<svg[^>]* aria-label="([^"]*)"', html)
+    assert len(svg) == len(NAMES)
+    assert all(len(label) > 40 for label in svg)
+
+
+def test_report_names_nothing_outside_itself(comparison: dict[str, Any], tmp_path: Path) -> None:
+    html = write_report(comparison, tmp_path)[0].read_text()
+    links: list[str] = []
+
+    class Links(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            links.extend(v or "" for k, v in attrs if k in ("src", "href", "srcset", "action"))
+            assert tag not in ("script", "iframe", "object")
+
+    Links().feed(html)
+    assert links == ["data:,"]
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.parametrize("size", [(1180, 900), (375, 800)])
+def test_report_opens_from_disk_in_a_browser(
+    comparison: dict[str, Any], size: tuple[int, int], tmp_path: Path
+) -> None:
+    page = write_report(comparison, tmp_path)[0]
+    with browser.Browser() as chromium:
+        chromium.resize(*size)
+        pictures = []
+        for dark in (False, True):
+            chromium.dark(dark)
+            chromium.open(page.as_uri())
+            pictures.append(tmp_path / f"dark-{dark}.png")
+            chromium.screenshot(pictures[-1])
+            assert chromium.requests == [page.as_uri()]
+            assert chromium.complaints == []
+        boxes = chromium.evaluate(
+            "[...document.querySelectorAll('figure svg')].map(s => {"
+            "const b = s.getBoundingClientRect(); return [b.left, b.width, b.height, b.right]})"
+        )
+        outside = chromium.evaluate(
+            "[...document.querySelectorAll('figure svg')].flatMap(s => {"
+            "const box = s.getBoundingClientRect();"
+            "return [...s.querySelectorAll('text')].filter(t => {"
+            "const b = t.getBoundingClientRect();"
+            "return b.right > box.right + 1 || b.left < box.left - 1}).map(t => t.textContent)})"
+        )
+        overflow = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert len(boxes) == len(NAMES)
+    assert all(left >= 0 and right <= size[0] for left, _, _, right in boxes)
+    assert all(width > 250 and height > 50 for _, width, height, _ in boxes)
+    assert outside == []
+    assert overflow == 0
+    light, dark = (_picture(path) for path in pictures)
+    assert light.shape[:2] == dark.shape[:2]
+    assert light.mean() > 200 > 60 > dark.mean()
+    for picture in (light, dark):  # the blue of the bars
+        assert (picture[..., 0].astype(int) - picture[..., 2] > 100).sum() > 500
+
+
+def _picture(path: Path) -> Any:
+    import cv2
+
+    return cv2.imread(str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{}", "no result of segnet-bench"),
+        ("[]", "no result of segnet-bench"),
+        ("{", "no JSON"),
+        ('{"kind": "comparison", "format": 99, "networks": []}', "format 99"),
+        ('{"kind": "comparison", "format": 1, "networks": []}', "no measured network"),
+    ],
+)
+def test_report_of_another_file_is_one_line(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "x.json", tmp_path / "out"
+    path.write_text(text)
+    assert bench.main(["--report", str(path), "-o", str(out)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert words in error
+    assert "\n" not in error
+    assert not out.exists()
+
+
+def test_report_of_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--report", "missing.json"]) == 1
+    assert "missing.json" in capsys.readouterr().err
+
+
+def test_words_have_three_figures() -> None:
+    assert [milliseconds(s) for s in (0.00123, 0.0123, 0.123, 1.23)] == [
+        "1.23 ms",
+        "12.3 ms",
+        "123 ms",
+        "1.23 s",
+    ]
+    assert million(1_900_000) == "1.9 MB"
+    networks = [{"name": "a", "runtime": "x"}, {"name": "a", "runtime": "y"}, {"name": "b"}]
+    assert network_labels([*networks, networks[0]]) == ["a (x)", "a (y)", "b", "a (x) #2"]
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert ticks(-7, 7, 6) == [-5, -2.5, 0, 2.5, 5]
+    assert ticks(3, 3) == [3]
+
+
+def test_report_names_networks_that_were_not_measured(
+    comparison: dict[str, Any], tmp_path: Path
+) -> None:
+    failed = {"name": "U-Net", "seconds": None, "error": "out of memory"}
+    more = comparison | {"networks": [*comparison["networks"], failed]}
+    path = tmp_path / "comparison.json"
+    path.write_text(json.dumps(more))
+    for written in report_file(path, tmp_path):
+        text = written.read_text()
+        assert "U-Net was not measured: out of memory" in text
+        assert text.count("U-Net") == 1
+
+
+def test_report_of_a_bare_comparison_leaves_drawings_out(
+    comparison: dict[str, Any], tmp_path: Path
+) -> None:
+    network = {"name": "a", "seconds": {"infer": {"median": 0.1}}}
+    write_report(comparison, tmp_path)
+    (tmp_path / "plots" / "mine.svg").write_text("<svg/>")
+    bare = {"kind": "comparison", "format": 1, "networks": [network]}
+    html = write_report(bare, tmp_path)[0].read_text()
+    assert re.findall(r'<figure class="card" id="([^"]+)"', html) == ["time"]
+    assert "100 ms" in html
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"time.svg", "mine.svg"}
