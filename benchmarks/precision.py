@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from peak import FRAMES, open_with
 from peers import CLASSES, EAGER, PAUSE, TorchEngine
 from profiles import of_onnxruntime
 from torch import nn
@@ -33,9 +34,7 @@ from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.measure import interleaved, peak_rss_bytes
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.frame_io import to_frame_io
-from segnet_deploy.runtimes import Engine, open_engine
 from segnet_deploy.runtimes.model_file import ModelFile
-from segnet_deploy.runtimes.onnxruntime import open_file
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
 from segnet_export.checkpoints import load_checkpoint
@@ -63,14 +62,9 @@ class Variant:
 
     def open(self, folder: Path, threads: int) -> Segmenter:
         """Load this variant's file of `folder`."""
-        path = folder / f"{self.precision}-{self.io}.onnx"
-        metadata = Metadata.from_props(ModelFile.read(path).props)
-        return Segmenter(self._engine(path, threads), metadata)
-
-    def _engine(self, path: Path, threads: int) -> Engine:
-        if self.runtime != "onnxruntime":
-            return open_engine(path, self.runtime, threads)
-        return open_file(ModelFile.read(path), threads, self.operators)
+        file = ModelFile.read(folder / f"{self.precision}-{self.io}.onnx")
+        engine = open_with(file, self.runtime, threads, self.operators)
+        return Segmenter(engine, Metadata.from_props(file.props))
 
 
 def variants() -> list[Variant]:
@@ -139,26 +133,26 @@ def operators_of(variant: Variant, folder: Path, threads: int) -> dict[str, floa
 
 def peak_of(variant: Variant | None, folder: Path, arguments: argparse.Namespace) -> int:
     """Return the peak resident bytes of one variant, or of eager, in a fresh process."""
-    facts = None if variant is None else list(vars(variant).values())
-    text = json.dumps([facts, str(folder), arguments.threads, arguments.checkpoint])
-    done = subprocess.run(
-        [sys.executable, __file__, "--worker", text], capture_output=True, text=True, check=True
-    )
+    if variant is None:
+        command = [__file__, "--eager-peak", "--threads", str(arguments.threads)]
+        command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
+    else:
+        path = folder / f"{variant.precision}-{variant.io}.onnx"
+        switch = "--operators" if variant.operators else "--no-operators"
+        program = str(Path(__file__).with_name("peak.py"))
+        command = [program, str(path), variant.runtime, str(arguments.threads), switch]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
     return int(done.stdout.splitlines()[-1])
 
 
-def worker(text: str) -> None:
-    """Segment three frames and print the peak memory."""
-    facts, folder, threads, checkpoint = json.loads(text)
+def eager_peak(checkpoint: str | None, threads: int) -> int | None:
+    """Segment three frames with PyTorch eager; return this process's peak memory."""
+    torch.set_num_threads(threads)
+    segmenter = Segmenter(TorchEngine("torch", network(checkpoint), SIZE), Metadata())
     frame = draw_scene(0, *SIZE).frame
-    if facts is None:
-        torch.set_num_threads(threads)
-        segmenter = Segmenter(TorchEngine("torch", network(checkpoint), SIZE), Metadata())
-    else:
-        segmenter = Variant(*facts).open(Path(folder), threads)
-    for _ in range(3):
+    for _ in range(FRAMES):
         segmenter.segment(frame)
-    print(peak_rss_bytes())
+    return peak_rss_bytes()
 
 
 def network(checkpoint: str | None) -> nn.Module:
@@ -222,10 +216,10 @@ def main() -> None:
         help="cpu: processor time, with --threads 1 on a machine that others use too",
     )
     parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--eager-peak", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        worker(arguments.worker)
+    if arguments.eager_peak:
+        print(eager_peak(arguments.checkpoint, arguments.threads))
         return
     with tempfile.TemporaryDirectory() as name:
         result = measure(arguments, Path(name))
