@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("onnx", metavar="segnet.onnx", help="file of segnet-export")
     parser.add_argument("-o", "--output", metavar="F", help="default: the file's name + .trt")
     parser.add_argument("--builder", choices=("auto", "tensorrt", "tensorrt-rtx"), default="auto")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: the file's own")
     parser.add_argument(
         "--form",
         choices=("auto", "plugin", "lowered"),
@@ -81,7 +81,7 @@ def command(arguments: argparse.Namespace) -> int:
     print(
         f"{target}: {built.kind} {answer.version}, {', '.join(targets) or 'this GPU'}, "
         f"{built.form} form, "
-        f"{arguments.precision}, {len(answer.layers)} layers, {_mb(target.stat().st_size)}, "
+        f"{built.precision}, {len(answer.layers)} layers, {_mb(target.stat().st_size)}, "
         f"activations {_mb(answer.activation_bytes)}, built in {answer.seconds:.1f} s"
     )
     return 0

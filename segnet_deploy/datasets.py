@@ -87,6 +87,16 @@ def find_examples(folder: Path, layout: str, split: str | None = None) -> list[E
     return found
 
 
+def check_classes(layout: str, count: int) -> None:
+    """Raise InputError where a network of `count` classes cannot be judged by a layout's labels."""
+    expected = {"camvid": _CAMVID_IDS, "sunrgbd": _SUNRGBD_IDS}.get(layout, count)
+    if count != expected:
+        raise InputError(
+            f"the network has {count} classes, layout {layout} has {expected}; use --layout "
+            "folders with labels of the network's own classes"
+        )
+
+
 def read_labels(path: Path) -> Frame:
     """Return ids (H, W), or colours (H, W, 3) RGB, as the file stores them. Raises InputError.
 

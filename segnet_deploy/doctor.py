@@ -63,7 +63,7 @@ def examine() -> list[Check]:
         _library("ncnn", "ncnn"),
         _native(),
     ]
-    checks += _two_onnxruntimes()
+    checks += [*_two_onnxruntimes(), _operators(), _auto()]
     checks += [_library("av", "camera"), _library("cv2", "camera"), _gstreamer()]
     checks += [_cuda(), _nvidia_smi()]
     checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx()]
@@ -134,6 +134,25 @@ def _two_onnxruntimes() -> list[Check]:
         return []
     advice = "pip uninstall both, then install the extra onnxruntime or onnxruntime-gpu"
     return [Check("onnxruntime twice", "broken", " and ".join(found), advice)]
+
+
+def _operators() -> Check:
+    from segnet_deploy.runtimes.onnxruntime import operator_library
+
+    library = operator_library()
+    if library is None:
+        advice = "install a C++ compiler, then segnet-deploy again: faster pools in onnxruntime"
+        return Check("onnxruntime operators", "missing", "", advice)
+    return Check("onnxruntime operators", "ok", str(library))
+
+
+def _auto() -> Check:
+    """Say what `--runtime auto` remembers."""
+    from segnet_deploy.fastest import cache_file, describe, remembered
+
+    kept = list(remembered().values())
+    last = f"; last: {describe(kept[-1]['seconds'])}" if kept else ""
+    return Check("--runtime auto", "ok", f"{len(kept)} measured in {cache_file()}{last}")
 
 
 def _gstreamer() -> Check:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LAYOUTS = ("camvid", "folders", "sunrgbd")
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
 WORST_SHOWN = 4
+CLASS_LIMIT = 0.02  # of IoU that a class may lose unsaid
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,10 +111,13 @@ def evaluate(
     """
     import numpy as np
 
+    from segnet_deploy.datasets import check_classes
     from segnet_deploy.metrics import Accuracy, boundary_f1, confusion
     from segnet_deploy.optional import require
 
     names = segmenter.metadata.classes
+    if examples:
+        check_classes(examples[0].layout, len(names))
     if other is not None and len(other.metadata.classes) != len(names):
         raise InputError(
             f"{len(names)} classes against {len(other.metadata.classes)}; expected two files of "
@@ -173,10 +177,26 @@ def format_table(result: dict[str, Any]) -> str:
     if flips := result.get("flips"):
         parts = [f"{row['flips']}/{row['windows']}" for row in flips]
         lines.append(f"pooling indices that differ, by stage: {' '.join(parts)}")
+    lines += [f"warning: {loss}" for loss in class_losses(result)]
     missing = [name for name, row in result["classes"].items() if math.isnan(row["iou"])]
     if missing:
         lines.append(f"left out of the means, never seen: {', '.join(missing)}")
     return "\n".join(lines)
+
+
+def class_losses(result: dict[str, Any]) -> list[str]:
+    """Name the classes that lose more than CLASS_LIMIT of IoU against the other file."""
+    other = result.get("against")
+    if other is None:
+        return []
+    changes = {
+        name: row["iou"] - other["classes"][name]["iou"] for name, row in result["classes"].items()
+    }
+    return [
+        f"{name} loses {-100 * change:.2f} points of IoU"
+        for name, change in changes.items()
+        if change < -CLASS_LIMIT
+    ]
 
 
 def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:

@@ -19,7 +19,8 @@ class Metadata:
 
     `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is
     RGB. A file of another tool has none of this: then classes are empty, the
-    normalisation is identity and the order is 'bgr', as frames are read.
+    normalisation is identity and the order is 'bgr', as frames are read. `fp32_layers` names
+    the convolutions that an int8 file keeps in fp32.
     """
 
     classes: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class Metadata:
     network: str = ""
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    fp32_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):

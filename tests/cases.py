@@ -81,6 +81,23 @@ def for_int8(values: Array) -> Array:
     return np.clip(spread, -128, 127).astype(np.float32)
 
 
+def as_type(values: Array, dtype: Any) -> Any:
+    """Return `values` as float32, int8 or uint8, spread over what the type can hold."""
+    if dtype == np.float32:
+        return values
+    shift = 128 if dtype == np.uint8 else 0
+    return (np.trunc(for_int8(values)) + shift).astype(dtype)
+
+
+def words_of(codes: Any) -> Any:
+    """Return the words (N, ceil(C/16), Ho, Wo) of int32 of 2-bit codes (N, C, Ho, Wo)."""
+    n, c, height, width = codes.shape
+    words = np.zeros((n, -(-c // 16), height, width), np.uint32)
+    for channel in range(c):
+        words[:, channel // 16] |= codes[:, channel].astype(np.uint32) << (2 * (channel % 16))
+    return words.view(np.int32)
+
+
 def window_codes(words: Any, channels: int) -> Any:
     """Return the (N, C, Ho, Wo) 2-bit codes in words (N, ceil(C/16), Ho, Wo) of int32."""
     channel = np.arange(channels)
@@ -111,6 +128,13 @@ def pool_reference(x: Array, ceil_mode: bool) -> tuple[Array, Any]:
         np.broadcast_to(places[:, None, None], windows.shape), code[None], 0
     )[0]
     return windows.max(0), plane_index
+
+
+def taken(x: Array, plane_index: Any) -> Array:
+    """Return the elements of (N, C, H, W) at (N, C, Ho, Wo) plane indices."""
+    n, c = x.shape[:2]
+    flat = np.take_along_axis(x.reshape(n, c, -1), plane_index.reshape(n, c, -1), 2)
+    return flat.reshape(plane_index.shape)
 
 
 def unpool_reference(y: Array, plane_index: Any, size: tuple[int, int]) -> Array:

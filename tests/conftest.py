@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["SEGNET_AUTO"] = "order"  # no test waits for a measurement that it does not ask for
 HERE = Path(__file__).parent
 for folder in (HERE, HERE / "export", HERE.parent / "benchmarks"):
     sys.path.insert(0, str(folder))
@@ -35,6 +36,19 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "tensorrt-lean": (
         lambda: _importable("tensorrt_lean_bindings"),
         "tensorrt_lean is not installed (wheels tensorrt-lean-cu13-libs and -bindings)",
+    ),
+    "ort-ops": (
+        lambda: _operators_built(),
+        "the operators for ONNX Runtime are not built: no C++ compiler at installation",
+    ),
+    "ort-headers": (
+        lambda: bool(os.environ.get("ONNXRUNTIME_ROOT")),
+        "no ONNX Runtime headers: set ONNXRUNTIME_ROOT to a folder with "
+        "include/onnxruntime_c_api.h",
+    ),
+    "aarch64": (
+        lambda: all(map(shutil.which, ("aarch64-linux-gnu-g++", "qemu-aarch64"))),
+        "no aarch64-linux-gnu-g++ or qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
     "rtsp": (
@@ -78,6 +92,12 @@ def _device_count() -> int:
     from segnet_deploy.cuda import device_count
 
     return device_count()
+
+
+def _operators_built() -> bool:
+    from segnet_deploy.runtimes.onnxruntime import operator_library
+
+    return operator_library() is not None
 
 
 def _importable(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segnet_deploy.cli import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_export.int8 import add_arguments, check_arguments
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,6 +61,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", metavar="F", help="build a TensorRT engine as well (segnet-build)"
     )
     file.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
+    file.add_argument(
+        "--for",
+        dest="target_runtime",
+        choices=("any", "tensorrt"),
+        default="any",
+        help="tensorrt: int8 as its parser takes it (segnet-build derives that by itself)",
+    )
+    add_arguments(parser)
     load = parser.add_argument_group("what a checkpoint's names cannot tell")
     load.add_argument(
         "--arch",
@@ -81,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="of labels (default: 0.9999, or 0.99 where the precision is reduced)",
+        help="of labels (default: fp32 0.9999, fp16 and bf16 0.99, int8 0.93)",
     )
     return parser
 
@@ -93,7 +103,9 @@ def command(arguments: argparse.Namespace) -> int:
     target = Path(arguments.output or _default_output(arguments, source))
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
-    if source is not None and source.suffix == ".onnx":
+    if arguments.precision == "int8":
+        _quantise(arguments, source, target)
+    elif source is not None and source.suffix == ".onnx":
         _convert(arguments, source, target)
     else:
         _export(arguments, source, target)
@@ -110,6 +122,20 @@ def _engine(arguments: argparse.Namespace, source: Path) -> None:
     targets = parse_targets(arguments.target)
     built = build(source, Path(arguments.engine), targets=targets, precision=arguments.precision)
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
+
+
+def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
+    from segnet_export.int8 import quantise
+
+    if source is not None and source.suffix == ".onnx":
+        _check_conversion(arguments, source, target)
+        quantise(arguments, source, target)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        fp32 = Path(name) / "fp32.onnx"
+        plain = {"form": "standard", "precision": "fp32", "min_agreement": None}
+        _export(argparse.Namespace(**vars(arguments) | plain), source, fp32)
+        quantise(arguments, fp32, target)
 
 
 def _export(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
@@ -155,6 +181,23 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     from segnet_export.convert import convert
 
+    _check_conversion(arguments, source, target)
+    result = convert(
+        source,
+        target,
+        arguments.form,
+        arguments.precision,
+        for_tensorrt=arguments.target_runtime == "tensorrt",
+        min_agreement=arguments.min_agreement,
+    )
+    print(
+        f"{target}: {arguments.form} form, {result.precision}, {result.changed} pool/unpool pairs "
+        f"rewritten, labels agree on {result.agreement:.4%}, max|d| {result.delta:.1e} "
+        f"({', '.join(result.runtimes)})"
+    )
+
+
+def _check_conversion(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
         raise UsageError(f"-o {target} is the source itself; give another name")
     if arguments.io != "tensor" or arguments.dynamic or arguments.imgsz:
@@ -162,11 +205,6 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
             "--io, --dynamic and --imgsz need the checkpoint; from an .onnx only --form and "
             "--precision are possible"
         )
-    result = convert(source, target, arguments.form, arguments.precision)
-    print(
-        f"{target}: {arguments.form} form, {result.changed} pool/unpool pairs rewritten, labels "
-        f"agree on {result.agreement:.4%}, max|d| {result.delta:.1e}"
-    )
 
 
 def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
@@ -266,6 +304,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.imgsz and min(arguments.imgsz) < 1:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    check_arguments(arguments)
     if not arguments.model and not arguments.arch:
         raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
     if arguments.arch and arguments.module:

@@ -9,28 +9,32 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.errors import ParityError, UnsupportedModelError
+from segnet_deploy.agreement import LEAST
+from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.integer_pairs import is_quantised
 from segnet_deploy.passes.precision import to_precision
-from segnet_deploy.runtimes import open_engine
+from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.runtimes import Array, installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_export.exporting import library_versions, save
 from segnet_export.gate_inputs import InputMaker
 
-MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99}
 DYNAMIC_SIZE = (96, 128)
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """The file, how many places changed, and its agreement with the source."""
+    """The file, how many places changed, and its lowest agreement with the source."""
 
     path: Path
     changed: int
+    precision: str
     agreement: float
     delta: float
+    runtimes: tuple[str, ...]
 
 
 def convert(
@@ -38,14 +42,23 @@ def convert(
     path: str | os.PathLike[str],
     form: str,
     precision: str = "fp32",
+    *,
+    for_tensorrt: bool = False,
+    min_agreement: float | None = None,
 ) -> ConvertResult:
-    """Write `source` in another `form` and `precision` and compare both in ONNX Runtime.
+    """Write `source` in another `form` and `precision` and compare both.
 
-    Raises InputError, UnsupportedModelError or ParityError; then no file is left.
+    An INT8 file stays one; `for_tensorrt` derives what TensorRT parses. A reduced precision is
+    compared in every installed runtime, fp32 in ONNX Runtime. Raises InputError,
+    UnsupportedModelError or ParityError; then no file is left.
     """
     model = load_model(Path(source))
     shape = _input_shape(model, source)
-    result = to_form(model, form)
+    if is_quantised(model) and precision == "fp32":
+        precision = "int8"
+    if for_tensorrt:
+        model = to_symmetric(model).model
+    result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
     half = to_precision(result.model, precision).model
     known = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
@@ -57,10 +70,12 @@ def convert(
         versions=known.versions or library_versions(),
     )
     half.metadata_props.update(metadata.to_props())
+    least = LEAST[precision] if min_agreement is None else min_agreement
     with atomic_path(path) as temporary:
         save(half, temporary)
-        agreement, delta = _compare(source, temporary, shape, metadata)
-    return ConvertResult(Path(path), result.changed, agreement, delta)
+        found = _compare(source, temporary, shape, metadata, least)
+    agreement, delta = min(a for a, _ in found.values()), max(d for _, d in found.values())
+    return ConvertResult(Path(path), result.changed, precision, agreement, delta, tuple(found))
 
 
 def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
@@ -85,7 +100,9 @@ def _compare(
     target: Path,
     shape: tuple[int | None, ...],
     metadata: Metadata,
-) -> tuple[float, float]:
+    least: float,
+) -> dict[str, tuple[float, float]]:
+    """Return agreement and largest difference by runtime. Raises ParityError."""
     frame = metadata.io == "frame"
     height, width = shape[1:3] if frame else shape[2:4]
     maker = InputMaker(
@@ -97,16 +114,28 @@ def _compare(
     )
     size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
     x = maker.natural(size).feed
-    old, new = (np.array(open_engine(p, "onnxruntime").run(x)) for p in (source, target))
+    old = np.array(open_engine(source, "onnxruntime").run(x))
+    names = ["onnxruntime"] if metadata.precision == "fp32" else installed()
+    found: dict[str, tuple[float, float]] = {}
+    for name in names:
+        try:
+            new = np.array(open_engine(target, name).run(x))
+        except EngineError:
+            if name == names[-1] and not found:
+                raise
+            continue
+        found[name] = agreement, delta = _agreement(old, new)
+        if agreement < least and not np.isclose(delta, 0):
+            raise ParityError(
+                f"labels agree with {source} on {agreement:.4%} only in {name} (limit "
+                f"{least:.2%}); no file was written"
+            )
+    return found
+
+
+def _agreement(old: Array, new: Array) -> tuple[float, float]:
     if old.shape != new.shape:
         raise ParityError(f"the result is {new.shape} but was {old.shape}; no file was written")
     labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
-    agreement = float((labels[0] == labels[1]).mean())
     delta = float(np.abs(old.astype(np.float64) - new).max())
-    least = MIN_AGREEMENT[metadata.precision]
-    if agreement < least and not np.isclose(delta, 0):
-        raise ParityError(
-            f"labels agree with {source} on {agreement:.4%} only (limit {least:.2%}); "
-            "no file was written"
-        )
-    return agreement, delta
+    return float((labels[0] == labels[1]).mean()), delta

@@ -32,6 +32,7 @@ from segnet_export.tracing import (
     to_onnx,
 )
 
+_BY_PASS = tuple(name for name in PRECISIONS if name != "int8")  # which needs calibration
 Progress = Callable[[str], None]
 
 
@@ -64,7 +65,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("form", self.form, FORMS),
-            ("precision", self.precision, PRECISIONS),
+            ("precision", self.precision, _BY_PASS),
             ("io", self.io, ("tensor", "frame")),
             ("dynamic", self.dynamic, (None, *DYNAMIC)),
         ):
@@ -217,6 +218,11 @@ def _check_module(module: nn.Module, example: Tensor) -> int:
     if min(example.shape[2:]) < 2:
         raise InputError(
             f"size {example.shape[2]}x{example.shape[3]}; a 2x2 pooling window needs 2 px or more"
+        )
+    broken = [n for n, p in module.state_dict().items() if not torch.isfinite(p.float()).all()]
+    if broken:
+        raise InputError(
+            f"{len(broken)} weights hold NaN or infinity ({broken[0]}); take another checkpoint"
         )
     size = "x".join(map(str, example.shape[2:]))
     try:

@@ -137,8 +137,8 @@ class _Translation:
             raise UnsupportedModelError(f"input '{value.name}' is {value.dtype}, not for ncnn")
         skip: set[int] = set()
         framed = value.dtype == ir.DataType.UINT8
-        while len(value.uses()) == 1:
-            node = next(iter(value.uses())).node
+        while len(uses := _uses(value)) == 1:
+            node = uses[0].node
             if not self._take_front(node, value, framed):
                 break
             skip.add(id(node))
@@ -170,8 +170,8 @@ class _Translation:
         layer, result = to_layer(node), node.outputs[0]
         if any(output.uses() for output in node.outputs[1:]):
             raise refusal(node, "it has more than one output")
-        uses = result.uses()
-        after = next(iter(uses)).node if len(uses) == 1 and not result.is_graph_output() else None
+        uses = _uses(result)
+        after = uses[0].node if len(uses) == 1 and not result.is_graph_output() else None
         if after is not None and after.op_type == "Relu" and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
@@ -244,11 +244,9 @@ class _Translation:
 
     def _takers(self, value: ir.Value) -> int:
         count = int(value.is_graph_output())
-        for use in value.uses():
-            if use.node.op_type in SAME:
-                count += self._takers(use.node.outputs[0])
-            elif (use.node.domain, use.idx) != (contract.DOMAIN, 2):  # an image for its size
-                count += 1
+        for use in _uses(value):
+            same = use.node.op_type in SAME
+            count += self._takers(use.node.outputs[0]) if same else 1
         return count
 
     def _enter(self, value: ir.Value) -> str:
@@ -279,3 +277,8 @@ class _Translation:
 
 def _is(node: ir.Node, op_type: str) -> bool:
     return (node.domain, node.op_type) == (contract.DOMAIN, op_type)
+
+
+def _uses(value: ir.Value) -> list[Any]:
+    """Return who takes `value`, apart from unpoolings that only want an image's size."""
+    return [use for use in value.uses() if not (_is(use.node, contract.UNPOOL) and use.idx == 2)]

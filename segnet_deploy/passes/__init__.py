@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 FORMS = ("standard", "lowered", "plugin")
-PRECISIONS = ("fp32", "fp16", "bf16")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)

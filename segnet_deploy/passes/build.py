@@ -98,6 +98,12 @@ def pad_to_even(build: Builder, source: ir.Value, low: float) -> ir.Value:
     return padded
 
 
+def lowest(value: ir.Value) -> float:
+    """Return the lowest number of a value's type."""
+    dtype = (value.dtype or ir.DataType.FLOAT).numpy()
+    return float(np.iinfo(dtype).min) if dtype.kind in "iu" else -np.inf
+
+
 def ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """Return an INTS attribute, or `default`."""
     attribute = node.attributes.get(name)
@@ -125,10 +131,20 @@ def replace(old: ir.Value, new: ir.Value) -> None:
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:
-    """Fill in the shapes that follow from the inputs; big weights are not copied."""
+    """Fill in the shapes that follow from the inputs; big weights are not copied.
+
+    A model with unpoolings of integers, which ONNX does not define, keeps the shapes it has.
+    """
     from onnx_ir.passes.common import ShapeInferencePass
 
+    if any(n.op_type == "MaxUnpool" and not n.domain and _of_integers(n) for n in model.graph):
+        return model
     return ShapeInferencePass()(model).model
+
+
+def _of_integers(node: ir.Node) -> bool:
+    dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
+    return dtype is not None and dtype.numpy().kind in "iu"
 
 
 def remove_dead(model: ir.Model) -> ir.Model:

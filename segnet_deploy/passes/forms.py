@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def to_form(model: ir.Model, form: str) -> PassResult:
+def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     """Rewrite `model` in place: standard, lowered or plugin.
 
-    torch's ScatterND unpooling is taken in as well. Raises UnsupportedModelError where a
+    torch's ScatterND unpooling is taken in as well. In a quantised model the lowered and the
+    plugin form work on integers, unless `integers` is false. Raises UnsupportedModelError where a
     pair cannot be rewritten exactly, or where the form cannot be reached.
     """
     from segnet_deploy.passes import contract
@@ -26,9 +27,9 @@ def to_form(model: ir.Model, form: str) -> PassResult:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
     restored = restore(model)
     if form == "lowered":
-        result = lower(restored.model)
+        result = lower(restored.model, integers)
     elif form == "plugin":
-        result = to_plugin(restored.model)
+        result = to_plugin(restored.model, integers)
     elif contract.DOMAIN in restored.model.opset_imports:
         raise UnsupportedModelError(
             "the model has the plugin's operators, which do not go back to the standard form; "

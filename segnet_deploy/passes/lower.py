@@ -23,22 +23,25 @@ from segnet_deploy.passes.build import (
     constant,
     infer_shapes,
     integer,
+    lowest,
     opset,
     pad_to_even,
     remove_dead,
     replace,
     static_size,
 )
+from segnet_deploy.passes.integer_pairs import to_integer_pairs
 from segnet_deploy.passes.pairs import Pair, find_pairs, is_non_negative, unpool_size
 
 MASK_PREFIX = "segnet.mask"
 _AXES = (2, 3)
 
 
-def lower(model: ir.Model) -> PassResult:
+def lower(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every pair of `model` (standard or plugin form) in place.
 
-    Raises UnsupportedModelError where a pair cannot be rewritten exactly.
+    Between Q and DQ of one scale it works on the `integers`. Raises UnsupportedModelError
+    where a pair cannot be rewritten exactly.
     """
     if opset(model) < 15:
         raise UnsupportedModelError(
@@ -46,6 +49,8 @@ def lower(model: ir.Model) -> PassResult:
             "file with onnx.version_converter"
         )
     model = infer_shapes(model)
+    if integers:
+        model = to_integer_pairs(model).model
     pairs = find_pairs(model.graph)
     for stage, pair in enumerate(pairs):
         _lower_pair(model, pair, stage)
@@ -72,11 +77,11 @@ def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
 def _even(build: Builder, pair: Pair) -> ir.Value:
     """Bring the pool's input to even sizes: pad in ceil mode, crop in floor mode."""
     source, size = pair.source, static_size(pair.source)
-    _soften_pad(build, source)
+    soften_pad(build, source)
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
         return source
     if pair.ceil_mode:
-        return pad_to_even(build, source, 0.0 if pair.non_negative else -np.inf)
+        return pad_to_even(build, source, 0.0 if pair.non_negative else lowest(source))
     if size is not None:
         ends = build.const([size[0] // 2 * 2, size[1] // 2 * 2])
     else:
@@ -97,7 +102,7 @@ def _padded_to_even(source: ir.Value) -> bool:
     return divisor is not None and bool((divisor == 2).all())
 
 
-def _soften_pad(build: Builder, source: ir.Value) -> None:
+def soften_pad(build: Builder, source: ir.Value) -> None:
     """Turn a trailing -inf pad of a non-negative input into a pad of 0 (the same result)."""
     node = source.producer()
     if node is None or node.op_type != "Pad" or len(source.uses()) != 1:

@@ -14,6 +14,8 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.build import constant, integer, ints, static_size
 
+_KEEPING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -47,14 +49,20 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
 
 
 def is_non_negative(value: ir.Value | None) -> bool:
-    """Tell whether the graph proves that `value` has no negative element."""
+    """Tell whether the graph proves that `value` has no element below 0 (the lowest of uint8)."""
     while value is not None and (node := value.producer()) is not None:
+        if value.dtype is not None and value.dtype.numpy().kind == "u":
+            return True
         if node.op_type in ("Relu", "Sigmoid", "Softmax", "HardSigmoid"):
             return True
         if node.op_type == "Clip":
             low = constant(node.inputs[1]) if len(node.inputs) > 1 else None
             return low is not None and bool(low >= 0)
-        if node.op_type not in ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose"):
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            if zero is None or zero.any():
+                return False
+        elif node.op_type not in _KEEPING:
             return False
         value = node.inputs[0]
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
@@ -11,11 +10,13 @@ from segnet_deploy.passes.build import (
     Builder,
     constant,
     infer_shapes,
+    lowest,
     remove_dead,
     replace,
     static_size,
 )
-from segnet_deploy.passes.pairs import Pair, find_pairs, unpool_size
+from segnet_deploy.passes.integer_pairs import to_integer_pairs
+from segnet_deploy.passes.pairs import Pair, find_pairs, is_non_negative, unpool_size
 
 _COMMON = {
     "plugin_version": contract.PLUGIN_VERSION,
@@ -23,14 +24,17 @@ _COMMON = {
 }
 
 
-def to_plugin(model: ir.Model) -> PassResult:
+def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every standard pair of `model` in place as the plugin's op pair.
 
-    A -inf pad before a pool is taken into the pool (ceil mode). Static sizes become
+    A pad that never wins before a pool is taken into the pool (ceil mode). Between Q and DQ of
+    one scale the plugins work on the `integers`. Static sizes become
     attributes; otherwise the unpooling reads the network's image and a level.
     Raises UnsupportedModelError where a pair cannot be rewritten exactly.
     """
     model = infer_shapes(model)
+    if integers:
+        model = to_integer_pairs(model).model
     graph = model.graph
     pairs = [p for p in find_pairs(graph) if p.pool.domain != contract.DOMAIN]
     for pair in pairs:
@@ -81,7 +85,9 @@ def _rewrite_unpool(
         attributes["level"], image = at
         inputs.append(image)
     x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
-    x.type, x.shape = source.type, source.shape
+    values = unpool.inputs[0]
+    x.type = (values.type if values is not None else None) or source.type
+    x.shape = source.shape
     old = unpool.outputs[0]
     crop = _crop_to(old, size, unpool_size(unpool))
     if crop is not None:
@@ -92,13 +98,15 @@ def _rewrite_unpool(
 
 
 def _unpadded(pair: Pair) -> tuple[ir.Value, bool]:
-    """Return the value before a trailing -inf pad of at most 1, and the pooling geometry."""
+    """Return the value before a trailing pad that never wins, and the pooling geometry."""
     node = pair.source.producer()
     if node is None or node.op_type != "Pad":
         return pair.source, pair.ceil_mode
     value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     inner = node.inputs[0]
-    if value is None or inner is None or not np.isneginf(value).all():
+    if value is None or inner is None:
+        return pair.source, pair.ceil_mode
+    if (value != lowest(inner)).any() and (value.any() or not is_non_negative(inner)):
         return pair.source, pair.ceil_mode
     pads = constant(node.inputs[1])
     if pads is not None and (any(pads[:6]) or max(pads[6:]) > 1):

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.passes import PRECISIONS, PassResult
 from segnet_deploy.passes.build import infer_shapes, remove_dead
+from segnet_deploy.passes.integer_pairs import is_quantised
 
 _DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _BEFORE = ("Transpose", "Gather", "Cast", "Sub", "Div", "Mul", "Add", "Identity", "LRN")
@@ -25,14 +26,24 @@ _AFTER = ("ArgMax",)
 def to_precision(model: ir.Model, precision: str) -> PassResult:
     """Rewrite `model` in place to 'fp16' or 'bf16' ('fp32' changes nothing).
 
-    A model that is in that precision already stays as it is. Raises InputError for another
-    name, UnsupportedModelError for a weight that overflows or a model in the other one.
+    A model that is in that precision already stays as it is. 'int8' is only checked: it needs
+    calibration. Raises InputError for another name, UnsupportedModelError for a weight that
+    overflows or a model in the other one.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}; expected {', '.join(PRECISIONS)}")
+    if is_quantised(model) != (precision == "int8"):
+        raise UnsupportedModelError(
+            "int8 needs calibration: quantise the fp32 file with segnet-export --precision int8 "
+            "--calib DIR"
+            if precision == "int8"
+            else f"the model is quantised to int8; start from the fp32 file for {precision}"
+        )
+    if precision == "int8":
+        return PassResult(model, 0)
     if precision == "fp32":
         return PassResult(model, 0)
-    if held := _reduced(model):
+    if held := reduced_types(model):
         if held == {_DTYPES[precision]}:
             return PassResult(model, 0)
         names = ", ".join(sorted(dtype.name for dtype in held))
@@ -42,7 +53,7 @@ def to_precision(model: ir.Model, precision: str) -> PassResult:
     return PassResult(infer_shapes(remove_dead(model)), changed, (f"{changed} nodes {precision}",))
 
 
-def _reduced(model: ir.Model) -> set[ir.DataType]:
+def reduced_types(model: ir.Model) -> set[ir.DataType]:
     """Return the reduced types among the convolutions' weights."""
     weights = [n.inputs[1] for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]
     types = {weight.dtype for weight in weights if weight is not None and weight.dtype is not None}

@@ -63,11 +63,13 @@ def open_engine(
 ) -> Engine:
     """Load an ONNX file; it is lowered in memory where the runtime needs that.
 
-    `runtime` auto takes the fastest that is installed and accepts the file.
+    `runtime` auto takes the fastest that is installed and accepts the file; it is measured once
+    per file and machine (segnet_deploy.fastest).
 
     Raises InputError (no such runtime, no ONNX file), MissingDependencyError,
     UnsupportedModelError (cannot be lowered) or EngineError (the runtime refuses it).
     """
+    from segnet_deploy.fastest import by_speed
     from segnet_deploy.runtimes.model_file import ModelFile
 
     if runtime not in CHOICES:
@@ -82,8 +84,10 @@ def open_engine(
         raise MissingDependencyError(
             'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
         )
+    if not file.suits_winograd:  # then ncnn is the slowest: 7x7 convolutions, say
+        candidates.sort(key=lambda name: name == "ncnn")
     refusals = []
-    for name in candidates:
+    for name in by_speed(file, threads, candidates):
         try:
             return _open(name, file, threads)
         except (EngineError, MissingDependencyError) as error:
@@ -94,7 +98,7 @@ def open_engine(
 
 
 def installed() -> list[str]:
-    """Return the runtimes of this machine, the fastest first."""
+    """Return the runtimes of this machine; what is usually faster comes first."""
     names = [name for name in RUNTIMES if available(name)]
     if "onnxruntime" in names:
         from segnet_deploy.runtimes.onnxruntime import has_cuda

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class ModelFile:
     props: dict[str, str]
     has_unpool: bool
     has_plugin: bool
+    suits_winograd: bool = True
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
@@ -36,6 +38,7 @@ class ModelFile:
             dict(model.metadata_props),
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
+            suits_winograd=_suits_winograd(model.graph),
         )
         del model
         gc.collect()  # a graph is full of cycles, and holds the weights
@@ -46,15 +49,44 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        from segnet_deploy.passes.lower import lower
+        from segnet_deploy.passes.forms import to_form
 
-        ir = require("onnx_ir", extra="onnxruntime")
-        model = lower(load_model(self.path)).model
-        ir.external_data.load_to_model(model)
-        data: bytes = ir.to_proto(model).SerializeToString()
-        del model
-        gc.collect()
-        return data
+        return _serialized(to_form(load_model(self.path), "lowered").model)
+
+    def with_onnxruntime_ops(self) -> bytes:
+        """Return the file with every pair as operators of the library for ONNX Runtime.
+
+        Raises UnsupportedModelError where that is not exact.
+        """
+        from segnet_deploy.passes.onnxruntime_ops import to_onnxruntime_ops
+
+        return _serialized(to_onnxruntime_ops(load_model(self.path)).model)
+
+
+def _serialized(model: ir.Model) -> bytes:
+    ir = require("onnx_ir", extra="onnxruntime")
+    ir.external_data.load_to_model(model)
+    data: bytes = ir.to_proto(model).SerializeToString()
+    del model
+    gc.collect()  # as in read()
+    return data
+
+
+def _suits_winograd(graph: ir.Graph) -> bool:
+    """Tell whether most weights are in 3x3 convolutions of stride 1."""
+    from segnet_deploy.passes.build import ints
+
+    small = total = 0
+    for node in graph:
+        weight = node.inputs[1] if node.op_type in ("Conv", "ConvTranspose") else None
+        if weight is None or weight.shape is None or not weight.shape.is_static():
+            continue
+        count = math.prod(weight.shape.numpy())
+        total += count
+        once = {*ints(node, "strides", (1, 1)), *ints(node, "dilations", (1, 1))} == {1}
+        if node.op_type == "Conv" and tuple(weight.shape)[2:] == (3, 3) and once:
+            small += count
+    return 2 * small >= total
 
 
 def load_model(path: Path) -> ir.Model:

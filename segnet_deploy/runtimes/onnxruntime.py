@@ -1,4 +1,8 @@
-"""ONNX Runtime: CPU, and CUDA where the wheel and the driver have it."""
+"""ONNX Runtime: CPU, and CUDA where the wheel and the driver have it.
+
+Pool/unpool pairs run as operators of our own library (plugins/onnxruntime) where it was built;
+else as they are, or lowered.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy import cuda
-from segnet_deploy.errors import EngineError
+from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.library import find_library
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
@@ -28,9 +33,17 @@ def has_cuda() -> bool:
     return "CUDAExecutionProvider" in providers and cuda.device_count() > 0
 
 
-def open_file(file: ModelFile, threads: int | None) -> OrtEngine:
-    """Load `file` as it is, or lowered where ONNX Runtime refuses that."""
-    return OrtEngine(file, threads)
+def operator_library() -> Path | None:
+    """Return the library of our operators, or None where it was not built."""
+    return find_library("segnet_onnxruntime")
+
+
+def open_file(file: ModelFile, threads: int | None, operators: bool | None = None) -> OrtEngine:
+    """Load `file` with our operators, as it is, or lowered where ONNX Runtime refuses that.
+
+    `operators` False leaves our library out; True raises EngineError where it cannot be used.
+    """
+    return OrtEngine(file, threads, operators)
 
 
 class OrtEngine:
@@ -40,21 +53,24 @@ class OrtEngine:
     gpu_seconds = None
     device_bytes = None
 
-    def __init__(self, file: ModelFile, threads: int | None):
+    def __init__(self, file: ModelFile, threads: int | None, operators: bool | None = None):
         self._file = file
         self._threads = threads
         self._session: Any = None
         self._profile: Path | None = None
+        self.operators = self.lowered = False
+        if operators is not False and self._start_with_operators(operators is True):
+            return
         self.lowered = file.has_plugin
         if not self.lowered:
             try:
-                self._start(file.path)
+                self._start(*self.source())
             except EngineError:
                 if not file.has_unpool:
                     raise
                 self.lowered = True
         if self.lowered:
-            self._start(file.lowered())
+            self._start(*self.source())
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
@@ -67,24 +83,51 @@ class OrtEngine:
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
         """Return each node's name, operator and median seconds, from a session of its own."""
-        source = self._file.lowered() if self.lowered else self._file.path
+        source = self.source()
         with tempfile.TemporaryDirectory() as folder:
             self._profile = Path(folder) / "profile"
             try:
-                self._start(source)
+                self._start(*source)
                 for _ in range(runs + 1):  # the first allocates
                     self.run(x)
                 events = json.loads(Path(self._session.end_profiling()).read_bytes())
             finally:
                 self._profile = None
-        self._start(source)
+        self._start(*source)
         return _node_times(events)
 
     def close(self) -> None:
         """Drop the session."""
         self._session = None
 
-    def _start(self, model: Path | bytes) -> None:
+    def _start_with_operators(self, needed: bool) -> bool:
+        """Start with our operators; tell whether the file has pairs and they can be used."""
+        library = operator_library()
+        if not (self._file.has_unpool or self._file.has_plugin):
+            return False
+        if library is None and needed:
+            raise EngineError(
+                "the operators for ONNX Runtime were not built: install a C++ compiler, then "
+                "segnet-deploy again"
+            )
+        if library is None or (has_cuda() and not needed):
+            return False
+        self.operators = True
+        try:
+            self._start(*self.source())
+        except (UnsupportedModelError, EngineError):
+            if needed:
+                raise
+            self.operators = False
+        return self.operators
+
+    def source(self) -> tuple[Path | bytes, Path | None]:
+        """Return the model that a session is made of, and the operators that it needs."""
+        if self.operators:
+            return self._file.with_onnxruntime_ops(), operator_library()
+        return (self._file.lowered() if self.lowered else self._file.path), None
+
+    def _start(self, model: Path | bytes, library: Path | None = None) -> None:
         ort = require("onnxruntime", extra="onnxruntime")
         options = ort.SessionOptions()
         options.log_severity_level = _SEVERITY_FATAL
@@ -98,6 +141,8 @@ class OrtEngine:
             providers.insert(0, "CUDAExecutionProvider")
         source = model if isinstance(model, bytes) else str(model)
         try:
+            if library is not None:
+                options.register_custom_ops_library(str(library))
             session = ort.InferenceSession(source, options, providers=providers)
         except Exception as error:  # ONNX Runtime's error types have no common base
             raise self._error("cannot load", error) from error
@@ -117,8 +162,8 @@ class OrtEngine:
             if self.lowered or not self._file.has_unpool:
                 raise self._error("cannot run", error) from error
         # Odd sizes are refused only when MaxUnpool runs: go on with the lowered form.
-        self.lowered = True
-        self._start(self._file.lowered())
+        self.lowered, self.operators = True, False
+        self._start(*self.source())
         return self._infer(names, x)
 
     def _error(self, what: str, error: Exception) -> EngineError:

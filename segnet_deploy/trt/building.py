@@ -27,7 +27,9 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.precision import to_precision
+from segnet_deploy.passes.integer_pairs import is_quantised
+from segnet_deploy.passes.precision import reduced_types, to_precision
+from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.trt.layers import convolutions, wrong_precision
 from segnet_deploy.trt.library import choose, linked_names
@@ -44,6 +46,7 @@ class Built:
     path: Path
     kind: str
     form: str
+    precision: str
     answer: BuildAnswer
 
 
@@ -52,7 +55,7 @@ def build(
     target: Path,
     *,
     builder: str = "auto",
-    precision: str = "fp32",
+    precision: str | None = None,
     targets: tuple[str, ...] = (),
     batch: tuple[int, ...] | None = None,
     sizes: Sizes | None = None,
@@ -64,13 +67,14 @@ def build(
 ) -> Built:
     """Rewrite `source`, build it in a child process, and write `target` and its sidecar.
 
-    `form` is plugin, lowered, or auto: plugin where its library is found. `batch` and `sizes`
-    (height, width) give the least, usual and largest of what is dynamic. `timing_cache` is a
-    folder. The sidecar, `target` + .json, says what the engine is and how it was built. Raises
-    InputError, UnsupportedModelError, MissingDependencyError or EngineError; then neither file
-    is there.
+    `precision` is the file's own unless given. `form` is plugin, lowered, or auto: plugin where
+    its library is found. `batch` and `sizes` (height, width) give the least, usual and largest of
+    what is dynamic. `timing_cache` is a folder. The sidecar, `target` + .json, says what the
+    engine is and how it was built. Raises InputError, UnsupportedModelError,
+    MissingDependencyError or EngineError; then neither file is there.
     """
     kind = choose(builder, bool(targets))
+    precision = precision or own_precision(source)
     library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
     form = "lowered" if library is None else "plugin"
     if embed_plugin and library is None:
@@ -98,11 +102,11 @@ def build(
             None if timing_cache is None else str(timing_cache),
         )
         answer = run_worker(request, folder)
-        check_precision(answer, precision)
+        check_precision(answer, precision, len(metadata.fp32_layers))
         sidecar = describe(source, plan, request, form, precision, metadata, answer)
         with atomic_path(f"{target}.json") as description:
             description.write_text(json.dumps(sidecar, indent=2) + "\n", "utf-8")
-    return Built(target, kind, form, answer)
+    return Built(target, kind, form, precision, answer)
 
 
 def find_plugin(path: Path | None, required: bool) -> Path | None:
@@ -120,13 +124,23 @@ def find_plugin(path: Path | None, required: bool) -> Path | None:
     return found
 
 
+def own_precision(source: Path) -> str:
+    """Return the precision that a file is in."""
+    model = load_model(source)
+    if is_quantised(model):
+        return "int8"
+    held = {dtype.name.lower() for dtype in reduced_types(model)}
+    return {"float16": "fp16", "bfloat16": "bf16"}.get(next(iter(held), ""), "fp32")
+
+
 def layout(kind: str, precision: str) -> int:
     """Return the layout that the plugin is to insist on.
 
     TensorRT-RTX takes the first one that a plugin accepts, and transposes around it where
     that is not channels last, which it has for fp32 and fp16. TensorRT times them all.
     """
-    return CHANNELS_LAST if kind == "tensorrt-rtx" and precision != "bf16" else ANY_LAYOUT
+    known = kind == "tensorrt-rtx" and precision in ("fp32", "fp16")
+    return CHANNELS_LAST if known else ANY_LAYOUT
 
 
 def prepare(
@@ -166,8 +180,11 @@ def prepare(
 
 
 def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> ir.Model:
-    """Return `model` in `form` and in `precision`; its plugins take `plugin_layout`."""
-    model = to_form(model, form).model
+    """Return `model` in `form` and in `precision`; its plugins take `plugin_layout`.
+
+    INT8 becomes symmetric, with plugins that work on integers.
+    """
+    model = to_form(to_symmetric(model).model, form, integers=form == "plugin").model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)
@@ -220,15 +237,15 @@ def run_worker(request: Any, folder: Path) -> BuildAnswer:
     return answer
 
 
-def check_precision(answer: BuildAnswer, precision: str) -> None:
-    """Raise EngineError where the built layers are not what was asked for."""
+def check_precision(answer: BuildAnswer, precision: str, kept: int = 0) -> None:
+    """Raise EngineError where more than the `kept` layers are not what was asked for."""
     count, wrong = convolutions(answer.layers), wrong_precision(answer.layers, precision)
     if not count:
         raise EngineError(
             "the builder listed no convolution, so its precision cannot be read back; no file "
             "was written"
         )
-    if wrong:
+    if len(wrong) > kept:
         raise EngineError(
             f"{len(wrong)} of {count} convolutions were not built in {precision} "
             f"({', '.join(wrong[:3])}); no file was written"

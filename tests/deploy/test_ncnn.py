@@ -238,6 +238,21 @@ def test_what_ncnn_cannot_have_is_refused_by_name(
     assert engine.name != "ncnn"
 
 
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize(("side", "first"), [(3, "ncnn"), (7, "openvino")])
+def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
+    side: int, first: str, tmp_path: Path
+) -> None:
+    node = h.make_node("Conv", ["x", "w"], ["y"], name="conv")
+    kernel = weight("w", 5, 8, side, side)
+    model = graphs.model([node], {"x": [1, 8, 9, 9]}, {"y": [1, 5, "h", "w"]}, [kernel])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
+    engine = open_engine(path)
+    assert engine.name == first
+    engine.close()
+
+
 def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
     from segnet_deploy.passes.lower import lower
 
@@ -268,3 +283,16 @@ def test_flat_areas_keep_pytorchs_index(tmp_path: Path) -> None:
     row = report.rows[0]
     assert sum(row.flips) < sum(row.windows) / 100  # F(4,3) flips a quarter of them
     assert row.agreement == 1
+
+
+def test_segnet_basic_passes_the_gate_at_every_size(tmp_path: Path) -> None:
+    """LRN, 7x7 convolutions, batches, odd sizes, frames."""
+    from segnet_export import export
+    from segnet_export.models import SegNetBasic
+
+    torch.manual_seed(2)
+    module = SegNetBasic(5, width=8).eval()
+    path = tmp_path / "basic.onnx"
+    example = torch.zeros(1, 3, 45, 61)
+    export(module, example, path, dynamic="size", io="frame", runtimes=["ncnn"])
+    assert path.is_file()

@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import graphs
+import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 
 from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
+from segnet_deploy.quant.calibration import calibrate
+from segnet_deploy.quant.qdq import insert_qdq
 from segnet_deploy.trt import building
 from segnet_deploy.trt.layers import wrong_precision
 from segnet_deploy.trt.plan import Plan
@@ -133,6 +137,21 @@ def test_plugin_form_is_built(plugin: Path, segnet: Path, precision: str, tmp_pa
     if precision != "bf16":  # which this builder has no channels-last plugins for
         conversions = [layer for layer in sidecar["layers"] if "Tran" in layer["name"]]
         assert len(conversions) <= 2, conversions
+
+
+@pytest.mark.needs("tensorrt-rtx")
+def test_int8_plugins_read_and_write_int8(plugin: Path, segnet: Path, tmp_path: Path) -> None:
+    images = [np.random.default_rng(0).standard_normal((1, 3, 45, 60)).astype(np.float32)]
+    model = insert_qdq(ir.load(segnet), calibrate(ir.load(segnet), images, "minmax")).model
+    save(model, tmp_path / "int8.onnx")
+    targets = ("sm86", "sm89")
+    built = building.build(
+        tmp_path / "int8.onnx", tmp_path / "m.trt", targets=targets, plugin=plugin
+    )
+    assert (built.form, built.precision) == ("plugin", "int8")
+    plugins = [layer for layer in built.answer.layers if layer["type"] == "custom_layer"]
+    assert len(plugins) == 10
+    assert all(layer["inputs"][0] == "int8" for layer in plugins)
 
 
 @pytest.mark.needs("tensorrt-rtx")

@@ -1,0 +1,152 @@
+// What this machine's cores reach at most: multiply-adds in registers (fp32, int8) and memcpy.
+// Prints one JSON object. Usage: ceilings THREADS SECONDS. Compile with -O3 -march=native.
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace {
+
+constexpr int kChains = 12;  // independent sums: latency times throughput, and registers for them
+constexpr int64_t kRounds = 100000;
+
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kBytes = 32;
+#else
+constexpr int kBytes = 16;
+#endif
+
+// Keeps the compiler from seeing through a value, so that no product is computed only once.
+template <typename T>
+inline void hide(T& value) {
+#if defined(__ARM_NEON)
+  asm volatile("" : "+w"(value));
+#else
+  asm volatile("" : "+x"(value));
+#endif
+}
+
+typedef float Floats __attribute__((vector_size(kBytes)));
+
+// Returns the multiply-adds done.
+int64_t fp32_round() {
+  Floats sums[kChains] = {}, a = Floats{} + 0.5f, b = Floats{} + 0.25f;
+  for (int64_t r = 0; r < kRounds; ++r) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kChains; ++k) {
+      hide(a);
+      sums[k] += a * b;
+    }
+  }
+  for (Floats& sum : sums) hide(sum);
+  return kRounds * kChains * (kBytes / 4);
+}
+
+#if defined(__AVX512VNNI__)
+const char* kInt8 = "AVX-512 VNNI";
+using Ints = __m512i;
+inline Ints dot(Ints sum, Ints a, Ints b) { return _mm512_dpbusd_epi32(sum, a, b); }
+inline Ints ones() { return _mm512_set1_epi8(1); }
+constexpr int kDots = 64;
+#elif defined(__AVXVNNI__)
+const char* kInt8 = "AVX-VNNI";
+using Ints = __m256i;
+inline Ints dot(Ints sum, Ints a, Ints b) { return _mm256_dpbusd_avx_epi32(sum, a, b); }
+inline Ints ones() { return _mm256_set1_epi8(1); }
+constexpr int kDots = 32;
+#elif defined(__AVX2__)
+const char* kInt8 = "AVX2 vpmaddubsw";
+using Ints = __m256i;
+inline Ints dot(Ints sum, Ints a, Ints b) {
+  const Ints pairs = _mm256_maddubs_epi16(a, b);
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline Ints ones() { return _mm256_set1_epi8(1); }
+constexpr int kDots = 32;
+#elif defined(__ARM_FEATURE_DOTPROD)
+const char* kInt8 = "NEON dot product";
+using Ints = int32x4_t;
+inline Ints dot(Ints sum, Ints a, Ints b) {
+  return vdotq_s32(sum, vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b));
+}
+inline Ints ones() { return vreinterpretq_s32_s8(vdupq_n_s8(1)); }
+constexpr int kDots = 16;
+#else
+const char* kInt8 = "none";
+#endif
+
+int64_t int8_round() {
+#if defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD)
+  Ints sums[kChains] = {}, a = ones(), b = ones();
+  for (int64_t r = 0; r < kRounds; ++r) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kChains; ++k) {
+      hide(a);
+      sums[k] = dot(sums[k], a, b);
+    }
+  }
+  for (Ints& sum : sums) hide(sum);
+  return kRounds * kChains * kDots;
+#else
+  return 0;
+#endif
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Every thread repeats `round` for `seconds`; the best of five, in units per second.
+double rate(int threads, double seconds, const std::function<int64_t()>& round) {
+  double best = 0;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    std::vector<double> rates(threads);
+    std::vector<std::thread> all;
+    for (int t = 0; t < threads; ++t)
+      all.emplace_back([&, t] {
+        round();  // touches its memory
+        const double start = now();
+        int64_t done = 0;
+        double passed = 0;
+        do done += round();
+        while ((passed = now() - start) < seconds / 5);
+        rates[t] = static_cast<double>(done) / passed;
+      });
+    double sum = 0;
+    for (int t = 0; t < threads; ++t) all[t].join(), sum += rates[t];
+    best = sum > best ? sum : best;
+  }
+  return best;
+}
+
+int64_t copy_round() {
+  constexpr size_t kSize = 64 << 20;
+  thread_local std::vector<char> from(kSize, 1), to(kSize, 2);
+  std::memcpy(to.data(), from.data(), kSize);
+  asm volatile("" : : "r"(to.data()) : "memory");
+  return kSize;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const int threads = count > 1 ? std::atoi(arguments[1]) : 1;
+  const double seconds = count > 2 ? std::atof(arguments[2]) : 1;
+  std::printf("{\"vector_bytes\": %d, \"int8_with\": \"%s\", ", kBytes, kInt8);
+  std::printf("\"fp32_gmacs\": %.2f, ", rate(threads, seconds, fp32_round) / 1e9);
+  std::printf("\"int8_gmacs\": %.2f, ", rate(threads, seconds, int8_round) / 1e9);
+  std::printf("\"memcpy_gbs\": %.2f}\n", rate(threads, seconds, copy_round) / 1e9);
+  return threads < 1;
+}

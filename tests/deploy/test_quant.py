@@ -1,0 +1,293 @@
+"""INT8: where Q/DQ come to lie, how weights and biases round, the forms, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import graphs
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper as h
+
+from segnet_deploy.agreement import Agreement, arithmetic, check_agreement, compare_labels
+from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
+from segnet_deploy.passes.build import constant
+from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.integer_pairs import is_quantised
+from segnet_deploy.passes.precision import to_precision
+from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.quant import METHODS
+from segnet_deploy.quant.bias import bias_shift
+from segnet_deploy.quant.calibration import Statistics, calibrate
+from segnet_deploy.quant.qdq import Scale, insert_qdq, weight_scales
+from segnet_deploy.quant.quantise import Quantiser, read_calibration
+from segnet_deploy.quant.sites import find_sites
+from segnet_deploy.scenes import draw_scene
+
+Q, DQ = "QuantizeLinear", "DequantizeLinear"
+
+
+def net(shape: tuple[int, int] = (8, 10), bias: float = 1.0) -> ir.Model:
+    """Return relu(conv(x)), pooled, relu(conv), unpooled, and a classifier."""
+    rng = np.random.default_rng(0)
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        h.make_node("Conv", ["x", "a.weight", "a.bias"], ["c"], pads=[1] * 4),
+        h.make_node("Relu", ["c"], ["r"]),
+        h.make_node("MaxPool", ["r"], ["y", "index"], name="pool", ceil_mode=1, **window),
+        h.make_node("Conv", ["y", "b.weight"], ["d"], pads=[1] * 4),
+        h.make_node("Relu", ["d"], ["s"]),
+        h.make_node("MaxUnpool", ["s", "index", "size"], ["u"], name="unpool", **window),
+        h.make_node("Conv", ["u", "k.weight", "k.bias"], ["logits"], pads=[1] * 4),
+    ]
+    arrays = {
+        "a.weight": rng.standard_normal((6, 3, 3, 3)) * 0.3,
+        "a.bias": rng.standard_normal(6) * bias,
+        "b.weight": rng.standard_normal((6, 6, 3, 3)) * 0.3,
+        "k.weight": rng.standard_normal((4, 6, 3, 3)) * 0.3,
+        "k.bias": rng.standard_normal(4) * bias,
+    }
+    constants = [onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()]
+    constants.append(onnx.numpy_helper.from_array(np.array([1, 6, *shape]), "size"))
+    return graphs.model(nodes, {"x": [1, 3, *shape]}, {"logits": [1, 4, *shape]}, constants)
+
+
+def images(count: int = 3, shape: tuple[int, int] = (8, 10)) -> list[graphs.Array]:
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal((1, 3, *shape)).astype(np.float32) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def statistics() -> Statistics:
+    return calibrate(net(), images(), "minmax")
+
+
+def quantised(statistics: Statistics, **options: object) -> ir.Model:
+    return insert_qdq(net(), statistics, **options).model  # type: ignore[arg-type]
+
+
+def folder(path: Path, count: int = 4) -> Path:
+    path.mkdir()
+    for seed in range(count):
+        cv2.imwrite(str(path / f"{seed}.png"), draw_scene(seed, 45, 61).frame)
+    return path
+
+
+def test_one_scale_from_relu_to_the_next_convolution(statistics: Statistics) -> None:
+    model = quantised(statistics)
+    onnx.checker.check_model(ir.to_proto(model))
+    for op_type, source in (("MaxPool", "r"), ("MaxUnpool", "s")):
+        node = next(n for n in model.graph if n.op_type == op_type)
+        before, after = node.inputs[0].producer(), node.outputs[0].uses()[0].node
+        behind = after.outputs[0].uses()[0].node
+        assert [before.op_type, after.op_type, behind.op_type] == [DQ, Q, DQ]
+        assert behind.outputs[0].uses()[0].node.op_type == "Conv"
+        for other in (before, after, behind):
+            assert other.inputs[1].name == f"{source}_scale"
+            assert constant(other.inputs[2]).dtype == np.uint8
+            assert constant(other.inputs[2]) == 0
+    index = next(n for n in model.graph if n.op_type == "MaxPool").outputs[1]
+    assert [use.node.op_type for use in index.uses()] == ["MaxUnpool"]
+
+
+def test_input_has_a_zero_point_and_weights_have_none(statistics: Statistics) -> None:
+    model = quantised(statistics)
+    first = next(n for n in model.graph if n.op_type == Q)
+    assert 100 < constant(first.inputs[2]) < 155  # a normalised image has both signs
+    for conv in (n for n in model.graph if n.op_type == "Conv"):
+        weight, bias = conv.inputs[1].producer(), conv.inputs[2].producer()
+        assert constant(weight.inputs[0]).dtype == np.int8
+        assert not constant(weight.inputs[2]).any()
+        assert constant(weight.inputs[1]).shape == (conv.outputs[0].shape[1],)
+        assert constant(bias.inputs[0]).dtype == np.int32
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calibration_methods_give_ranges_inside_what_was_seen(method: str) -> None:
+    seen = calibrate(net((24, 32)), images(2, (24, 32)), "minmax").ranges
+    found = calibrate(net((24, 32)), images(2, (24, 32)), method).ranges
+    assert found.keys() == seen.keys() == {"x", "r", "s"}
+    for name, (low, high) in found.items():
+        assert seen[name][0] <= low <= high <= seen[name][1] + 1e-6, name
+        assert high > 0
+
+
+def test_scale_has_zero_exactly_and_covers_the_range() -> None:
+    assert Scale.of(0.0, 0.0).step == 1  # a dead layer
+    for low, high in ((0.0, 5.0), (-2.1, 2.6), (1.0, 3.0), (-3.0, -1.0)):
+        scale = Scale.of(low, high)
+        assert 0 <= scale.zero_point <= 255
+        assert (0 - scale.zero_point) * scale.step <= low + scale.step
+        assert (255 - scale.zero_point) * scale.step >= high - scale.step
+
+
+@pytest.mark.parametrize("channels", [3, 6])
+def test_neighbouring_weights_cannot_saturate_int16(channels: int) -> None:
+    weight = np.random.default_rng(0).standard_normal((5, channels, 3, 3)).astype(np.float32)
+    levels = np.rint(weight / weight_scales(weight)[:, None, None, None])
+    pairs = levels if channels == 3 else levels[:, 0::2] + levels[:, 1::2]
+    assert 255 * (2 * abs(levels).max() if channels == 3 else abs(pairs).max()) < 2**15
+    full = np.rint(weight / weight_scales(weight, full_range=True)[:, None, None, None])
+    assert abs(full).max() == 127
+
+
+def test_bias_takes_back_the_mean_shift_of_rounding() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((4, 3, 1, 1))
+    rounded, x = np.round(weight), rng.random((1000, 3))
+    shift = bias_shift(weight, rounded, x.mean(0))
+    wanted, got = x @ weight[..., 0, 0].T, x @ rounded[..., 0, 0].T + shift
+    np.testing.assert_allclose(got.mean(0), wanted.mean(0), atol=1e-12)
+    grouped = bias_shift(weight[:, :1], rounded[:, :1], np.array([1.0, 2.0]))  # two groups
+    np.testing.assert_allclose(grouped, (weight - rounded)[:, 0, 0, 0] * [1, 1, 2, 2])
+
+
+def test_channel_of_tiny_weights_keeps_its_bias() -> None:
+    model = net(bias=1e6)
+    for name in ("a.weight", "k.weight"):
+        value = model.graph.initializers[name]
+        value.const_value = ir.tensor(value.const_value.numpy() * 1e-9, name=name)
+    found = calibrate(model, images(), "minmax")
+    model = insert_qdq(model, found).model
+    bias = next(n for n in model.graph if n.op_type == "Conv").inputs[2].producer()
+    real = constant(bias.inputs[0]) * constant(bias.inputs[1]).astype(np.float64)
+    np.testing.assert_allclose(real, net(bias=1e6).graph.initializers["a.bias"].const_value.numpy(),
+                               rtol=1e-4)  # fmt: skip
+
+
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize("form", ["standard", "lowered", "plugin"])
+def test_forms_of_int8_stay_close_in_both_runtimes(form: str, statistics: Statistics) -> None:
+    model = to_form(quantised(statistics), form).model
+    if form == "plugin":
+        kinds = {n.op_type: n.inputs[0].dtype for n in model.graph if n.domain}
+        assert kinds == dict.fromkeys(("SegNetMaxPool", "SegNetMaxUnpool"), ir.DataType.UINT8)
+        model = to_form(model, "lowered").model
+    x = images(1)[0]
+    wanted = graphs.run(net(), x, "onnxruntime")[0]
+    for runtime in ("onnxruntime",) if form == "standard" else ("onnxruntime", "openvino"):
+        got = graphs.run(model, x, runtime)[0]
+        assert np.abs(got - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
+def test_lowered_pairs_work_on_integers(statistics: Statistics) -> None:
+    model = to_form(quantised(statistics), "lowered").model
+    for node in model.graph:
+        if node.op_type in ("SpaceToDepth", "Max", "Where", "DepthToSpace"):
+            assert node.outputs[0].dtype == ir.DataType.UINT8, node.op_type
+    floats = to_form(quantised(statistics), "lowered", integers=False).model
+    x = images(1)[0]
+    for runtime in ("onnxruntime", "openvino"):
+        got = [graphs.run(m, x, runtime)[0] for m in (model, floats)]
+        np.testing.assert_array_equal(got[0], got[1])
+
+
+def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases(
+    statistics: Statistics,
+) -> None:
+    before = quantised(statistics)
+    step = float(constant(before.graph.initializers["r_scale"]))
+    model = to_symmetric(before).model
+    onnx.checker.check_model(ir.to_proto(model))
+    for node in model.graph:
+        if node.op_type in (Q, DQ):
+            zero = constant(node.inputs[2])
+            assert zero.dtype == np.int8
+            assert not zero.any()
+        if node.op_type == "Conv":
+            assert constant(node.inputs[2]).dtype == np.float32
+    pool = next(n for n in model.graph if n.op_type == "MaxPool")
+    assert constant(pool.inputs[0].producer().inputs[1]) == pytest.approx(step * 255 / 127)
+    x = images(1)[0]
+    wanted = graphs.run(net(), x, "onnxruntime")[0]
+    got = graphs.run(model, x, "onnxruntime")[0]
+    assert np.abs(got - wanted).max() < 0.15 * np.abs(wanted).max()
+    assert to_symmetric(net()).changed == 0
+
+
+def test_kept_layer_stays_fp32_and_reads_floats(statistics: Statistics) -> None:
+    assert [site.name for site in find_sites(net().graph)] == ["a", "b", "k"]
+    model = quantised(statistics, keep=("b",))
+    kept = next(n for n in model.graph if n.outputs[0].name == "d")
+    assert constant(kept.inputs[1]).dtype == np.float32
+    assert kept.inputs[0].producer().op_type == "MaxPool"
+
+
+def test_precision_pass_knows_quantised_files(statistics: Statistics) -> None:
+    model = quantised(statistics)
+    assert is_quantised(model)
+    assert to_precision(model, "int8").changed == 0
+    with pytest.raises(UnsupportedModelError, match="quantised to int8"):
+        to_precision(model, "fp16")
+    with pytest.raises(UnsupportedModelError, match="--calib"):
+        to_precision(net(), "int8")
+
+
+def test_values_that_are_not_finite_are_refused_by_name() -> None:
+    model = net()
+    value = model.graph.initializers["b.weight"]
+    broken = value.const_value.numpy().copy()
+    broken[0, 0, 0, 0] = np.nan
+    value.const_value = ir.tensor(broken, name="b.weight")
+    with pytest.raises(UnsupportedModelError, match=r"'b\.weight' holds NaN"):
+        calibrate(model, images(), "minmax")
+    with pytest.raises(UnsupportedModelError, match="'x' is not finite"):
+        calibrate(net(), [np.full((1, 3, 8, 10), np.inf, np.float32)], "minmax")
+    with pytest.raises(InputError, match="average"):
+        calibrate(net(), images(), "average")
+
+
+def test_calibration_folder_is_read_and_bad_ones_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = folder(tmp_path / "good")
+    assert len(read_calibration(good, 3)) == 3
+    cv2.imwrite(str(good / "blank.png"), np.full((45, 61, 3), 90, np.uint8))
+    assert len(read_calibration(good, 9)) == 4
+    assert "blank.png" in capsys.readouterr().err
+    blank = tmp_path / "blank"
+    blank.mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        read_calibration(blank, 3)
+    cv2.imwrite(str(blank / "a.png"), np.full((45, 61, 3), 90, np.uint8))
+    with pytest.raises(InputError, match="of one colour"):
+        read_calibration(blank, 3)
+    (blank / "b.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"b\.png"):
+        read_calibration(blank, 3)
+    with pytest.raises(InputError, match="nowhere"):
+        read_calibration(tmp_path / "nowhere", 3)
+    with pytest.raises(InputError, match="--calib-frames 0"):
+        read_calibration(good, 0)
+
+
+def test_file_is_gated_in_every_runtime_and_refused_below_the_limit(
+    small_model: Path, tmp_path: Path
+) -> None:
+    quantiser = Quantiser(small_model, read_calibration(folder(tmp_path / "images"), 4))
+    target = tmp_path / "int8.onnx"
+    done = quantiser.quantise(target, "lowered", 0.5)
+    assert {row.runtime for row in done.agreement} >= {"onnxruntime"}
+    assert done.int8 == 26
+    assert target.stat().st_size < 0.5 * small_model.stat().st_size
+    target.unlink()
+    with pytest.raises(ParityError, match=r"limit 100\.10%"):
+        quantiser.quantise(target, "lowered", 1.001)
+    assert not target.exists()
+    quantiser.quantise(target, "standard", 0.5)
+    with pytest.raises(UnsupportedModelError, match="start from the fp32 file"):
+        Quantiser(target, quantiser.frames)
+
+
+def test_agreement_of_a_file_with_itself_is_whole(small_model: Path) -> None:
+    frames = [draw_scene(0, 45, 61).frame]
+    rows = compare_labels(small_model, small_model, frames, ["onnxruntime"])
+    assert [row.shares for row in rows] == [(1.0,)]
+    check_agreement(rows, 1.0, "")
+    with pytest.raises(ParityError, match="keeps 50"):
+        check_agreement([Agreement("openvino", "cpu", (0.4, 0.6))], 0.93, "")
+    assert arithmetic("fp16", "cpu") == "weight rounding only"
+    assert arithmetic("fp16", "cuda") == "fp16"

@@ -1,0 +1,98 @@
+"""The op pair as operators of a real ONNX Runtime, on the table of cases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+from onnx import helper as h
+
+from segnet_deploy.passes import contract
+from segnet_deploy.runtimes.onnxruntime import operator_library
+
+ROOT = Path(__file__).parents[2]
+TYPES = {"float32": T.FLOAT, "int8": T.INT8, "uint8": T.UINT8}
+
+
+def session(dtype: str, last: bool, ceil_mode: bool) -> Any:
+    """Return a session of x -> pool -> y, code -> unpool to the image's size -> z."""
+    import onnxruntime
+
+    common = {"ceil_mode": int(ceil_mode), "channels_last": int(last), "domain": contract.DOMAIN}
+    nodes = [
+        h.make_node(contract.POOL, ["x"], ["y", "code"], **common),
+        h.make_node(contract.UNPOOL, ["y", "code", "image"], ["z"], level=0, **common),
+    ]
+
+    def value(name: str, kind: int) -> Any:
+        return h.make_tensor_value_info(name, kind, [f"{name}{axis}" for axis in range(4)])
+
+    kind = TYPES[dtype]
+    graph = h.make_graph(
+        nodes,
+        "test",
+        [value("x", kind), value("image", T.FLOAT)],
+        [value("y", kind), value("code", T.INT32), value("z", kind)],
+    )
+    opsets = [h.make_opsetid("", 17), h.make_opsetid(contract.DOMAIN, 1)]
+    model = h.make_model(graph, opset_imports=opsets, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 2
+    options.register_custom_ops_library(str(operator_library()))
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def run(found: Any, x: Any, image: tuple[int, int]) -> Any:
+    return found.run(None, {"x": x, "image": np.zeros((1, 1, *image), np.float32)})
+
+
+@pytest.mark.needs("ort-ops")
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+def test_operators_equal_the_table(dtype: str, last: bool) -> None:
+    sessions = {ceil: session(dtype, last, ceil) for ceil in (False, True)}
+    for case in cases.CASES:
+        x = cases.as_type(case.make(), np.dtype(dtype))
+        pooled, plane_index = cases.pool_reference(x.astype(np.float32), case.ceil_mode)
+        back = cases.unpool_reference(pooled, plane_index, x.shape[2:])
+        fed = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
+        y, code, z = run(sessions[case.ceil_mode], fed, x.shape[2:])
+        if last:
+            y, z = y.transpose(0, 3, 1, 2), z.transpose(0, 3, 1, 2)
+        assert np.array_equal(y, pooled.astype(dtype)), case
+        assert np.array_equal(code, cases.words_of(cases.codes_of(plane_index, x.shape[3]))), case
+        assert np.array_equal(z, back.astype(dtype)), case
+
+
+@pytest.mark.needs("ort-ops")
+def test_operators_take_the_last_nan_as_pytorch() -> None:
+    import torch
+
+    x = np.array([[[[1, np.nan, 2, 3], [np.nan, 5, np.nan, 1]]]], np.float32)
+    y, index = torch.nn.functional.max_pool2d(torch.tensor(x), 2, return_indices=True)
+    found = run(session("float32", False, False), x, (2, 4))
+    assert np.array_equal(found[0], y.numpy(), equal_nan=True)
+    assert np.array_equal(cases.window_codes(found[1], 1), cases.codes_of(index.numpy(), 4))
+
+
+@pytest.mark.needs("ort-ops")
+def test_sizes_that_do_not_fit_are_an_error() -> None:
+    with pytest.raises(Exception, match="its inputs' sizes are not those of the pool's outputs"):
+        run(session("float32", False, False), np.zeros((1, 3, 4, 4), np.float32), (6, 4))
+
+
+@pytest.mark.needs("compiler", "ort-headers")
+def test_places_in_the_interface_are_those_of_the_public_headers() -> None:
+    include = Path(os.environ["ONNXRUNTIME_ROOT"]) / "include"
+    folder = next(include.rglob("onnxruntime_c_api.h")).parent
+    source = ROOT / "tests/plugins/ort_abi.cpp"
+    command = ["c++", "-std=c++17", "-fsyntax-only", f"-I{folder}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

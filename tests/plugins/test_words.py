@@ -1,0 +1,60 @@
+"""The CPU kernels with 2-bit codes: here, and NEON under qemu, on the table of cases."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import cases
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.needs("compiler")
+ROOT = Path(__file__).parents[2]
+FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror", "-static"]
+ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in plugins/include/segnet/cpu_words.h
+CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for c in (False, True)))
+
+
+@pytest.mark.parametrize(
+    ("compiler", "runner"),
+    [
+        pytest.param("c++", [], id="here"),
+        pytest.param(
+            "aarch64-linux-gnu-g++",
+            ["qemu-aarch64"],
+            id="neon",
+            marks=pytest.mark.needs("aarch64"),
+        ),
+    ],
+)
+def test_words_equal_the_table(compiler: str, runner: list[str], tmp_path: Path) -> None:
+    program = tmp_path / "drive"
+    sources = [ROOT / "plugins/cpu/words.cpp", ROOT / "tests/plugins/drive_words.cpp"]
+    include = f"-I{ROOT / 'plugins/include'}"
+    subprocess.run([compiler, *FLAGS, include, *map(str, sources), "-o", program], check=True)
+    asked, expected = bytearray(), bytearray()
+    for number, dtype in enumerate(ELEMENTS):
+        for last in (False, True):
+            for case in CASES:
+                x, answers = _answers(case, np.dtype(dtype), last)
+                facts = [number, last, *case.shape, case.ceil_mode]
+                asked += np.array(facts, np.int64).tobytes() + x
+                expected += answers
+    done = subprocess.run([*runner, program], input=asked, capture_output=True, check=True)
+    same = done.stdout == expected  # pytest would explain megabytes
+    assert same
+
+
+def _answers(case: cases.PoolCase, dtype: np.dtype[Any], last: bool) -> tuple[bytes, bytes]:
+    """Return a case's input, and what has to come out: y, words of codes, x unpooled."""
+    x = cases.as_type(case.make(), dtype)
+    pooled, plane_index = cases.pool_reference(x.astype(np.float32), case.ceil_mode)
+    y = cases.taken(x.astype(np.float32), plane_index)  # the very element, a zero's sign too
+    assert np.array_equal(y, pooled)
+    back = cases.unpool_reference(y, plane_index, x.shape[2:])
+    words = cases.words_of(cases.codes_of(plane_index, x.shape[3]))
+    order = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+    parts = [a.astype(dtype).transpose(order).tobytes() for a in (x, y, back)]
+    return parts[0], parts[1] + words.tobytes() + parts[2]
