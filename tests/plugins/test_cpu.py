@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from segnet_deploy import windows
+from segnet_deploy.library import find_library
 
 ROOT = Path(__file__).parents[2]
 BODIES = ("native", "numpy")
@@ -23,7 +24,10 @@ BODIES = ("native", "numpy")
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """Build plugins/cpu as CMake does, whatever is installed."""
+    """Return the installed library, or build it; `make test` installs again what has changed."""
+    installed = find_library("segnet_cpu")
+    if installed is not None:
+        return ctypes.CDLL(str(installed))
     if shutil.which("cmake") is None or shutil.which("c++") is None:
         pytest.skip("no cmake and C++ compiler on PATH")
     build = tmp_path_factory.mktemp("build")
