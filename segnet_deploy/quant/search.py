@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from segnet_deploy.datasets import Example
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.eval import evaluate
