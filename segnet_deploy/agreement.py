@@ -61,10 +61,11 @@ def compare_labels(
     return found
 
 
-def check_agreement(found: Sequence[Agreement], least: float, advice: str) -> None:
-    """Raise ParityError where a runtime keeps less than `least` of the labels."""
+def check_agreement(found: Sequence[Agreement], least: float, precision: str, advice: str) -> None:
+    """Raise ParityError, after the table, where a runtime keeps less than `least` of the labels."""
     for row in found:
         if not row.mean >= least:
+            print(format_agreement(found, precision), file=sys.stderr)
             raise ParityError(
                 f"{row.runtime} keeps {row.mean:.2%} of the labels only (limit {least:.2%}). No "
                 f"file was written; {advice}"

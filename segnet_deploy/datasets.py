@@ -57,6 +57,17 @@ class Example:
         _check(raw[raw != VOID], classes, self.labels)
         return raw
 
+    def pair(self, classes: int) -> tuple[Frame, Frame]:
+        """Return frame and truth of one size, for a network of `classes`. Raises InputError."""
+        check_classes(self.layout, classes)
+        frame, truth = self.frame(), self.truth(classes)
+        if frame.shape[:2] != truth.shape:
+            raise InputError(
+                f"{self.labels} is {truth.shape}, and its frame {frame.shape[:2]}; expected one "
+                "size"
+            )
+        return frame, truth
+
 
 def find_examples(folder: Path, layout: str, split: str | None = None) -> list[Example]:
     """Pair images and labels by name. Raises InputError.

@@ -111,13 +111,10 @@ def evaluate(
     """
     import numpy as np
 
-    from segnet_deploy.datasets import check_classes
     from segnet_deploy.metrics import Accuracy, boundary_f1, confusion
     from segnet_deploy.optional import require
 
     names = segmenter.metadata.classes
-    if examples:
-        check_classes(examples[0].layout, len(names))
     if other is not None and len(other.metadata.classes) != len(names):
         raise InputError(
             f"{len(names)} classes against {len(other.metadata.classes)}; expected two files of "
@@ -129,12 +126,7 @@ def evaluate(
     frames, same = [], []
     bar = require("tqdm", extra="camera").tqdm(examples, unit="frame", leave=False, file=sys.stderr)
     for example in bar:
-        frame, truth = example.frame(), example.truth(len(names))
-        if frame.shape[:2] != truth.shape:
-            raise InputError(
-                f"{example.labels} is {truth.shape}, and its frame {frame.shape[:2]}; expected one "
-                "size"
-            )
+        frame, truth = example.pair(len(names))
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))

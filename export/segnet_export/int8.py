@@ -65,12 +65,17 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     from segnet_deploy.datasets import find_examples
     from segnet_deploy.quant.quantise import Quantiser, read_calibration, spread
     from segnet_deploy.quant.search import Remembered, measure_drop, meet_budget
+    from segnet_deploy.segmenter import load
 
     frames = read_calibration(Path(arguments.calib), arguments.calib_frames)
     examples: list[Example] = []
     if arguments.data:
         found = find_examples(Path(arguments.data), arguments.layout, arguments.split)
         examples = spread(found, LABELLED_FRAMES)
+        with load(source) as opened:
+            count = len(opened.metadata.classes)
+        for example in examples:  # before the long part
+            example.pair(count)
     quantiser = Quantiser(source, frames, arguments.calib_method, arguments.full_range)
     tensorrt = arguments.target_runtime == "tensorrt"
     keep: tuple[str, ...] = ()

@@ -129,7 +129,7 @@ class _Layer:
         return back.outputs[0]
 
     def _weights(self, site: Site, step: np.float32, means: Array) -> None:
-        conv, weight = site.conv, constant(site.conv.inputs[1])
+        conv, name, weight = site.conv, site.name, constant(site.conv.inputs[1])
         bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
         assert weight is not None
         real = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
@@ -144,8 +144,8 @@ class _Layer:
         held = np.rint(real / products).clip(-(2**31), 2**31 - 1).astype(np.int32)
         if len(conv.inputs) < 3:
             conv.resize_inputs(3)
-        conv.replace_input_with(1, self._stored(conv, f"{site.name}.weight", levels, scales))
-        conv.replace_input_with(2, self._stored(conv, f"{site.name}.bias", held, products))
+        conv.replace_input_with(1, self._stored(conv, f"{name}.weight", levels, scales))
+        conv.replace_input_with(2, self._stored(conv, f"{name}.bias", held, products))
 
     def _stored(self, conv: ir.Node, name: str, levels: Array, scales: Array) -> ir.Value:
         """Add a DQ of a constant before `conv`; return what comes out."""

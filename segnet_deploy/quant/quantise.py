@@ -91,7 +91,7 @@ class Quantiser:
                 "calibrate on more frames of what the net was made for, try another "
                 "--calib-method, keep layers in fp32 with --max-drop, or lower --min-agreement"
             )
-            check_agreement(found, least, advice)
+            check_agreement(found, least, "int8", advice)
         count = len(self.sites()) - len(keep)
         return Quantised(target, count, tuple(keep), tuple(found))
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from segnet_deploy.datasets import Example
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.eval import evaluate
@@ -44,7 +42,7 @@ class Remembered(Segmenter):
 
     def segment(self, frame: Frame) -> Frame:
         """Return the (H, W) uint8 labels of an (H, W, 3) uint8 BGR frame."""
-        key = hashlib.sha256(np.ascontiguousarray(frame)).digest()
+        key = hashlib.sha256(frame.tobytes()).digest()
         if key not in self._labels:
             self._labels[key] = super().segment(frame)
         return self._labels[key]
