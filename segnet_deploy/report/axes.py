@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from segnet_deploy.report.svg import WIDTH, Drawing, ticks
 
-LEFT, TOP, HEIGHT = 46.0, 16.0, 210.0
+LEFT, TOP, HEIGHT = 50.0, 16.0, 210.0
 
 
 def axis_x(drawing: Drawing, most: float, unit: str) -> Callable[[float], float]:
@@ -18,8 +18,7 @@ def axis_x(drawing: Drawing, most: float, unit: str) -> Callable[[float], float]
 
     bottom = TOP + HEIGHT
     for tick in ticks(0, most):
-        anchor = "middle" if place(tick) < WIDTH - 24 else "end"
-        drawing.text(place(tick), bottom + 16, f"{tick:g} {unit}", "small", anchor)
+        drawing.tick(place(tick), bottom + 16, f"{tick:g} {unit}")
     drawing.line(LEFT, bottom, WIDTH, bottom, "axis")
     drawing.height = bottom + 22
     return place
@@ -58,7 +57,7 @@ def axis_log(
             drawing.text(LEFT - 6, place(tick) + 4, f"{tick:g}", "small", "end")
         else:
             drawing.line(place(tick), TOP, place(tick), bottom, "grid")
-            drawing.text(place(tick), bottom + 16, f"{tick:g}", "small", "middle")
+            drawing.tick(place(tick), bottom + 16, f"{tick:g}")
     if upwards:
         drawing.text(0, TOP - 4, unit, "small")
     else:

@@ -117,8 +117,7 @@ def latency(comparison: dict[str, Any]) -> Figure | None:
 
     for tick in ticks(low, high):
         drawing.line(x(tick), 0, x(tick), bottom, "axis" if tick == 0 else "grid")
-        anchor = "start" if x(tick) < 24 else "end" if x(tick) > WIDTH - 24 else "middle"
-        drawing.text(x(tick), bottom + 15, f"{tick:+g} %" if tick else "median", "small", anchor)
+        drawing.tick(x(tick), bottom + 15, f"{tick:+g} %" if tick else "median")
     said = []
     for place, (network, values) in enumerate(zip(networks, away, strict=True)):
         top, stats = place * row, network["seconds"]["infer"]

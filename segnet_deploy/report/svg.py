@@ -9,6 +9,7 @@ from importlib import resources
 
 WIDTH = 400.0  # a card's width in px, so that letters keep their size
 LETTER, BOLD = 6.9, 7.6  # width of a small and a normal letter, px, a little more than the mean
+WIDE = 8.6  # of a small letter where signs and digits are many
 SERIES = 8
 
 
@@ -47,6 +48,11 @@ class Drawing:
             f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
             f"{escape(text)}</text>"
         )
+
+    def tick(self, x: float, y: float, text: str) -> None:
+        """Write a small label centred on x, moved as far as it needs to stay inside."""
+        half = WIDE * len(text) / 2
+        self.text(min(max(x, half), WIDTH - half), y, text, "small", "middle")
 
     def legend(self, entries: Sequence[tuple[str, str]]) -> None:
         """Write (kind, name) entries below, in as many lines as they need."""
