@@ -24,10 +24,12 @@ from segnet_deploy.probe import Probe, temporary_probe
 from segnet_deploy.runtime_names import SELECTIVE
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
+from segnet_export.gate_report import GateReport, GateRow
 
 Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
-FLIP_LIMIT = 1e-2  # share of a stage's windows, on natural and random input
+FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
+WINOGRAD_FLIP_LIMIT = 2e-2  # ties at the edges of flat areas come apart (docs/runtimes.md)
 LOGIT_LIMIT = 1e-4  # of the largest logit
 PIXELS_PER_FLIP = 16  # labels that a value moved by a pixel of stage 1 may change; 2 x per stage
 
@@ -44,44 +46,6 @@ class GateInput:
     def ordinary(self) -> bool:
         """Whether the limits on flips and labels hold (not on made-up ties)."""
         return not self.name.startswith("adversarial")
-
-
-@dataclass(frozen=True)
-class GateRow:
-    """The comparison for one input in one runtime."""
-
-    runtime: str
-    input: str
-    shape: tuple[int, ...]
-    agreement: float
-    delta: float
-    delta_given_indices: float
-    flips: tuple[int, ...]
-    windows: tuple[int, ...]
-    largest_gap: float
-    failures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GateReport:
-    """Every row; `passed` where none has a failure."""
-
-    rows: tuple[GateRow, ...]
-
-    @property
-    def passed(self) -> bool:
-        return not any(row.failures for row in self.rows)
-
-    def joined(self, other: GateReport) -> GateReport:
-        """Return both reports as one."""
-        return GateReport(self.rows + other.rows)
-
-    def __str__(self) -> str:
-        head = (
-            f"{'runtime':12}{'input':22}{'shape':>16}  {'labels':>9}  {'max|d|':>8}  "
-            f"{'given idx':>9}  flips per stage (of windows)"
-        )
-        return "\n".join([head, *(_line(row) for row in self.rows)])
 
 
 def gate(
@@ -104,14 +68,13 @@ def gate(
         for runtime in runtimes or installed():
             try:
                 plain = open_engine(path, runtime)
+                probe, target = temporary_probe(path, plain.lowered, folder)
+                engine = open_engine(target, runtime)
             except EngineError as error:
                 if runtimes or runtime not in SELECTIVE:
                     raise
                 progress(f"left out: {error}")
                 continue
-            lowered = plain.lowered
-            probe, target = temporary_probe(path, lowered, folder)
-            engine = open_engine(target, runtime)
             for item in inputs:
                 progress(f"{runtime}: {item.name} {'x'.join(map(str, item.feed.shape))}")
                 rows.append(_compare(runtime, plain, engine, probe, module, item, min_agreement))
@@ -228,6 +191,7 @@ def _compare(
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
     stages = [_flips(given_calls[number]) for number in used] if not broken else []
     agreement, wrong, pixels = _labels(plain, free, item, limit)
+    flip_limit = WINOGRAD_FLIP_LIMIT if runtime == "ncnn" else FLIP_LIMIT
     failures = list(broken)
     if not np.isfinite(float(free.abs().max())):
         failures.append("PyTorch's own output is not finite")
@@ -237,7 +201,7 @@ def _compare(
                 f"stage {stage}: an index differs where the values differ by {gap:.1e} of the "
                 f"stage's maximum (limit {GAP_LIMIT:.0e})"
             )
-        if item.ordinary and count > max(1, FLIP_LIMIT * windows):
+        if item.ordinary and count > max(1, flip_limit * windows):
             failures.append(f"stage {stage}: {count} of {windows} indices differ")
     if not delta_given <= limit:
         failures.append(f"with the same indices logits differ by {delta_given:.1e} ({limit:.1e})")
@@ -308,13 +272,3 @@ def _flips(call: PoolCall) -> tuple[int, int, float]:
     gap = float((best - chosen).abs().max())
     scale = float(call.source.abs().max())
     return count, differs.numel(), gap / scale if scale else gap
-
-
-def _line(row: GateRow) -> str:
-    shape = "x".join(map(str, row.shape))
-    flips = " ".join(f"{f}/{w}" for f, w in zip(row.flips, row.windows, strict=True)) or "-"
-    line = (
-        f"{row.runtime:12}{row.input:22}{shape:>16}  {row.agreement:9.4%}  {row.delta:8.1e}  "
-        f"{row.delta_given_indices:9.1e}  {flips}"
-    )
-    return line + "".join(f"\n    FAILED: {failure}" for failure in row.failures)

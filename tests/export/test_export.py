@@ -146,7 +146,7 @@ def test_fp16_file_passes_both_gates(io: str, tmp_path: Path) -> None:
     options = {"form": "lowered", "precision": "fp16", "io": io, "std": (60, 60, 60)}
     result = export(small(), torch.zeros(1, 3, 45, 60), path, min_reduced=0.95, **options)
     assert result.metadata.precision == "fp16"
-    assert any("reduced" in row.input for row in result.gate.rows)
+    assert any(row.input == "weight rounding only" for row in result.gate.rows)  # on a CPU
     data = onnx.load(path)
     weights = {t.data_type for t in data.graph.initializer if t.name.endswith("weight_float16")}
     assert weights == {onnx.TensorProto.FLOAT16}
