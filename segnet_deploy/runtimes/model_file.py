@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 from dataclasses import dataclass
@@ -40,8 +39,7 @@ class ModelFile:
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
         )
-        del model
-        gc.collect()  # a graph is full of cycles, and holds the weights
+        release(model)
         return file
 
     def lowered(self) -> bytes:
@@ -67,8 +65,7 @@ def _serialized(model: ir.Model) -> bytes:
     ir = require("onnx_ir", extra="onnxruntime")
     ir.external_data.load_to_model(model)
     data: bytes = ir.to_proto(model).SerializeToString()
-    del model
-    gc.collect()  # as in read()
+    release(model)
     return data
 
 
@@ -87,6 +84,14 @@ def _suits_winograd(graph: ir.Graph) -> bool:
         if node.op_type == "Conv" and tuple(weight.shape)[2:] == (3, 3) and once:
             small += count
     return 2 * small >= total
+
+
+def release(model: ir.Model) -> None:
+    """Let go of the weights now; a graph is full of cycles, so that dropping it is not enough."""
+    for value in model.graph.initializers.values():
+        value.const_value = None
+    for node in model.graph.all_nodes():
+        node.attributes.clear()
 
 
 def load_model(path: Path) -> ir.Model:

@@ -15,7 +15,7 @@ from segnet_deploy.ncnn_net.program import Net, to_program
 from segnet_deploy.ncnn_net.running import Run
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
-from segnet_deploy.runtimes.model_file import ModelFile, load_model
+from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
 
 _OFF = (
     "use_vulkan_compute",
@@ -54,7 +54,7 @@ class NcnnEngine:
             self._program = to_program(model)
         except UnsupportedModelError as error:
             raise self._error("cannot take", error) from error
-        del model
+        release(model)
         self._threads = threads or min(self._ncnn.Option().num_threads, _cpus())
         self._nets = [self._load(net) for net in self._program.nets]
 
