@@ -64,7 +64,8 @@ class Timing:
         """
         n, tail, rank = len(self.samples), 0.0, 0
         while rank < n // 2:
-            tail += math.comb(n, rank) * 0.5**n
+            ways = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1)
+            tail += math.exp(ways - n * math.log(2))
             if 2 * tail > 1 - CONFIDENCE:
                 break
             rank += 1
