@@ -30,6 +30,7 @@ from torch import nn
 
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
+from segnet_deploy.frames import read_image
 from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.measure import interleaved, peak_rss_bytes
 from segnet_deploy.metadata import Metadata
@@ -72,16 +73,21 @@ def variants() -> list[Variant]:
     ways = [("openvino", False), ("onnxruntime", False), ("onnxruntime", True)]
     return [
         Variant(precision, runtime, operators, io)
-        for precision in ("fp32", "int8")
-        for runtime, operators in ways
+        for precision, found in (("fp32", [("ncnn", False), *ways]), ("int8", ways))
+        for runtime, operators in found
         for io in ("tensor", "frame")
     ]
 
 
 def write_files(module: nn.Module, int8: str | None, folder: Path) -> None:
-    """Write the fp32 file, and each file with frame io."""
+    """Write the fp32 file, normalised as the INT8 one, and each file with frame io."""
     model, _ = to_onnx(module, torch.zeros(1, 3, *SIZE))
-    finish(model, CLASSES, ExportOptions(form="standard"))
+    said = Metadata.from_props(ModelFile.read(int8).props) if int8 else Metadata()
+    finish(
+        model,
+        CLASSES,
+        ExportOptions(mean=said.mean, std=said.std, channel_order=said.channel_order),
+    )
     save(model, folder / "fp32-tensor.onnx")
     if int8:
         (folder / "int8-tensor.onnx").write_bytes(Path(int8).read_bytes())
@@ -92,12 +98,11 @@ def write_files(module: nn.Module, int8: str | None, folder: Path) -> None:
         ir.save(model, path.with_name(path.name.replace("tensor", "frame")))
 
 
-def time_all(
-    module: nn.Module, folder: Path, threads: int, rounds: int, clock: str
-) -> dict[str, Any]:
+def time_all(module: nn.Module, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return seconds from frame to label map, by variant."""
+    threads = arguments.threads
     torch.set_num_threads(threads)
-    frame = draw_scene(0, *SIZE).frame
+    frame = read_image(arguments.image) if arguments.image else draw_scene(0, *SIZE).frame
     metadata = Metadata.from_props(ModelFile.read(folder / "fp32-tensor.onnx").props)
     eager = Segmenter(TorchEngine("torch", module, SIZE), metadata)
     segmenters = {EAGER: eager}
@@ -115,7 +120,8 @@ def time_all(
         name: float((segmenter.segment(frame) == expected).mean())
         for name, segmenter in segmenters.items()
     }
-    timings = interleaved(calls, rounds, warm_ups=0, pause=PAUSE, clock=CLOCKS[clock])
+    clock = CLOCKS[arguments.clock]
+    timings = interleaved(calls, arguments.rounds, warm_ups=0, pause=PAUSE, clock=clock)
     return {
         name: timing.summary() | {"samples": timing.samples, "labels_as_eager": agreement[name]}
         for name, timing in timings.items()
@@ -187,9 +193,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     there = [v for v in variants() if (folder / f"{v.precision}-{v.io}.onnx").exists()]
     result: dict[str, Any] = {}
     if "timing" in arguments.part:
-        result["timing"] = time_all(
-            module, folder, arguments.threads, arguments.rounds, arguments.clock
-        )
+        result["timing"] = time_all(module, folder, arguments)
     if "operators" in arguments.part:
         result["operators"] = {
             str(v): operators_of(v, folder, arguments.threads)
@@ -206,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--checkpoint", help="default: seeded random weights")
     parser.add_argument("--int8", metavar="FILE", help="quantised ONNX file, standard form")
+    parser.add_argument("--image", metavar="F", help="frame of the timing (default: a drawn one)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
