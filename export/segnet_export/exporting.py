@@ -23,8 +23,8 @@ from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.frame_io import to_frame_io
 from segnet_deploy.passes.precision import to_precision
 from segnet_export.gate import gate, gate_labels
-from segnet_export.gate_report import GateReport
 from segnet_export.gate_inputs import InputMaker, Size
+from segnet_export.gate_report import GateReport
 from segnet_export.tracing import (
     DYNAMIC,
     OLDEST_OPSET,
