@@ -18,6 +18,7 @@ from segnet_deploy.passes.build import constant, integer, ints
 Array = np.ndarray[Any, np.dtype[Any]]
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
 RELU = 1
+_LOWERED = ("SpaceToDepth", "DepthToSpace", "Split", "GreaterOrEqual", "Where")
 _REST = 2**31 - 233  # an end that reaches the edge, as ncnn writes it
 
 
@@ -50,7 +51,9 @@ def to_layer(node: ir.Node) -> Layer:
     """Return the layer of `node`. Raises UnsupportedModelError, naming the node."""
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     if rule is None:
-        raise refusal(node, "no such operator is translated")
+        lowered = node.op_type in _LOWERED
+        hint = ": the lowered form has it; take the standard form" if lowered else ""
+        raise refusal(node, f"no such operator is translated{hint}")
     return rule(node)
 
 
@@ -84,31 +87,36 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
     return pads[0], pads[1], pads[2], pads[3]
 
 
-def _convolution(node: ir.Node) -> Layer:
-    weight = _fp32(node, 1, "weight")
+def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
+    """Return the kind of a convolution's layer and its numbers; `weight` is (K, C, h, w)."""
     transposed = node.op_type == "ConvTranspose"
     groups = integer(node, "group", 1)
     if weight.ndim != 4 or (transposed and groups != 1):
         raise refusal(node, f"weight {weight.shape}, group {groups}")
-    if transposed:
-        weight = np.ascontiguousarray(weight.transpose(1, 0, 2, 3))
-    biased = len(node.inputs) > 2 and node.inputs[2] is not None
     top, left, bottom, right = _pads(node)
     strides, dilations = ints(node, "strides", (1, 1)), ints(node, "dilations", (1, 1))
     channels, _, height, width = weight.shape
     parameters: dict[int, object] = {0: channels, 1: width, 11: height}
     parameters |= {2: dilations[1], 12: dilations[0], 3: strides[1], 13: strides[0]}
-    parameters |= {4: left, 14: top, 15: right, 16: bottom, 5: int(biased), 6: weight.size}
-    kind = "Deconvolution" if transposed else "Convolution"
+    parameters |= {4: left, 14: top, 15: right, 16: bottom, 6: weight.size}
     if transposed:
         extra = ints(node, "output_padding", (0, 0))
-        parameters |= {18: extra[1], 19: extra[0]}
         if "output_shape" in node.attributes:
             raise refusal(node, "output_shape is given; expected pads")
+        return "Deconvolution", parameters | {18: extra[1], 19: extra[0]}
     if groups != 1:
-        kind, parameters[7] = "ConvolutionDepthWise", groups
+        return "ConvolutionDepthWise", parameters | {7: groups}
+    return "Convolution", parameters
+
+
+def _convolution(node: ir.Node) -> Layer:
+    weight = _fp32(node, 1, "weight")
+    if node.op_type == "ConvTranspose" and weight.ndim == 4:
+        weight = np.ascontiguousarray(weight.transpose(1, 0, 2, 3))
+    kind, parameters = geometry(node, weight)
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None
     bias = [_fp32(node, 2, "bias")] if biased else []
-    return Layer(kind, parameters, [FP32_TAG, weight, *bias])
+    return Layer(kind, parameters | {5: int(biased)}, [FP32_TAG, weight, *bias])
 
 
 def _batch_norm(node: ir.Node) -> Layer:

@@ -5,7 +5,8 @@ so that a layer written in Python cannot hand two of them back), the frame's nor
 the label map. A value that several take is split, since ncnn frees a blob once it is taken.
 
 What comes before the last pool is a net of its own, whose convolutions keep ties: there equal
-neighbourhoods must give equal values, or flat areas get other indices than in PyTorch.
+neighbourhoods must give equal values, or flat areas get other indices than in PyTorch. Those of
+integers always do.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.ncnn_net import integers
+from segnet_deploy.ncnn_net.integers import is_integer, to_integers
 from segnet_deploy.ncnn_net.layers import SAME, Layer, refusal, to_layer
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.build import constant, integer
 from segnet_deploy.passes.lrn import fuse_lrn
 from segnet_deploy.passes.pairs import find_pairs
 from segnet_deploy.passes.plugin import to_plugin
+from segnet_deploy.passes.symmetric import to_symmetric
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": np.add}
@@ -69,13 +73,15 @@ class Program:
 
 
 def to_program(model: ir.Model) -> Program:
-    """Translate `model` (float32, standard or plugin form); it is rewritten in place.
+    """Translate `model` (float32 or int8, standard or plugin form); it is rewritten in place.
 
     Raises UnsupportedModelError, naming the node that ncnn or the host cannot do.
     """
+    to_symmetric(model)
     fuse_lrn(model)
     taken = _take_indices(model.graph)
     to_plugin(model)
+    to_integers(model)
     return _Translation(model.graph, taken).run()
 
 
@@ -104,8 +110,9 @@ class _Translation:
 
     def run(self) -> Program:
         image, skip = self._front()
-        left = sum(_is(node, contract.POOL) for node in self._graph)
-        self._program.nets.append(Net(keeps_ties=left > 0))
+        pooled = [node.inputs[0] for node in self._graph if _is(node, contract.POOL)]
+        left = len(pooled)
+        self._program.nets.append(Net(keeps_ties=not all(map(is_integer, pooled))))
         self._program.image = self._enter(image)
         pools: list[str] = []
         for node in self._graph:
@@ -118,7 +125,7 @@ class _Translation:
                 pools.append(self._pool(node, left == 0))
             elif _is(node, contract.UNPOOL):
                 self._unpool(node)
-            elif node.op_type in ("ArgMax", "Cast"):
+            elif node.op_type in ("ArgMax", "Cast") and not node.domain:
                 self._labels(node)
             else:
                 self._layer(node, skip)
@@ -167,7 +174,8 @@ class _Translation:
         return False
 
     def _layer(self, node: ir.Node, skip: set[int]) -> None:
-        layer, result = to_layer(node), node.outputs[0]
+        rule = integers.RULES.get((node.domain, node.op_type), to_layer)
+        layer, result = rule(node), node.outputs[0]
         if any(output.uses() for output in node.outputs[1:]):
             raise refusal(node, "it has more than one output")
         uses = _uses(result)

@@ -55,7 +55,7 @@ class Run:
     def _pool(self, step: Step) -> None:
         x = self._view(step.sources[0])
         size = (x.shape[1], x.shape[2])
-        mat, y = self._make(len(x), windows.pooled_size(size, step.ceil_mode), x.shape[3])
+        mat, y = self._make(len(x), windows.pooled_size(size, step.ceil_mode), x)
         codes = windows.pool(x, y, step.ceil_mode, self._threads)
         self._give(step.results[0], mat)
         self._blobs[step.results[1]] = (codes, size, step.ceil_mode)
@@ -65,7 +65,7 @@ class Run:
         codes, size, ceil_mode = self._blobs[step.sources[1]]
         if y.shape != codes.shape:
             y = repack(y, codes.shape[3])
-        mat, x = self._make(len(codes), size, codes.shape[3])
+        mat, x = self._make(len(codes), size, y)
         windows.unpool(y, codes, x, ceil_mode, self._threads)
         self._give(step.results[0], mat)
 
@@ -103,15 +103,16 @@ class Run:
         """Return a blob's own memory as planes (P, H, W, K)."""
         return self._planes(self._extract(name, _PACKED))
 
-    def _make(self, planes: int, size: tuple[int, int], pack: int) -> tuple[Any, Array]:
-        """Return a new blob and its memory as planes."""
-        mat = self._mat(w=size[1], h=size[0], c=planes, elemsize=4 * pack, elempack=pack)
+    def _make(self, planes: int, size: tuple[int, int], like: Array) -> tuple[Any, Array]:
+        """Return a new blob, packed and typed as the planes `like`, and its memory as planes."""
+        pack, wide = like.shape[3], like.itemsize
+        mat = self._mat(w=size[1], h=size[0], c=planes, elemsize=wide * pack, elempack=pack)
         return mat, self._planes(mat)
 
     def _planes(self, mat: Any) -> Array:
         # numpy sees no packed blob: this is the same memory with wider rows.
         flat, pack = self._mat(mat), mat.elempack
-        flat.elempack, flat.elemsize = 1, 4
+        flat.elempack, flat.elemsize = 1, mat.elemsize // pack
         flat.w, flat.cstep = mat.w * pack, mat.cstep * pack
         return np.asarray(flat).reshape(mat.c, mat.h, mat.w, pack)
 
