@@ -70,11 +70,11 @@ class Variant:
 
 def variants() -> list[Variant]:
     """Return what is compared."""
-    ways = [("openvino", False), ("onnxruntime", False), ("onnxruntime", True)]
+    ways = [("ncnn", False), ("openvino", False), ("onnxruntime", False), ("onnxruntime", True)]
     return [
         Variant(precision, runtime, operators, io)
-        for precision, found in (("fp32", [("ncnn", False), *ways]), ("int8", ways))
-        for runtime, operators in found
+        for precision in ("fp32", "int8")
+        for runtime, operators in ways
         for io in ("tensor", "frame")
     ]
 

@@ -26,7 +26,7 @@ _NO_WINOGRAD = 1 << 6  # of the features that parameter 31 turns off
 _WINOGRAD_SUM = (2**31 - 1) // 576
 _MARGIN = 4  # from the largest sum that the next scale holds to the largest that F(4,3) does
 _FLOAT, _INT8 = 1, 3  # ncnn's numbers of types
-_MOVING = ("MaxPool", "Slice", "Identity")
+_MOVING = ("MaxPool", "Slice", "Pad")
 
 
 def to_integers(model: ir.Model) -> None:
@@ -108,12 +108,17 @@ def _is_symmetric(node: ir.Node) -> bool:
 
 def _move_floats(graph: ir.Graph, node: ir.Node) -> None:
     """Let `node`, which ncnn has for floats only, work on floats again."""
-    after = [u.node for u in node.outputs[0].uses() if u.node.op_type == "DequantizeLinear"]
-    if not is_integer(node.inputs[0]) or not after:
+    if not is_integer(node.inputs[0]):
         return
+    after = [u.node for u in node.outputs[0].uses() if u.node.op_type == "DequantizeLinear"]
+    if not after:
+        raise refusal(node, "integers without DequantizeLinear behind; take the standard form")
     scale = after[0].inputs[1:]
     out, build = node.outputs[0], Builder(graph, node)
     node.replace_input_with(0, build.op("DequantizeLinear", node.inputs[0], *scale))
+    if node.op_type == "Pad":
+        filled, step = (np.asarray(constant(v)) for v in (node.inputs[2], scale[0]))
+        node.replace_input_with(2, build.const(filled * step, np.float32))
     quantise = ir.node("QuantizeLinear", [out, *scale])
     graph.insert_after(node, quantise)
     quantise.outputs[0].type, quantise.outputs[0].shape = out.type, out.shape

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from segnet_deploy import windows
 from segnet_deploy.errors import EngineError
+from segnet_deploy.fastest import measure
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.frame_io import to_frame_io
 from segnet_deploy.passes.symmetric import to_symmetric
@@ -253,7 +254,7 @@ def test_kept_layers_stay_fp32(int8: Callable[..., Any], small_model: Path, tmp_
 
 
 def test_what_ncnn_has_for_floats_only_is_computed_in_floats(tmp_path: Path) -> None:
-    """A pool without indices, a crop, a transposed convolution: between integers."""
+    """A pool without indices, a crop, a pad, a transposed convolution: between integers."""
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         *pair_of("x", "one"),
@@ -261,8 +262,10 @@ def test_what_ncnn_has_for_floats_only_is_computed_in_floats(tmp_path: Path) -> 
         *pair_of("p", "one"),
         h.make_node("Slice", ["p_dq", "from", "to", "axes"], ["s"], name="crop"),
         *pair_of("s", "one"),
+        h.make_node("Pad", ["s_dq", "pads"], ["q"], name="pad"),
+        *pair_of("q", "one"),
         h.make_node(DQ, ["levels", "steps", "zeros"], ["w"], axis=1),
-        h.make_node("ConvTranspose", ["s_dq", "w"], ["y"], name="up", **window),
+        h.make_node("ConvTranspose", ["q_dq", "w"], ["y"], name="up", **window),
     ]
     levels = np.random.default_rng(0).integers(-9, 10, (8, 5, 2, 2))
     constants = [
@@ -271,14 +274,21 @@ def test_what_ncnn_has_for_floats_only_is_computed_in_floats(tmp_path: Path) -> 
         array("from", [0, 1], np.int64),
         array("to", [3, 4], np.int64),
         array("axes", [2, 3], np.int64),
+        array("pads", [0, 0, 1, 0, 0, 0, 2, 3], np.int64),
         array("levels", levels, np.int8),
         array("steps", np.full(5, 0.5)),
         array("zeros", np.zeros(5), np.int8),
     ]
-    model = graphs.model(nodes, {"x": [1, 8, 8, 10]}, {"y": [1, 5, 6, 6]}, constants)
+    model = graphs.model(nodes, {"x": [1, 8, 8, 10]}, {"y": [1, 5, 12, 12]}, constants)
     x = np.random.default_rng(1).integers(-127, 128, (1, 8, 8, 10)).astype(np.float32)
     wanted = graphs.run(model, x, "onnxruntime")[0]
     assert np.array_equal(run(model, x, tmp_path)["y"], wanted)
+
+
+def test_auto_measures_ncnn_on_quantised_files(int8: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    graphs.ir.save(int8(), path)
+    assert (measure(path, 1, ["ncnn"])["ncnn"] or 0) > 0
 
 
 def test_lowered_file_is_refused_with_the_form_to_take(
