@@ -176,7 +176,7 @@ def _suits_winograd(weight: Array, steps: Array, bias: Array | None, y_step: Arr
     A sum that it cannot hold comes out wrong. Either none can be that large, or it is
     far beyond what the scale of the result, taken from real images, lets through.
     """
-    if weight.shape[1] < 8:
+    if weight.shape[1] < 8 or len(weight) % 4:  # its transforms are scalar there
         return False
     signed = weight.reshape(len(weight), -1).astype(np.int64)
     if 127 * np.abs(signed).sum(1).max() <= _WINOGRAD_SUM:
