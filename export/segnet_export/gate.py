@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.probe import Probe, temporary_probe
-from segnet_deploy.runtime_names import SELECTIVE
+from segnet_deploy.runtime_names import SELECTIVE, WINOGRAD
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
 from segnet_export.gate_report import GateReport, GateRow
@@ -191,7 +191,7 @@ def _compare(
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
     stages = [_flips(given_calls[number]) for number in used] if not broken else []
     agreement, wrong, pixels = _labels(plain, free, item, limit)
-    flip_limit = WINOGRAD_FLIP_LIMIT if runtime == "ncnn" else FLIP_LIMIT
+    flip_limit = WINOGRAD_FLIP_LIMIT if runtime in WINOGRAD else FLIP_LIMIT
     failures = list(broken)
     if not np.isfinite(float(free.abs().max())):
         failures.append("PyTorch's own output is not finite")
