@@ -104,8 +104,8 @@ def gate_labels(
 ) -> GateReport:
     """Compare labels only, on natural input: the rule for a reduced precision.
 
-    The CPU runtimes compute such files in fp32 (ONNX Runtime has no half convolution, OpenVINO is
-    told to), which rounds the weights only; the rows say so.
+    On most CPUs such files are computed in fp32 (Engine.computes_half), which rounds the weights
+    only; the rows say so.
 
     Raises ParityError where a runtime keeps too few labels, or where none runs the file.
     """
@@ -145,7 +145,7 @@ def _compare_labels(
     nothing: tuple[int, ...] = ()
     return GateRow(
         runtime,
-        "weight rounding only" if engine.device == "cpu" else "natural, reduced",
+        "natural, reduced" if engine.computes_half else "weight rounding only",
         shape,
         agreement,
         delta,
