@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python benchmarks/demo/demo.py -o $(OUT)/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 $(if $(REQUIRE),--require $(REQUIRE))
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(REQUIRE),--require $(REQUIRE))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

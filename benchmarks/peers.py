@@ -44,6 +44,7 @@ class TorchEngine:
 
     device = "cpu"
     lowered = False
+    computes_half = True
 
     def __init__(
         self, name: str, call: Callable[[torch.Tensor], torch.Tensor], size: Sequence[int]

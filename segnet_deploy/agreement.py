@@ -26,7 +26,7 @@ class Agreement:
     """How many labels of each frame one runtime keeps, 0 to 1."""
 
     runtime: str
-    device: str
+    half: bool  # an fp16 or bf16 file is computed in that
     shares: tuple[float, ...]
 
     @property
@@ -50,12 +50,12 @@ def compare_labels(
     found = []
     for name in names:
         try:
-            device, labels = _labels(target, name, frames, name)
+            half, labels = _labels(target, name, frames, name)
         except EngineError as error:
             print(f"left out: {error}", file=sys.stderr)
             continue
         shares = tuple(float((a == b).mean()) for a, b in zip(labels, expected, strict=True))
-        found.append(Agreement(name, device, shares))
+        found.append(Agreement(name, half, shares))
     if not found:
         raise ParityError(f"no runtime here runs {target}, so it could not be checked; no file")
     return found
@@ -77,25 +77,24 @@ def format_agreement(found: Sequence[Agreement], precision: str) -> str:
     lines = [f"{'runtime':12} {'arithmetic':22}{'frames':>7}{'labels kept':>13}{'worst frame':>13}"]
     for row in found:
         lines.append(
-            f"{row.runtime:12} {arithmetic(precision, row.device):22}{len(row.shares):7}"
+            f"{row.runtime:12} {arithmetic(precision, row.half):22}{len(row.shares):7}"
             f"{row.mean:13.3%}{min(row.shares):13.3%}"
         )
     return "\n".join(lines)
 
 
-def arithmetic(precision: str, device: str) -> str:
-    """Say what a runtime really computes in; on CPUs ours compute fp16 and bf16 files in fp32."""
-    half = precision in ("fp16", "bf16")
-    return "weight rounding only" if half and device == "cpu" else precision
+def arithmetic(precision: str, half: bool) -> str:
+    """Say what a runtime really computes in; most CPUs compute fp16 and bf16 files in fp32."""
+    return precision if half or precision not in ("fp16", "bf16") else "weight rounding only"
 
 
 def _labels(
     path: str | os.PathLike[str], runtime: str, frames: Sequence[Frame], title: str
-) -> tuple[str, list[Frame]]:
+) -> tuple[bool, list[Frame]]:
     with load(path, runtime) as segmenter:
         step = segmenter.batch or 1
         bar = require("tqdm", extra="quant").tqdm(
             range(0, len(frames), step), desc=title, leave=False, file=sys.stderr
         )
         labels = [m for i in bar for m in segmenter.segment_batch(frames[i : i + step])]
-        return segmenter.engine.device, labels
+        return segmenter.engine.computes_half, labels

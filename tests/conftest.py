@@ -136,3 +136,21 @@ def street(tmp_path: Path) -> Path:
     path = tmp_path / "street.png"
     cv2.imwrite(str(path), draw_scene(1, 90, 120).frame)
     return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return a folder with images/ and labels/ of drawn streets, as `small_model` reads them."""
+    import cv2
+    import numpy as np
+
+    from segnet_deploy.scenes import draw_scene
+
+    folder = tmp_path / "data"
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    for seed in range(3):
+        scene = draw_scene(seed, 45, 61)
+        cv2.imwrite(str(folder / f"images/{seed}.png"), scene.frame)
+        cv2.imwrite(str(folder / f"labels/{seed}.png"), np.minimum(scene.labels, 4))
+    return folder

@@ -17,6 +17,7 @@ class SleepEngine:
 
     name, device, lowered = "sleep", "cpu", False
     gpu_seconds = device_bytes = None
+    computes_half = False
     inputs = (Port("frames", (1, None, None, 3), np.dtype(np.uint8)),)
     outputs = (Port("labels", (1, None, None), np.dtype(np.uint8)),)
 

@@ -30,8 +30,11 @@ def test_export_names_are_pinned() -> None:
         "SegNet",
         "SegNetBasic",
         "SegNetConfig",
+        "Trace",
         "export",
         "load_checkpoint",
+        "trace",
+        "write",
     ]
     for name in segnet_export.__all__:
         assert getattr(segnet_export, name) is not None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segnet_export.checkpoints import LoadedCheckpoint, load_checkpoint
-    from segnet_export.exporting import ExportOptions, ExportResult, export
+    from segnet_export.exporting import ExportOptions, ExportResult, Trace, export, trace, write
     from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
 
 __all__ = [
@@ -16,8 +16,11 @@ __all__ = [
     "SegNet",
     "SegNetBasic",
     "SegNetConfig",
+    "Trace",
     "export",
     "load_checkpoint",
+    "trace",
+    "write",
 ]
 
 _HOMES = {
@@ -27,8 +30,11 @@ _HOMES = {
     "SegNet": "models",
     "SegNetBasic": "models",
     "SegNetConfig": "models",
+    "Trace": "exporting",
     "export": "exporting",
     "load_checkpoint": "checkpoints",
+    "trace": "exporting",
+    "write": "exporting",
 }
 
 

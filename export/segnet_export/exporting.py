@@ -86,6 +86,18 @@ class ExportResult:
     gate: GateReport
 
 
+@dataclass(frozen=True)
+class Trace:
+    """A module's graph as torch exported it, of which `write` makes any number of files."""
+
+    module: nn.Module
+    example: Tensor
+    options: ExportOptions
+    model: ir.Model
+    pairs: int
+    classes: int
+
+
 def export(
     module: nn.Module,
     example: Tensor,
@@ -111,58 +123,85 @@ def export(
     Raises InputError (unusable options or sizes), UnsupportedModelError (cannot be
     exported exactly) or ParityError (the file disagrees); then no file is left.
     """
+    progress("exporting")
+    return write(
+        trace(module, example, **options),
+        path,
+        images=images,
+        min_agreement=min_agreement,
+        min_reduced=min_reduced,
+        runtimes=runtimes,
+        adversarial=adversarial,
+        progress=progress,
+    )
+
+
+def trace(module: nn.Module, example: Tensor, **options: Any) -> Trace:
+    """Export `module` with torch, which takes most of an export's time; arguments as of `export`.
+
+    Raises InputError or UnsupportedModelError.
+    """
     chosen = ExportOptions(**options)
     wrapped = FirstOutput(module)
     with evaluation_mode(module):
         classes = _check_module(wrapped, example)
-        progress("exporting")
+        _describe(chosen, classes)  # what is wrong with the options is said before the long part
         model, pairs = to_onnx(wrapped, example, chosen.opset, chosen.dynamic)
-        if chosen.dynamic == "size" and chosen.multiple == 1:
-            chosen = replace(chosen, multiple=_multiple(model, pairs))
-        metadata = finish(model, classes, chosen)
-        maker = InputMaker(
-            example.shape[1], chosen.mean, chosen.std, chosen.channel_order, chosen.io, images
+    if chosen.dynamic == "size" and chosen.multiple == 1:
+        chosen = replace(chosen, multiple=_multiple(model, pairs))
+    return Trace(wrapped, example, chosen, model, pairs, classes)
+
+
+def write(
+    traced: Trace,
+    path: str | os.PathLike[str] = "segnet.onnx",
+    *,
+    images: Sequence[Frame] = (),
+    min_agreement: float = 0.9999,
+    min_reduced: float = 0.99,
+    runtimes: Sequence[str] | None = None,
+    adversarial: bool = True,
+    progress: Progress = lambda _: None,
+    **changes: Any,
+) -> ExportResult:
+    """Write and gate one file of `traced`; arguments and errors as of `export`.
+
+    `changes` replace options of the trace: form, precision, io, classes, normalisation.
+    """
+    if fixed := {"opset", "dynamic"} & set(changes):
+        raise InputError(f"{', '.join(sorted(fixed))} cannot change after the trace; trace again")
+    chosen = replace(traced.options, **changes)
+    model, example = traced.model.clone(), traced.example
+    maker = InputMaker(
+        example.shape[1], chosen.mean, chosen.std, chosen.channel_order, chosen.io, images
+    )
+    with evaluation_mode(traced.module), atomic_path(path) as temporary:
+        metadata = finish(model, traced.classes, chosen)
+        save(model, temporary)
+        inputs = maker.make(gate_sizes(example, chosen, traced.pairs))
+        inputs = [item for item in inputs if adversarial or item.ordinary]
+        report = gate(
+            temporary,
+            traced.module,
+            inputs,
+            runtimes=runtimes,
+            min_agreement=min_agreement,
+            progress=progress,
         )
-        with atomic_path(path) as temporary:
-            save(model, temporary)
-            inputs = maker.make(gate_sizes(example, chosen, pairs))
-            inputs = [item for item in inputs if adversarial or item.ordinary]
-            report = gate(
-                temporary,
-                wrapped,
-                inputs,
-                runtimes=runtimes,
-                min_agreement=min_agreement,
-                progress=progress,
+        if chosen.precision != "fp32":
+            metadata = reduce(model, metadata, chosen.precision, temporary)
+            report = report.joined(
+                gate_labels(temporary, traced.module, inputs, runtimes, min_reduced, progress)
             )
-            if chosen.precision != "fp32":
-                metadata = reduce(model, metadata, chosen.precision, temporary)
-                report = report.joined(
-                    gate_labels(temporary, wrapped, inputs, runtimes, min_reduced, progress)
-                )
-    return ExportResult(Path(path), metadata, pairs, report)
+    return ExportResult(Path(path), metadata, traced.pairs, report)
 
 
 def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     """Bring `model` to its form and io, and write its metadata, in place."""
-    names = load_classes(options.classes, classes)
+    metadata = _describe(options, classes)
     if options.io == "frame":
         to_frame_io(model, options.mean, options.std, options.channel_order)
     to_form(model, options.form)
-    metadata = Metadata(
-        names.names,
-        names.palette,
-        options.mean,
-        options.std,
-        options.channel_order,
-        options.io,
-        options.form,
-        "fp32",
-        options.multiple,
-        options.network,
-        options.source_sha256,
-        library_versions(),
-    )
     model.metadata_props.update(metadata.to_props())
     return metadata
 
@@ -208,6 +247,24 @@ def gate_sizes(example: Tensor, options: ExportOptions, pairs: int) -> list[Size
 def library_versions() -> dict[str, str]:
     """Return the versions that an exported file names."""
     return versions(("segnet-deploy", "torch", "onnx", "onnx_ir"))
+
+
+def _describe(options: ExportOptions, classes: int) -> Metadata:
+    names = load_classes(options.classes, classes)
+    return Metadata(
+        names.names,
+        names.palette,
+        options.mean,
+        options.std,
+        options.channel_order,
+        options.io,
+        options.form,
+        "fp32",
+        options.multiple,
+        options.network,
+        options.source_sha256,
+        library_versions(),
+    )
 
 
 def _check_module(module: nn.Module, example: Tensor) -> int:

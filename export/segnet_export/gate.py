@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.probe import Probe, temporary_probe
-from segnet_deploy.runtime_names import SELECTIVE
+from segnet_deploy.runtime_names import SELECTIVE, WINOGRAD
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_export.capture import PoolCall, run_watched
 from segnet_export.gate_report import GateReport, GateRow
@@ -104,8 +104,8 @@ def gate_labels(
 ) -> GateReport:
     """Compare labels only, on natural input: the rule for a reduced precision.
 
-    The CPU runtimes compute such files in fp32 (ONNX Runtime has no half convolution, OpenVINO is
-    told to), which rounds the weights only; the rows say so.
+    On most CPUs such files are computed in fp32 (Engine.computes_half), which rounds the weights
+    only; the rows say so.
 
     Raises ParityError where a runtime keeps too few labels, or where none runs the file.
     """
@@ -145,7 +145,7 @@ def _compare_labels(
     nothing: tuple[int, ...] = ()
     return GateRow(
         runtime,
-        "weight rounding only" if engine.device == "cpu" else "natural, reduced",
+        "natural, reduced" if engine.computes_half else "weight rounding only",
         shape,
         agreement,
         delta,
@@ -191,7 +191,7 @@ def _compare(
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
     stages = [_flips(given_calls[number]) for number in used] if not broken else []
     agreement, wrong, pixels = _labels(plain, free, item, limit)
-    flip_limit = WINOGRAD_FLIP_LIMIT if runtime == "ncnn" else FLIP_LIMIT
+    flip_limit = WINOGRAD_FLIP_LIMIT if runtime in WINOGRAD else FLIP_LIMIT
     failures = list(broken)
     if not np.isfinite(float(free.abs().max())):
         failures.append("PyTorch's own output is not finite")

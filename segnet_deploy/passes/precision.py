@@ -53,6 +53,12 @@ def to_precision(model: ir.Model, precision: str) -> PassResult:
     return PassResult(infer_shapes(remove_dead(model)), changed, (f"{changed} nodes {precision}",))
 
 
+def half_precision(model: ir.Model) -> str | None:
+    """Return fp16 or bf16 where all convolutions' weights are that, else None."""
+    held = reduced_types(model)
+    return next((name for name, dtype in _DTYPES.items() if held == {dtype}), None)
+
+
 def reduced_types(model: ir.Model) -> set[ir.DataType]:
     """Return the reduced types among the convolutions' weights."""
     weights = [n.inputs[1] for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]

@@ -37,6 +37,7 @@ class Engine(Protocol):
     name: str
     device: str
     lowered: bool
+    computes_half: bool  # an fp16 or bf16 file in that precision, not in fp32
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 

@@ -24,11 +24,13 @@ class ModelFile:
     has_unpool: bool
     has_plugin: bool
     suits_winograd: bool = True
+    precision: str = "fp32"  # of the weights: fp32, fp16 or bf16
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
         """Look into `path`. Raises InputError where it is no readable ONNX file."""
         from segnet_deploy.passes import contract
+        from segnet_deploy.passes.precision import half_precision
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
@@ -38,6 +40,7 @@ class ModelFile:
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
+            precision=half_precision(model) or "fp32",
         )
         release(model)
         return file

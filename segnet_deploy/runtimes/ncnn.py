@@ -41,6 +41,7 @@ class NcnnEngine:
     name = "ncnn"
     device = "cpu"
     lowered = False
+    computes_half = False
     gpu_seconds = None
     device_bytes = None
 

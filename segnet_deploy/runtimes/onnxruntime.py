@@ -72,6 +72,11 @@ class OrtEngine:
         if self.lowered:
             self._start(*self.source())
 
+    @property
+    def computes_half(self) -> bool:
+        """The CPU provider has no half convolution, and casts."""
+        return bool(self.device == "cuda")
+
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
         return self._infer([self.outputs[0].name], x)[0]

@@ -64,6 +64,7 @@ class PlanEngine:
         self._plan = plan
         self.metadata = replace(plan.metadata, form=plan.sidecar.get("form", "unknown"))
         self.name = plan.kind
+        self.computes_half = True
         self.lowered = plan.sidecar.get("form") == "lowered"
         self._sessions: dict[tuple[int, ...], Session] = {}
         self._last: Session | None = None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
-from collections.abc import Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from aiohttp import ClientSession, ClientWebSocketResponse
 
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.frames import Frame
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.web.server import WebPage
 
+Answer = tuple[int, dict[str, str], str]
 CLASSES = ("left", "right", "box")
 PALETTE = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 TOKEN = "0123456789abcdef"
@@ -65,3 +72,34 @@ def showing(page: WebPage, fps: float = 50.0) -> Iterator[list[float]]:
     finally:
         ended.set()
         thread.join()
+
+
+def get(page: WebPage, path: str = "", **headers: str) -> Answer:
+    """Return status, headers and text of a GET; names with _ for -."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request(page.url + path, headers=names)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, dict(answer.headers), answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read().decode()
+
+
+def watch(page: WebPage, act: Callable[[ClientWebSocketResponse], Awaitable[Any]]) -> Any:
+    async def connect() -> Any:
+        async with ClientSession() as session, session.ws_connect(page.url + "live") as viewer:
+            return await act(viewer)
+
+    return asyncio.run(connect())
+
+
+def exchange(page: WebPage, data: bytes, patience: float = 5.0) -> bytes:
+    """Send bytes and return the answer's beginning, empty where none comes."""
+    port = int(page.url.split(":")[2].strip("/"))
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+        try:
+            raw.sendall(data)
+            raw.settimeout(patience)
+            return raw.recv(65536)
+        except OSError:
+            return b""

@@ -19,7 +19,6 @@ from segnet_deploy import eval as evaluate
 from segnet_deploy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
 from segnet_deploy.errors import InputError
 from segnet_deploy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
-from segnet_deploy.scenes import draw_scene
 
 RNG = np.random.default_rng(0)
 
@@ -110,17 +109,6 @@ def test_boundary_f1_of_the_definition() -> None:
     far[:, 84:] = 1
     assert boundary_f1(truth, far, 3) == 0.0
     assert math.isnan(boundary_f1(np.zeros_like(truth), np.zeros_like(truth), 3))
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    for name in ("images", "labels"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    for seed in range(3):
-        scene = draw_scene(seed, 45, 61)
-        cv2.imwrite(str(tmp_path / f"data/images/{seed}.png"), scene.frame)
-        cv2.imwrite(str(tmp_path / f"data/labels/{seed}.png"), np.minimum(scene.labels, 4))
-    return tmp_path / "data"
 
 
 def test_eval_measures_and_draws(

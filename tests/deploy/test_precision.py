@@ -16,6 +16,7 @@ from segnet_deploy.passes.frame_io import to_frame_io
 from segnet_deploy.passes.lower import lower
 from segnet_deploy.passes.plugin import to_plugin
 from segnet_deploy.passes.precision import to_precision
+from segnet_deploy.runtimes import open_engine
 
 HALVES = {"fp16": graphs.ir.DataType.FLOAT16, "bf16": graphs.ir.DataType.BFLOAT16}
 
@@ -43,6 +44,23 @@ def net(weight: float = 1.0) -> graphs.ir.Model:
 
 def image() -> cases.Array:
     return cases.PoolCase((1, 3, 8, 10), False, "random").make()
+
+
+@pytest.mark.needs("openvino")
+@pytest.mark.parametrize(("precision", "capability"), [("fp16", "FP16"), ("bf16", "BF16")])
+def test_openvino_computes_in_half_where_the_cpu_can(
+    precision: str, capability: str, tmp_path: Path
+) -> None:
+    import openvino
+
+    path = tmp_path / "half.onnx"
+    graphs.ir.save(to_precision(lower(net()).model, precision).model, path)
+    engine = open_engine(path, "openvino")
+    capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert engine.computes_half == (capability in capable)
+    assert np.isfinite(engine.run(image())).all()
+    graphs.ir.save(lower(net()).model, path)
+    assert not open_engine(path, "openvino").computes_half
 
 
 @pytest.mark.parametrize("io", ["tensor", "frame"])

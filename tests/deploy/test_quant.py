@@ -321,6 +321,6 @@ def test_agreement_of_a_file_with_itself_is_whole(small_model: Path) -> None:
     assert [row.shares for row in rows] == [(1.0,)]
     check_agreement(rows, 1.0, "fp32", "")
     with pytest.raises(ParityError, match="keeps 50"):
-        check_agreement([Agreement("openvino", "cpu", (0.4, 0.6))], 0.93, "int8", "")
-    assert arithmetic("fp16", "cpu") == "weight rounding only"
-    assert arithmetic("fp16", "cuda") == "fp16"
+        check_agreement([Agreement("openvino", False, (0.4, 0.6))], 0.93, "int8", "")
+    assert arithmetic("fp16", half=False) == "weight rounding only"
+    assert arithmetic("fp16", half=True) == "fp16"

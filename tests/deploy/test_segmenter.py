@@ -25,7 +25,7 @@ RUNTIMES = ("onnxruntime", "openvino")
 class FunctionEngine:
     """An engine that is a function from (N, 3, H, W) to logits."""
 
-    name, device, lowered = "function", "cpu", False
+    name, device, lowered, computes_half = "function", "cpu", False, False
 
     def __init__(
         self,

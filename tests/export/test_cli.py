@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import families
 import onnx
+import onnx_ir
 import pytest
 import torch
 
@@ -45,22 +46,18 @@ def test_export_prints_what_it_found_and_gates(
     assert out.exists()
 
 
-def test_export_warns_about_unsaid_normalisation(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "m.onnx"
-    assert cli.main([str(checkpoint), "-o", str(out), *SIZE]) == 0
-    assert "--mean/--std and --bgr or --rgb not given" in capsys.readouterr().err
-
-
-def test_own_module_is_imported(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_own_module_is_imported_and_unsaid_normalisation_is_warned_of(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(families.__file__).parent))
     out = tmp_path / "m.onnx"
     arguments = [str(checkpoint), "-o", str(out), "--module", "families:CaffeNames"]
     assert cli.main([*arguments, "--imgsz", "32", "32"]) == 0
     assert out.exists()
+    assert "--mean/--std and --bgr or --rgb not given" in capsys.readouterr().err
 
 
 @pytest.mark.needs("tensorrt-rtx")
@@ -79,14 +76,18 @@ def test_target_needs_an_engine(checkpoint: Path, capsys: pytest.CaptureFixture[
     assert "--engine" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["lowered", "plugin", "standard"])
-def test_onnx_file_changes_form(form: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def standard_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("standard") / "some.onnx"
     model, _ = to_onnx(families.build(families.CaffeNames), torch.zeros(1, 3, 45, 53))
-    source, target = tmp_path / "some.onnx", tmp_path / "other.onnx"
-    import onnx_ir
+    onnx_ir.save(model, path)
+    return path
 
-    onnx_ir.save(model, source)
-    assert cli.main([str(source), "-o", str(target), "--form", form]) == 0
+
+@pytest.mark.parametrize("form", ["lowered", "plugin", "standard"])
+def test_onnx_file_changes_form(form: str, standard_file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "other.onnx"
+    assert cli.main([str(standard_file), "-o", str(target), "--form", form]) == 0
     found = {node.op_type for node in onnx.load(target).graph.node}
     expected = {"standard": "MaxUnpool", "lowered": "DepthToSpace", "plugin": "SegNetMaxUnpool"}
     assert expected[form] in found

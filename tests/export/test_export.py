@@ -19,7 +19,7 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower import lower
 from segnet_deploy.probe import probe
-from segnet_export import SegNet, SegNetBasic, SegNetConfig, export
+from segnet_export import SegNet, SegNetBasic, SegNetConfig, Trace, export, trace, write
 from segnet_export.gate import GateInput, gate
 
 ORT = {"runtimes": ["onnxruntime"]}
@@ -38,13 +38,23 @@ def small(seed: int = 0, **options: Any) -> SegNet:
     return net.eval()
 
 
+@pytest.fixture(scope="module")
+def fixed_trace() -> Trace:
+    return trace(small(), torch.zeros(1, 3, 32, 48))
+
+
+@pytest.fixture(scope="module")
+def odd_trace() -> Trace:
+    return trace(small(), torch.zeros(1, 3, 45, 60))
+
+
 def operators(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
-def test_standard_file_has_indices_and_nothing_else(tmp_path: Path) -> None:
+def test_standard_file_has_indices_and_nothing_else(odd_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
-    result = export(small(), torch.zeros(1, 3, 45, 60), path)
+    result = write(odd_trace, path)
     found = operators(path)
     assert result.pairs == 5
     assert found.count("MaxPool") == found.count("MaxUnpool") == 5
@@ -54,15 +64,21 @@ def test_standard_file_has_indices_and_nothing_else(tmp_path: Path) -> None:
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
+@pytest.fixture(scope="module", params=["batch", "size"])
+def dynamic_trace(request: pytest.FixtureRequest) -> Trace:
+    normalisation = {"mean": (1, 2, 3), "std": (60, 50, 40), "channel_order": "rgb"}
+    return trace(small(), torch.zeros(1, 3, 33, 43), dynamic=request.param, **normalisation)
+
+
 @pytest.mark.parametrize("form", ["standard", "lowered", "plugin"])
 @pytest.mark.parametrize("io", ["tensor", "frame"])
-@pytest.mark.parametrize("dynamic", ["batch", "size"])
 def test_every_form_and_io_passes_its_gate(
-    form: str, io: str, dynamic: str, tmp_path: Path
+    form: str, io: str, dynamic_trace: Trace, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.onnx"
-    options = {"form": form, "io": io, "dynamic": dynamic, "mean": (1, 2, 3), "std": (60, 50, 40)}
-    result = export(small(), torch.zeros(1, 3, 33, 43), path, channel_order="rgb", **options)
+    dynamic = dynamic_trace.options.dynamic
+    result = write(dynamic_trace, path, form=form, io=io)
+    assert (result.metadata.form, result.metadata.io) == (form, io)
     assert result.gate.passed
     shapes = {row.shape for row in result.gate.rows}
     assert len(shapes) == (3 if dynamic == "size" else 2)
@@ -71,6 +87,11 @@ def test_every_form_and_io_passes_its_gate(
         assert len({shape[1:] for shape in shapes}) == 3
     if form == "plugin":
         assert contract.DOMAIN in {o.domain for o in onnx.load(path).opset_import}
+
+
+def test_size_is_settled_by_the_trace(fixed_trace: Trace, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="dynamic cannot change"):
+        write(fixed_trace, tmp_path / "m.onnx", dynamic="size")
 
 
 @pytest.mark.parametrize("keep_size", [True, False])
@@ -141,10 +162,10 @@ def test_metadata_travels_inside_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("io", ["tensor", "frame"])
-def test_fp16_file_passes_both_gates(io: str, tmp_path: Path) -> None:
+def test_fp16_file_passes_both_gates(io: str, odd_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     options = {"form": "lowered", "precision": "fp16", "io": io, "std": (60, 60, 60)}
-    result = export(small(), torch.zeros(1, 3, 45, 60), path, min_reduced=0.95, **options)
+    result = write(odd_trace, path, min_reduced=0.95, **options)
     assert result.metadata.precision == "fp16"
     assert any(row.input == "weight rounding only" for row in result.gate.rows)  # on a CPU
     data = onnx.load(path)
@@ -153,17 +174,12 @@ def test_fp16_file_passes_both_gates(io: str, tmp_path: Path) -> None:
     assert Metadata.from_props({p.key: p.value for p in data.metadata_props}).precision == "fp16"
 
 
-def test_reduced_file_that_keeps_too_few_labels_is_not_written(tmp_path: Path) -> None:
+def test_reduced_file_that_keeps_too_few_labels_is_not_written(
+    odd_trace: Trace, tmp_path: Path
+) -> None:
+    options = {"form": "lowered", "precision": "fp16", "min_reduced": 1.01, **ORT}
     with pytest.raises(ParityError, match="too few labels"):
-        export(
-            small(),
-            torch.zeros(1, 3, 45, 60),
-            tmp_path / "m.onnx",
-            form="lowered",
-            precision="fp16",
-            min_reduced=1.01,
-            **ORT,
-        )
+        write(odd_trace, tmp_path / "m.onnx", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,9 +194,9 @@ def _inputs() -> list[GateInput]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(fixed_trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gate") / "m.onnx"
-    export(small(), torch.zeros(1, 3, 32, 48), path, form="lowered", **ORT)
+    write(fixed_trace, path, form="lowered", **ORT)
     return path
 
 
@@ -247,9 +263,11 @@ def test_probe_indices_are_pytorchs(exported: Path) -> None:
     assert (found.plane_index(0, outputs, (32, 48)) == index).mean() > 0.999
 
 
-def test_lowered_file_is_the_standard_file_lowered(exported: Path, tmp_path: Path) -> None:
+def test_lowered_file_is_the_standard_file_lowered(
+    exported: Path, fixed_trace: Trace, tmp_path: Path
+) -> None:
     path = tmp_path / "standard.onnx"
-    export(small(), torch.zeros(1, 3, 32, 48), path, **ORT)
+    write(fixed_trace, path, **ORT)
     model = lower(ir.load(path)).model
     x = _inputs()[0].feed
     results = []

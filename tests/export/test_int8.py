@@ -23,18 +23,6 @@ from segnet_export import cli
 INT8 = ["--precision", "int8"]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Return a folder with images/ and labels/ of drawn streets, as the small model reads them."""
-    for name in ("images", "labels"):
-        (tmp_path / "data" / name).mkdir(parents=True)
-    for seed in range(3):
-        scene = draw_scene(seed, 45, 61)
-        cv2.imwrite(str(tmp_path / f"data/images/{seed}.png"), scene.frame)
-        cv2.imwrite(str(tmp_path / f"data/labels/{seed}.png"), scene.labels % 5)
-    return tmp_path / "data"
-
-
 def export(source: Path, target: Path, data: Path, *more: str) -> int:
     arguments = [str(source), "-o", str(target), *INT8, "--calib", str(data / "images")]
     return cli.main([*arguments, "--min-agreement", "0.5", *more])
