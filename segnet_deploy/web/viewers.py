@@ -127,6 +127,7 @@ class Viewers:
         finally:
             self._discard(viewer)
             writer.cancel()
+            await asyncio.wait([writer])  # or the loop may end before it does
         if isinstance(socket.exception(), asyncio.TimeoutError):  # no pong came
             self._note_drop()
         return socket
