@@ -11,7 +11,7 @@ import numpy as np
 from segnet_deploy.errors import EngineError
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
-from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.runtimes.model_file import ModelFile, trim_heap
 
 _HALVES = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}  # capability, hint
 
@@ -50,7 +50,12 @@ class OpenVinoEngine:
             self.computes_half = capability in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             # Its own choice may be bf16 for an fp32 file.
             config["INFERENCE_PRECISION_HINT"] = hint if self.computes_half else "f32"
-            compiled = core.compile_model(core.read_model(source), "CPU", config)
+            model = core.read_model(source)
+            del source  # a copy of the weights
+            trim_heap()
+            compiled = core.compile_model(model, "CPU", config)
+            del model
+            trim_heap()
             self._request: Any = compiled.create_infer_request()
             self.inputs = tuple(_port(port) for port in compiled.inputs)
             self.outputs = tuple(_port(port) for port in compiled.outputs)
