@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import math
 import os
 import sys
@@ -102,8 +101,7 @@ def release(model: ir.Model) -> None:
 
 
 def trim_heap() -> None:
-    """Give freed memory back to the system: cycles of Python, and what glibc would keep."""
-    gc.collect()
+    """Give freed memory back to the system; glibc would keep it for this process."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 

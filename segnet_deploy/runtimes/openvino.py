@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class OpenVinoEngine:
             # Its own choice may be bf16 for an fp32 file.
             config["INFERENCE_PRECISION_HINT"] = hint if self.computes_half else "f32"
             model = core.read_model(source)
-            del source  # a copy of the weights
+            del source  # a copy of the weights; the graph behind it is full of cycles
+            gc.collect()
             trim_heap()
             compiled = core.compile_model(model, "CPU", config)
             del model
