@@ -26,6 +26,7 @@ def test_export_names_are_pinned() -> None:
     assert segnet_export.__all__ == [
         "ExportOptions",
         "ExportResult",
+        "GateOptions",
         "LoadedCheckpoint",
         "SegNet",
         "SegNetBasic",

@@ -6,12 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segnet_export.checkpoints import LoadedCheckpoint, load_checkpoint
-    from segnet_export.exporting import ExportOptions, ExportResult, Trace, export, trace, write
+    from segnet_export.exporting import (
+        ExportOptions,
+        ExportResult,
+        GateOptions,
+        Trace,
+        export,
+        trace,
+        write,
+    )
     from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
 
 __all__ = [
     "ExportOptions",
     "ExportResult",
+    "GateOptions",
     "LoadedCheckpoint",
     "SegNet",
     "SegNetBasic",
@@ -26,6 +35,7 @@ __all__ = [
 _HOMES = {
     "ExportOptions": "exporting",
     "ExportResult": "exporting",
+    "GateOptions": "exporting",
     "LoadedCheckpoint": "checkpoints",
     "SegNet": "models",
     "SegNetBasic": "models",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,23 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class GateOptions:
+    """How a file is checked.
+
+    `images` are (H, W, 3) uint8 BGR frames (default: drawn street scenes). `min_agreement` is the
+    share of labels to keep, `min_reduced` that of a reduced precision. `runtimes`: default all that
+    are installed. `adversarial` False leaves out made-up ties: for benchmarks of random weights.
+    """
+
+    images: Sequence[Frame] = ()
+    min_agreement: float = 0.9999
+    min_reduced: float = 0.99
+    runtimes: Sequence[str] | None = None
+    adversarial: bool = True
+    progress: Progress = lambda _: None
+
+
+@dataclass(frozen=True)
 class ExportResult:
     """The file that was written, its metadata, how many pairs it has, and the gate."""
 
@@ -102,38 +119,20 @@ def export(
     module: nn.Module,
     example: Tensor,
     path: str | os.PathLike[str] = "segnet.onnx",
-    *,
-    images: Sequence[Frame] = (),
-    min_agreement: float = 0.9999,
-    min_reduced: float = 0.99,
-    runtimes: Sequence[str] | None = None,
-    adversarial: bool = True,
-    progress: Progress = lambda _: None,
     **options: Any,
 ) -> ExportResult:
     """Export any module with max-pool/unpool pairs and gate the file against it.
 
     `example` is (N, C, H, W) float32; its sizes are the file's, where not dynamic.
-    `images` are (H, W, 3) uint8 BGR frames for the gate (default: drawn street scenes).
-    `adversarial` False leaves out the gate's made-up ties: for benchmarks of random weights.
-    A reduced precision is written after the fp32 graph has passed, and has to keep
-    `min_reduced` of the labels.
-    `options` are those of ExportOptions. A tuple output's first tensor is taken.
+    `options` are those of ExportOptions and of GateOptions. A tuple output's first tensor is taken.
+    A reduced precision is written after the fp32 graph has passed.
 
     Raises InputError (unusable options or sizes), UnsupportedModelError (cannot be
     exported exactly) or ParityError (the file disagrees); then no file is left.
     """
-    progress("exporting")
-    return write(
-        trace(module, example, **options),
-        path,
-        images=images,
-        min_agreement=min_agreement,
-        min_reduced=min_reduced,
-        runtimes=runtimes,
-        adversarial=adversarial,
-        progress=progress,
-    )
+    checks, chosen = _split(options)
+    checks.progress("exporting")
+    return _write(trace(module, example, **chosen), path, checks)
 
 
 def trace(module: nn.Module, example: Tensor, **options: Any) -> Trace:
@@ -153,45 +152,48 @@ def trace(module: nn.Module, example: Tensor, **options: Any) -> Trace:
 
 
 def write(
-    traced: Trace,
-    path: str | os.PathLike[str] = "segnet.onnx",
-    *,
-    images: Sequence[Frame] = (),
-    min_agreement: float = 0.9999,
-    min_reduced: float = 0.99,
-    runtimes: Sequence[str] | None = None,
-    adversarial: bool = True,
-    progress: Progress = lambda _: None,
-    **changes: Any,
+    traced: Trace, path: str | os.PathLike[str] = "segnet.onnx", **options: Any
 ) -> ExportResult:
     """Write and gate one file of `traced`; arguments and errors as of `export`.
 
-    `changes` replace options of the trace: form, precision, io, classes, normalisation.
+    `options` replace those of the trace: form, precision, io, classes, normalisation.
     """
+    checks, changes = _split(options)
     if fixed := {"opset", "dynamic"} & set(changes):
         raise InputError(f"{', '.join(sorted(fixed))} cannot change after the trace; trace again")
-    chosen = replace(traced.options, **changes)
-    model, example = traced.model.clone(), traced.example
+    return _write(replace(traced, options=replace(traced.options, **changes)), path, checks)
+
+
+def _split(options: dict[str, Any]) -> tuple[GateOptions, dict[str, Any]]:
+    """Return the gate's options, and the file's."""
+    names = {item.name for item in fields(GateOptions)}
+    checks = {name: value for name, value in options.items() if name in names}
+    return GateOptions(**checks), {n: v for n, v in options.items() if n not in names}
+
+
+def _write(traced: Trace, path: str | os.PathLike[str], checks: GateOptions) -> ExportResult:
+    chosen, example, module = traced.options, traced.example, traced.module
+    model, runtimes, progress = traced.model.clone(), checks.runtimes, checks.progress
     maker = InputMaker(
-        example.shape[1], chosen.mean, chosen.std, chosen.channel_order, chosen.io, images
+        example.shape[1], chosen.mean, chosen.std, chosen.channel_order, chosen.io, checks.images
     )
-    with evaluation_mode(traced.module), atomic_path(path) as temporary:
+    with evaluation_mode(module), atomic_path(path) as temporary:
         metadata = finish(model, traced.classes, chosen)
         save(model, temporary)
         inputs = maker.make(gate_sizes(example, chosen, traced.pairs))
-        inputs = [item for item in inputs if adversarial or item.ordinary]
+        inputs = [item for item in inputs if checks.adversarial or item.ordinary]
         report = gate(
             temporary,
-            traced.module,
+            module,
             inputs,
             runtimes=runtimes,
-            min_agreement=min_agreement,
+            min_agreement=checks.min_agreement,
             progress=progress,
         )
         if chosen.precision != "fp32":
             metadata = reduce(model, metadata, chosen.precision, temporary)
             report = report.joined(
-                gate_labels(temporary, traced.module, inputs, runtimes, min_reduced, progress)
+                gate_labels(temporary, module, inputs, runtimes, checks.min_reduced, progress)
             )
     return ExportResult(Path(path), metadata, traced.pairs, report)
 
