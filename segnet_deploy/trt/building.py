@@ -28,7 +28,7 @@ from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.integer_pairs import is_quantised
-from segnet_deploy.passes.precision import reduced_types, to_precision
+from segnet_deploy.passes.precision import half_precision, to_precision
 from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.trt.layers import convolutions, wrong_precision
@@ -129,8 +129,7 @@ def own_precision(source: Path) -> str:
     model = load_model(source)
     if is_quantised(model):
         return "int8"
-    held = {dtype.name.lower() for dtype in reduced_types(model)}
-    return {"float16": "fp16", "bfloat16": "bf16"}.get(next(iter(held), ""), "fp32")
+    return half_precision(model) or "fp32"
 
 
 def layout(kind: str, precision: str) -> int:
