@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,13 +95,6 @@ def release(model: ir.Model) -> None:
         value.const_value = None
     for node in model.graph.all_nodes():
         node.attributes.clear()
-    trim_heap()
-
-
-def trim_heap() -> None:
-    """Give freed memory back to the system; glibc would keep it for this process."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 def load_model(path: Path) -> ir.Model:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 from segnet_deploy.errors import EngineError
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
-from segnet_deploy.runtimes.model_file import ModelFile, trim_heap
+from segnet_deploy.runtimes.model_file import ModelFile
 
 _HALVES = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}  # capability, hint
 
@@ -54,10 +56,10 @@ class OpenVinoEngine:
             model = core.read_model(source)
             del source  # a copy of the weights; the graph behind it is full of cycles
             gc.collect()
-            trim_heap()
+            _trim_heap()
             compiled = core.compile_model(model, "CPU", config)
             del model
-            trim_heap()
+            _trim_heap()
             self._request: Any = compiled.create_infer_request()
             self.inputs = tuple(_port(port) for port in compiled.inputs)
             self.outputs = tuple(_port(port) for port in compiled.outputs)
@@ -107,6 +109,12 @@ class OpenVinoEngine:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1] if lines else type(error).__name__
         return EngineError(f"openvino {what} {self._path}: {reason}; try --runtime onnxruntime")
+
+
+def _trim_heap() -> None:
+    """Give freed memory back to the system; glibc would keep it for this process."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _port(port: Any) -> Port:
