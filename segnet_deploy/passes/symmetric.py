@@ -21,20 +21,36 @@ def to_symmetric(model: ir.Model) -> PassResult:
     graph = model.graph
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]] = {}
     changed = 0
-    for node in list(graph):
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.domain:
-            continue
-        zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        if zero is not None and zero.dtype == np.int32:
+    quantised = [
+        node
+        for node in graph
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
+    ]
+    # All types before the first change, since a DequantizeLinear may read one from its input.
+    for node, levels in [(node, _levels(node)) for node in quantised]:
+        if levels == np.int32:
             _restore_bias(graph, node)
-        elif zero is None or zero.dtype == np.uint8:
-            _to_int8(graph, node, zero, shared)
+        elif levels == np.uint8:
+            _to_int8(graph, node, shared)
         else:
             continue
         changed += 1
     if changed:
         model = infer_shapes(remove_dead(model))
     return PassResult(model, changed, (f"{changed} Q/DQ for TensorRT",) if changed else ())
+
+
+def _zero_point(node: ir.Node) -> np.ndarray | None:
+    return constant(node.inputs[2]) if len(node.inputs) > 2 else None
+
+
+def _levels(node: ir.Node) -> np.dtype:
+    """Return the integers' type: the zero point's, or what ONNX says where there is none."""
+    if (zero := _zero_point(node)) is not None:
+        return zero.dtype
+    value = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
+    dtype = value.dtype if value is not None else None
+    return np.dtype(np.uint8) if dtype is None else dtype.numpy()
 
 
 def _restore_bias(graph: ir.Graph, node: ir.Node) -> None:
@@ -48,13 +64,13 @@ def _restore_bias(graph: ir.Graph, node: ir.Node) -> None:
 def _to_int8(
     graph: ir.Graph,
     node: ir.Node,
-    zero: np.ndarray | None,
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]],
 ) -> None:
     scale = node.inputs[1]
     step = constant(scale)
     assert scale is not None
     assert step is not None
+    zero = _zero_point(node)
     offset = 0 if zero is None else int(zero.item())
     key = (id(scale), offset)
     if key not in shared:

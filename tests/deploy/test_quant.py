@@ -241,6 +241,36 @@ def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases(
     assert to_symmetric(net()).changed == 0
 
 
+def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
+    """Other tools leave a zero point of 0 out: int8 weights stay, int32 biases become floats."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "weight": rng.integers(-63, 64, (4, 3, 3, 3)).astype(np.int8),  # no saturation
+        "bias": rng.integers(-999, 999, 4).astype(np.int32),
+        "step": np.float32(0.02),
+        "weight_step": np.float32(0.01),
+        "bias_step": np.float32(0.0002),
+    }
+    nodes = [
+        h.make_node(Q, ["x", "step"], ["q"]),
+        h.make_node(DQ, ["q", "step"], ["d"]),
+        h.make_node(DQ, ["weight", "weight_step"], ["w"]),
+        h.make_node(DQ, ["bias", "bias_step"], ["b"]),
+        h.make_node("Conv", ["d", "w", "b"], ["y"]),
+    ]
+    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 4, 4, 4]}, constants)
+    x = images(1, (6, 6))[0].clip(0, 127 * 0.02)
+    wanted = graphs.run(model, x, "onnxruntime")[0]
+    model = to_symmetric(model).model
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+    conv = next(n for n in model.graph if n.op_type == "Conv")
+    assert constant(conv.inputs[1].producer().inputs[0]).dtype == np.int8
+    assert constant(conv.inputs[2]).dtype == np.float32
+    got = graphs.run(model, x, "onnxruntime")[0]
+    assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
 def test_kept_layer_stays_fp32_and_reads_floats(statistics: Statistics) -> None:
     assert [site.name for site in find_sites(net().graph)] == ["a", "b", "k"]
     model = quantised(statistics, keep=("b",))
