@@ -2,8 +2,10 @@
 
 Convolutions of two libraries differ in their last bits, and that flips the index of a
 window whose two largest values are nearly tied; the decoder then moves a value by a
-pixel. So the rule has three parts: a flipped index is allowed only in a near-tied window;
-with the file's indices in PyTorch's decoder the logits agree; labels agree in any case.
+pixel, and behind a dense layer (DeconvNet's) one such index reaches every label. So the
+rule has three parts: a flipped index is allowed only in a near-tied window, and few are;
+with the file's indices in PyTorch's decoder the logits agree; and so do the labels that
+the file gives without the probe.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
 WINOGRAD_FLIP_LIMIT = 2e-2  # ties at the edges of flat areas come apart (docs/runtimes.md)
 LOGIT_LIMIT = 1e-4  # of the largest logit
-PIXELS_PER_FLIP = 16  # labels that a value moved by a pixel of stage 1 may change; 2 x per stage
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class GateInput:
 
     @property
     def ordinary(self) -> bool:
-        """Whether the limits on flips and labels hold (not on made-up ties)."""
+        """Whether the limit on the number of flips holds (not on made-up ties)."""
         return not self.name.startswith("adversarial")
 
 
@@ -190,7 +191,9 @@ def _compare(
     limit = LOGIT_LIMIT * float(given.abs().max())
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
     stages = [_flips(given_calls[number]) for number in used] if not broken else []
-    agreement, wrong, pixels = _labels(plain, free, item, limit)
+    labels = _label_map(torch.from_numpy(np.array(plain.run(item.feed))))
+    agreement = _agreement(labels, free)
+    same = _agreement(labels, given, clear=2 * limit)
     flip_limit = WINOGRAD_FLIP_LIMIT if runtime in WINOGRAD else FLIP_LIMIT
     failures = list(broken)
     if not np.isfinite(float(free.abs().max())):
@@ -205,10 +208,10 @@ def _compare(
             failures.append(f"stage {stage}: {count} of {windows} indices differ")
     if not delta_given <= limit:
         failures.append(f"with the same indices logits differ by {delta_given:.1e} ({limit:.1e})")
-    moved = sum(count * 2**stage for stage, (count, _, _) in enumerate(stages))
-    allowed = max((1 - min_agreement) * pixels, PIXELS_PER_FLIP * moved)
-    if item.ordinary and wrong > allowed:
-        failures.append(f"labels agree on {agreement:.4%} only (limit {min_agreement:.2%})")
+    if same < min_agreement:
+        failures.append(
+            f"with the same indices labels agree on {same:.4%} only (limit {min_agreement:.2%})"
+        )
     return GateRow(
         runtime,
         item.name,
@@ -228,22 +231,14 @@ def _label_map(raw: Tensor) -> Tensor:
     return raw.argmax(1) if raw.dim() == 4 else raw.long()
 
 
-def _labels(
-    plain: Engine, reference: Tensor, item: GateInput, limit: float
-) -> tuple[float, int, int]:
-    """Return the agreement of the file's own labels, wrong pixels (near ties apart), pixels."""
-    labels = _label_map(torch.from_numpy(np.array(plain.run(item.feed))))
-    expected = reference.argmax(1)
+def _agreement(labels: Tensor, logits: Tensor, clear: float = 0.0) -> float:
+    """Return the share of equal labels; those that lead by less than `clear` count as equal."""
+    expected = logits.argmax(1)
     if labels.shape != expected.shape:
-        return 0.0, expected.numel(), expected.numel()
-    top = reference.topk(2, 1).values
-    clear = top[:, 0] - top[:, 1] > 2 * limit
-    differs = labels != expected
-    return (
-        float((~differs).double().mean()),
-        int((differs & clear).sum()),
-        expected.numel(),
-    )
+        return 0.0
+    top = logits.topk(2, 1).values
+    near = top[:, 0] - top[:, 1] < clear
+    return float(((labels == expected) | near).double().mean())
 
 
 def _in_windows(index: Tensor, call: PoolCall) -> bool:

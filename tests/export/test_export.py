@@ -236,6 +236,20 @@ def test_gate_refuses_indices_beside_their_windows(exported: Path, tmp_path: Pat
         gate(_write(model, tmp_path / "shifted.onnx"), small(), _inputs(), **ORT)
 
 
+def test_gate_refuses_labels_that_are_not_those_of_the_logits(
+    fixed_trace: Trace, tmp_path: Path
+) -> None:
+    write(fixed_trace, tmp_path / "m.onnx", io="frame", **ORT)
+    model = ir.load(tmp_path / "m.onnx")
+    next(n for n in model.graph if n.op_type == "ArgMax").op_type = "ArgMin"
+    path = _write(model, tmp_path / "least.onnx")
+    frame = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
+    item = GateInput("natural", frame.numpy(), frame.permute(0, 3, 1, 2).float())
+    gate(tmp_path / "m.onnx", small(), [item], **ORT)
+    with pytest.raises(ParityError, match="with the same indices labels"):
+        gate(path, small(), [item], **ORT)
+
+
 def test_failed_gate_leaves_no_file(tmp_path: Path) -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
