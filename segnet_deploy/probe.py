@@ -49,6 +49,7 @@ class Probe:
 def probe(path: str | os.PathLike[str], lowered: bool) -> Probe:
     """Read an exported file and expose its indices; `lowered` takes that form first."""
     model = ir.load(path)
+    ir.external_data.load_to_model(model)  # the probe is saved elsewhere
     if lowered or contract.DOMAIN in model.opset_imports:
         model = lower(model).model
     graph = model.graph

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from segnet_deploy.errors import InputError
 
 
-def load_encoder(module: nn.Module, state: Mapping[str, Tensor]) -> int:
+def load_encoder(module: nn.Module, state: Mapping[str, Tensor], order: str = "rgb") -> int:
     """Copy VGG16's convolutions and batch normalisations, in order of execution.
 
     `state` has torchvision's layout (vgg16 or vgg16_bn) or that of any other VGG16; what
-    follows the 13 convolutions is left out. Returns the number of convolutions copied.
+    follows the 13 convolutions is left out. `order` is that of the images that its first layer
+    reads ('rgb': torchvision's, 'bgr': Caffe's); `module` reads BGR. Returns the number of
+    convolutions copied.
     Raises InputError where the shapes are not those of `module`.
     """
     layers = [m for m in module.modules() if isinstance(m, nn.Conv2d)][:13]
@@ -28,7 +30,8 @@ def load_encoder(module: nn.Module, state: Mapping[str, Tensor]) -> int:
                 f"{name}.weight of the encoder's file is {tuple(weight.shape)}; expected "
                 f"{tuple(layer.weight.shape)}: is it VGG16, and --width 64?"
             )
-        layer.weight.data.copy_(weight)
+        flip = order == "rgb" and layer is layers[0]
+        layer.weight.data.copy_(weight.flip(1) if flip else weight)
         if layer.bias is not None and f"{name}.bias" in state:
             layer.bias.data.copy_(state[f"{name}.bias"])
     means = [key[:-13] for key in state if key.endswith(".running_mean")]

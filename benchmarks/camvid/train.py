@@ -57,6 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-flips", dest="flips", action="store_false")
     parser.add_argument("--no-balance", dest="balance", action="store_false")
     parser.add_argument("--encoder", metavar="VGG16.pth", help="weights to start from (you have)")
+    parser.add_argument(
+        "--encoder-order", choices=("rgb", "bgr"), default="rgb", help="rgb: torchvision's"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -93,7 +96,8 @@ class Run:
         if not self._resume():
             if arguments.encoder:
                 state = torch.load(arguments.encoder, map_location="cpu", weights_only=True)
-                count = load_encoder(self.model, state.get("state_dict", state))
+                state = state.get("state_dict", state)
+                count = load_encoder(self.model, state, arguments.encoder_order)
                 print(f"{count} convolutions from {arguments.encoder}", file=sys.stderr)
             weights = batches.class_weights(examples, size) if arguments.balance else None
             self.weights = torch.ones(batches.CLASSES) if weights is None else weights
@@ -105,7 +109,7 @@ class Run:
         torch.manual_seed(self.settings["seed"] * 1_000_003 + self.step)
         self.model.train()
         logits = self.model(batches.normalise(inputs.to(self.device)))
-        loss = F.cross_entropy(logits, labels.to(self.device), self.weights, ignore_index=VOID)
+        loss = balanced_loss(logits, labels.to(self.device), self.weights)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the loss is {loss.item()} at step {self.step + 1}; try a smaller --lr than "
@@ -164,6 +168,17 @@ class Run:
 
 
 @torch.no_grad()
+def balanced_loss(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Return the weighted cross entropy by labelled pixel, as the authors' Caffe layer does.
+
+    torch's own mean divides by the weights of the labels, so by another number in each batch.
+    """
+    total = F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")
+    return total / (labels != VOID).sum().clamp(min=1)
+
+
 def predict(model: nn.Module, frame: Frame) -> Frame:
     """Return the labels of one (H, W, 3) uint8 BGR frame."""
     model.eval()

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_SIZE = (360, 480)
+NEEDS_CHECKPOINT = (
+    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
+    *("bn_order", "module", "module_args"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +35,7 @@ def command(arguments: argparse.Namespace) -> int:
     target = Path(arguments.output or _default_output(arguments, source))
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
+    _check_names(source, target, arguments.engine)
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":
@@ -46,9 +51,8 @@ def _engine(arguments: argparse.Namespace, source: Path) -> None:
     from segnet_deploy.build import parse_targets
     from segnet_deploy.trt.building import build
 
-    # The file is in this precision already; the builder's layers are checked against it.
     targets = parse_targets(arguments.target)
-    built = build(source, Path(arguments.engine), targets=targets, precision=arguments.precision)
+    built = build(source, Path(arguments.engine), targets=targets)  # in the file's own precision
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 
@@ -56,7 +60,12 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
     from segnet_export.int8 import quantise
 
     if source is not None and source.suffix == ".onnx":
-        _check_conversion(arguments, source, target)
+        _check_conversion(arguments)
+        if arguments.order or arguments.mean or arguments.std or arguments.classes:
+            raise UsageError(
+                "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
+                f"(segnet-export {source} -o named.onnx ...), then quantise that"
+            )
         quantise(arguments, source, target)
         return
     with tempfile.TemporaryDirectory() as name:
@@ -109,7 +118,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     from segnet_export.convert import convert
 
-    _check_conversion(arguments, source, target)
+    _check_conversion(arguments)
     result = convert(
         source,
         target,
@@ -117,6 +126,8 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         arguments.precision,
         for_tensorrt=arguments.target_runtime == "tensorrt",
         min_agreement=arguments.min_agreement,
+        classes=arguments.classes,
+        normalisation=_given_normalisation(arguments),
     )
     print(
         f"{target}: {arguments.form} form, {result.precision}, {result.changed} pool/unpool pairs "
@@ -125,14 +136,37 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     )
 
 
-def _check_conversion(arguments: argparse.Namespace, source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve():
-        raise UsageError(f"-o {target} is the source itself; give another name")
-    if arguments.io != "tensor" or arguments.dynamic or arguments.imgsz:
-        raise UsageError(
-            "--io, --dynamic and --imgsz need the checkpoint; from an .onnx only --form and "
-            "--precision are possible"
-        )
+def _check_names(source: Path | None, target: Path, engine: str | None) -> None:
+    """Refuse to write one file over another."""
+    named = {"model": source, "-o": target, "--engine": engine}
+    seen: dict[Path, str] = {}
+    for name, path in named.items():
+        if path is None:
+            continue
+        place = Path(path).resolve()
+        if place in seen:
+            raise UsageError(f"{seen[place]} and {name} are one file, {path}; give another name")
+        seen[place] = name
+
+
+def _check_conversion(arguments: argparse.Namespace) -> None:
+    """Refuse what takes the checkpoint."""
+    default = build_parser().parse_args([arguments.model])
+    for name in NEEDS_CHECKPOINT:
+        if getattr(arguments, name) != getattr(default, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} needs the checkpoint; an .onnx file can be given "
+                "another --form or --precision, --classes, --mean, --std and --bgr or --rgb"
+            )
+
+
+def _given_normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "mean": arguments.mean and tuple(arguments.mean),
+        "std": arguments.std and tuple(arguments.std),
+        "channel_order": arguments.order,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
@@ -220,7 +254,8 @@ def _default_output(arguments: argparse.Namespace, source: Path | None) -> str:
     if source is None:
         return f"{arguments.arch}.onnx"
     if source.suffix == ".onnx":
-        return f"{source.stem}_{arguments.form}.onnx"
+        kind = arguments.form if arguments.precision == "fp32" else arguments.precision
+        return f"{source.stem}_{kind}.onnx"
     return f"{source.stem}.onnx"
 
 

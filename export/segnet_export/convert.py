@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.agreement import LEAST
-from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
+from segnet_deploy.classes import load_classes
+from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.integer_pairs import is_quantised
-from segnet_deploy.passes.precision import to_precision
+from segnet_deploy.passes.precision import half_precision, to_precision
 from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes import Array, installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
@@ -45,17 +48,22 @@ def convert(
     *,
     for_tensorrt: bool = False,
     min_agreement: float | None = None,
+    classes: str | None = None,
+    normalisation: Mapping[str, Any] | None = None,
 ) -> ConvertResult:
     """Write `source` in another `form` and `precision` and compare both.
 
-    An INT8 file stays one; `for_tensorrt` derives what TensorRT parses. A reduced precision is
-    compared in every installed runtime, fp32 in ONNX Runtime. Raises InputError,
-    UnsupportedModelError or ParityError; then no file is left.
+    `classes` (as for load_classes) and `normalisation` (mean, std, channel_order) replace what
+    the file says of itself. An fp16, bf16 or INT8 file stays one; `for_tensorrt` derives what
+    TensorRT parses. A reduced precision is compared in every installed runtime, fp32 in ONNX
+    Runtime. Raises InputError, UsageError, UnsupportedModelError or ParityError; then no file is
+    left.
     """
     model = load_model(Path(source))
     shape = _input_shape(model, source)
-    if is_quantised(model) and precision == "fp32":
-        precision = "int8"
+    ir.external_data.load_to_model(model)
+    if precision == "fp32":
+        precision = "int8" if is_quantised(model) else half_precision(model) or "fp32"
     if for_tensorrt:
         model = to_symmetric(model).model
     result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
@@ -63,6 +71,7 @@ def convert(
     known = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
         known,
+        **_facts(model, known, classes, normalisation),
         form=form,
         precision=precision,
         io="frame" if shape[3] == 3 and _is_uint8(model) else "tensor",
@@ -76,6 +85,23 @@ def convert(
         found = _compare(source, temporary, shape, metadata, least)
     agreement, delta = min(a for a, _ in found.values()), max(d for _, d in found.values())
     return ConvertResult(Path(path), result.changed, precision, agreement, delta, tuple(found))
+
+
+def _facts(
+    model: ir.Model, known: Metadata, classes: str | None, normalisation: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what the user says of the model, as fields of its metadata."""
+    facts = dict(normalisation or {})
+    if facts and _is_uint8(model):
+        raise UsageError("--mean, --std, --bgr and --rgb: this file normalises frames itself")
+    if classes is not None:
+        shape = model.graph.outputs[0].shape
+        count = shape[1] if shape is not None and len(shape) == 4 else len(known.classes)
+        if not isinstance(count, int) or not count:
+            raise UsageError(f"--classes {classes}: the file does not say how many it has")
+        names = load_classes(classes, count)
+        facts |= {"classes": names.names, "palette": names.palette}
+    return facts
 
 
 def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:

@@ -49,8 +49,17 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     """Raise UsageError where the options contradict one another."""
     if arguments.precision == "int8" and not arguments.calib:
         raise UsageError("--precision int8 needs --calib DIR, images of what the net was made for")
-    if arguments.calib and arguments.precision != "int8":
-        raise UsageError("--calib goes with --precision int8")
+    if arguments.precision != "int8":
+        given = {
+            "--calib": arguments.calib,
+            "--calib-method": arguments.calib_method != DEFAULT_METHOD,
+            "--calib-frames": arguments.calib_frames != DEFAULT_FRAMES,
+            "--full-range": arguments.full_range,
+            "--max-drop": arguments.max_drop is not None,
+        }
+        for name, value in given.items():
+            if value:
+                raise UsageError(f"{name} goes with --precision int8")
     if arguments.max_drop is not None and not arguments.data:
         raise UsageError("--max-drop needs --data DIR with labelled frames")
     if arguments.max_drop is not None and not 0 <= arguments.max_drop <= 100:
@@ -84,7 +93,7 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         with Remembered(source) as fp32:
             if arguments.max_drop is not None:
                 budget = arguments.max_drop / 100
-                keep = meet_budget(quantiser, examples, budget, arguments.form, fp32)
+                keep = meet_budget(quantiser, examples, budget, arguments.form, fp32, tensorrt)
             drops = measure_drop(quantiser, examples, arguments.form, fp32, keep, tensorrt)
     least = LEAST["int8"] if arguments.min_agreement is None else arguments.min_agreement
     done = quantiser.quantise(target, arguments.form, least, keep, tensorrt)

@@ -19,7 +19,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", nargs="?", metavar="model.pt|some.onnx", help="checkpoint, or an ONNX file"
     )
-    parser.add_argument("-o", "--output", metavar="F", help="default: the model's name + .onnx")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="F",
+        help="default: the model's name + .onnx; from an .onnx its name + _FORM or _PRECISION",
+    )
     shape = parser.add_argument_group("shape")
     shape.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
     shape.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
@@ -90,6 +95,19 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
     if arguments.arch and arguments.module:
         raise UsageError("--arch and --module both name a network; give one")
+    given = {"--geometry": arguments.geometry, "--bn-order": arguments.bn_order}
+    if arguments.arch or arguments.module:
+        if arguments.module:
+            given["--num-classes"] = arguments.num_classes
+        for name in [name for name, value in given.items() if value]:
+            raise UsageError(f"{name} is for checkpoints that name no network; leave it out")
+    if arguments.module_args and not arguments.module:
+        raise UsageError("--module-args goes with --module")
+    checkpoint = not (arguments.model or "").endswith(".onnx")
+    if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
+        raise UsageError("--for tensorrt goes with --precision int8, or with an INT8 .onnx file")
+    if arguments.engine and arguments.precision == "int8" and arguments.form == "lowered":
+        raise UsageError("--engine takes the standard form of an INT8 file")
     if arguments.target and not arguments.engine:
         raise UsageError("--target goes with --engine F")
     if arguments.engine and arguments.form == "plugin":

@@ -19,13 +19,18 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     pair cannot be rewritten exactly, or where the form cannot be reached.
     """
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.lower import lower
+    from segnet_deploy.passes.lower import is_lowered, lower
     from segnet_deploy.passes.plugin import to_plugin
     from segnet_deploy.passes.restore import restore
 
     if form not in FORMS:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
     restored = restore(model)
+    if form != "lowered" and is_lowered(restored.model):
+        raise UnsupportedModelError(
+            f"the model is in the lowered form, which does not become the {form} form: take "
+            "--form lowered, or start from the file that it was made from"
+        )
     if form == "lowered":
         result = lower(restored.model, integers)
     elif form == "plugin":

@@ -37,6 +37,12 @@ MASK_PREFIX = "segnet.mask"
 _AXES = (2, 3)
 
 
+def is_lowered(model: ir.Model) -> bool:
+    """Tell whether pairs of `model` are plain operators already."""
+    values = (value for node in model.graph for value in node.outputs)
+    return any(value.name and value.name.startswith(f"{MASK_PREFIX}.") for value in values)
+
+
 def lower(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every pair of `model` (standard or plugin form) in place.
 

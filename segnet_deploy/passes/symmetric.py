@@ -10,14 +10,19 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.build import Builder, constant, infer_shapes, remove_dead, replace
+from segnet_deploy.passes.lower import is_lowered
 
 _LEVELS = 127
 
 
 def to_symmetric(model: ir.Model) -> PassResult:
-    """Rewrite every Q/DQ of `model` in place; a file that has none stays as it is."""
+    """Rewrite every Q/DQ of `model` in place; a file that has none stays as it is.
+
+    Raises UnsupportedModelError where pairs work on uint8 values already (lowered form).
+    """
     graph = model.graph
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]] = {}
     changed = 0
@@ -26,6 +31,11 @@ def to_symmetric(model: ir.Model) -> PassResult:
         for node in graph
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
     ]
+    if is_lowered(model) and any(_levels(node) == np.uint8 for node in quantised):
+        raise UnsupportedModelError(
+            "the pairs of this lowered INT8 file work on uint8, which TensorRT does not take: "
+            "start from the standard form"
+        )
     # All types before the first change, since a DequantizeLinear may read one from its input.
     for node, levels in [(node, _levels(node)) for node in quantised]:
         if levels == np.int32:

@@ -28,6 +28,7 @@ from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.integer_pairs import is_quantised
+from segnet_deploy.passes.lower import is_lowered
 from segnet_deploy.passes.precision import half_precision, to_precision
 from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes.model_file import load_model
@@ -74,7 +75,11 @@ def build(
     MissingDependencyError or EngineError; then neither file is there.
     """
     kind = choose(builder, bool(targets))
+    if source.resolve() == target.resolve():
+        raise UsageError(f"-o {target} is the source itself; give another name")
     precision = precision or own_precision(source)
+    if form == "auto" and is_lowered(load_model(source)):
+        form = "lowered"
     library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
     form = "lowered" if library is None else "plugin"
     if embed_plugin and library is None:
@@ -165,6 +170,7 @@ def prepare(
         )
     profiles = profile(str(port.name), shape, *ranges)
     try:
+        ir.external_data.load_to_model(model)
         model = rewrite(model, form, precision, plugin_layout)
         ir.save(model, path)
     except (SegNetError, OSError):

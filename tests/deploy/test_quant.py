@@ -241,6 +241,14 @@ def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases(
     assert to_symmetric(net()).changed == 0
 
 
+def test_tensorrt_form_of_a_lowered_file_is_refused(statistics: Statistics) -> None:
+    lowered = to_form(quantised(statistics), "lowered").model
+    with pytest.raises(UnsupportedModelError, match="start from the standard form"):
+        to_symmetric(lowered)
+    symmetric = to_form(to_symmetric(quantised(statistics)).model, "lowered", integers=False).model
+    assert to_symmetric(symmetric).changed == 0
+
+
 def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
     """Other tools leave a zero point of 0 out: int8 weights stay, int32 biases become floats."""
     rng = np.random.default_rng(0)

@@ -185,8 +185,22 @@ def test_encoder_starts_from_vgg16(tmp_path: Path) -> None:
     assert encoder.load_encoder(target, state) == 13
     ours = [m for m in target.modules() if isinstance(m, torch.nn.Conv2d)]
     theirs = [v for v in state.values() if v.ndim == 4]
-    assert all(torch.equal(a.weight, b) for a, b in zip(ours[:13], theirs[:13], strict=True))
+    assert all(torch.equal(a.weight, b) for a, b in zip(ours[1:13], theirs[1:13], strict=True))
+    rgb = torch.rand(1, 3, 8, 8)  # the same picture gives the same answer
+    filters = torch.nn.functional.conv2d
+    assert torch.allclose(filters(rgb.flip(1), ours[0].weight), filters(rgb, theirs[0]), atol=1e-6)
+    encoder.load_encoder(target, state, "bgr")
+    assert torch.equal(ours[0].weight, theirs[0])
     with pytest.raises(InputError, match="expected 13"):
         encoder.load_encoder(target, {})
     with pytest.raises(InputError, match="is it VGG16"):
         encoder.load_encoder(create("segnet", 5, width=2), state)
+
+
+def test_loss_is_that_of_the_labelled_pixels() -> None:
+    logits = torch.randn(1, 3, 1, 4)
+    labels = torch.tensor([[[0, 2, VOID, 1]]])
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    chances = logits.softmax(1)[0, :, 0]
+    wanted = -sum(weights[k] * chances[k, i].log() for i, k in ((0, 0), (1, 2), (3, 1))) / 3
+    assert torch.allclose(train.balanced_loss(logits, labels, weights), wanted)

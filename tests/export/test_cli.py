@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import families
+import numpy as np
 import onnx
 import onnx_ir
 import pytest
 import torch
 
+from segnet_deploy.errors import UsageError
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.probe import temporary_probe
+from segnet_deploy.runtimes import open_engine
+from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
+from segnet_deploy.trt.building import build, prepare
 from segnet_export import cli
 from segnet_export.tracing import to_onnx
 
@@ -91,6 +99,80 @@ def test_onnx_file_changes_form(form: str, standard_file: Path, tmp_path: Path) 
     found = {node.op_type for node in onnx.load(target).graph.node}
     expected = {"standard": "MaxUnpool", "lowered": "DepthToSpace", "plugin": "SegNetMaxUnpool"}
     assert expected[form] in found
+
+
+def test_onnx_file_is_told_what_it_was_trained_on(standard_file: Path, tmp_path: Path) -> None:
+    target, names = tmp_path / "other.onnx", tmp_path / "names.txt"
+    names.write_text("road\ncar\ntree\nsky\npole\n")
+    arguments = [str(standard_file), "-o", str(target), "--classes", str(names), "--rgb"]
+    assert cli.main([*arguments, "--mean", "1", "2", "3", "--std", "50", "60", "70"]) == 0
+    metadata = Metadata.from_props({p.key: p.value for p in onnx.load(target).metadata_props})
+    assert metadata.classes == ("road", "car", "tree", "sky", "pole")
+    assert (metadata.mean, metadata.std) == ((1, 2, 3), (50, 60, 70))
+    assert metadata.channel_order == "rgb"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(["--io", "frame"], ["--batch", "2"], ["--opset", "21"], ["--num-classes", "5"]),
+        *(["--image", "x.png"], ["--arch", "segnet"], ["--geometry", "ceil"], ["--full-range"]),
+        ["--calib-frames", "5"],
+    ],
+)
+def test_option_that_an_onnx_file_cannot_take_is_refused(
+    option: list[str], standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "other.onnx"
+    assert cli.main([str(standard_file), "-o", str(target), *option]) == 2
+    assert option[0] in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_weights_outside_the_file_come_along(standard_file: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "a" / "some.onnx", tmp_path / "b" / "other.onnx"
+    for path in (source, target):
+        path.parent.mkdir()
+    onnx.save(onnx.load(standard_file), source, save_as_external_data=True, location="w.data",
+              size_threshold=0)  # fmt: skip
+    assert cli.main([str(source), "-o", str(target)]) == 0
+    temporary_probe(source, False, tmp_path)
+    prepare(source, tmp_path / "rewritten.onnx", "lowered", "fp32")
+    shutil.rmtree(source.parent)
+    for name in (target, tmp_path / "probe-as-is.onnx", tmp_path / "rewritten.onnx"):
+        open_engine(name, "onnxruntime").run(np.zeros((1, 3, 45, 53), np.float32))
+
+
+def test_reduced_file_stays_one_in_another_form(standard_file: Path, tmp_path: Path) -> None:
+    half, lowered = tmp_path / "half.onnx", tmp_path / "lowered.onnx"
+    little = ["--min-agreement", "0.5"]
+    assert cli.main([str(standard_file), "-o", str(half), "--precision", "fp16", *little]) == 0
+    assert cli.main([str(half), "-o", str(lowered), "--form", "lowered", *little]) == 0
+    assert Metadata.from_props(dict(load_model(lowered).metadata_props)).precision == "fp16"
+
+
+def test_lowered_file_does_not_become_another_form(
+    standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lowered, other = tmp_path / "lowered.onnx", tmp_path / "other.onnx"
+    assert cli.main([str(standard_file), "-o", str(lowered), "--form", "lowered"]) == 0
+    for form in ("standard", "plugin"):
+        assert cli.main([str(lowered), "-o", str(other), "--form", form]) == 1
+        assert "is in the lowered form" in capsys.readouterr().err
+    assert not other.exists()
+
+
+def test_source_is_not_written_over(
+    checkpoint: Path, standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source in (checkpoint, standard_file):
+        before = source.read_bytes()
+        assert cli.main([str(source), "-o", str(source)]) == 2
+        assert cli.main([str(source), "-o", str(tmp_path / "m.onnx"), "--engine", str(source)]) == 2
+        assert "are one file" in capsys.readouterr().err
+        assert source.read_bytes() == before
+    with pytest.raises(UsageError, match="the source itself"):
+        build(standard_file, standard_file, targets=("sm86",))
 
 
 def test_torchs_own_export_becomes_standard(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -80,15 +81,23 @@ def test_budget_keeps_layers_and_names_them(
     assert "mIoU" in captured.out
 
 
-def test_layers_are_ranked_by_what_they_restore(small_model: Path, data: Path) -> None:
+def test_layers_are_ranked_by_what_they_change(small_model: Path, data: Path) -> None:
     from segnet_deploy.quant.quantise import Quantiser, read_calibration
     from segnet_deploy.quant.search import rank_layers
+    from segnet_deploy.quant.sites import find_sites
 
-    ranked = rank_layers(Quantiser(small_model, read_calibration(data / "images", 1)))
+    quantiser = Quantiser(small_model, read_calibration(data / "images", 1))
+    spoilt = find_sites(quantiser.fp32().graph)[20]  # its input keeps a 20th of its range
+    ranges = dict(quantiser.statistics.ranges)
+    low, high = ranges[spoilt.source.name]
+    ranges[spoilt.source.name] = (low / 20, high / 20)
+    quantiser.statistics = replace(quantiser.statistics, ranges=ranges)
+    ranked = rank_layers(quantiser)
     assert len(ranked) == 26
-    gains = [gain for _, gain in ranked]
-    assert gains == sorted(gains, reverse=True)
-    assert any(gains)
+    shares = [share for _, share in ranked]
+    assert shares == sorted(shares, reverse=True)
+    assert ranked[0] == (spoilt.name, pytest.approx(shares[0]))
+    assert shares[0] > 2 * shares[1]
 
 
 def test_tensorrt_form_is_derived_from_either_file(
