@@ -167,7 +167,6 @@ class Run:
         return True
 
 
-@torch.no_grad()
 def balanced_loss(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
@@ -179,6 +178,7 @@ def balanced_loss(
     return total / (labels != VOID).sum().clamp(min=1)
 
 
+@torch.no_grad()
 def predict(model: nn.Module, frame: Frame) -> Frame:
     """Return the labels of one (H, W, 3) uint8 BGR frame."""
     model.eval()
