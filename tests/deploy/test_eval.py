@@ -40,6 +40,18 @@ def test_figures_equal_scikit_learn() -> None:
     assert accuracy.class_average == pytest.approx(expected)
 
 
+def test_void_is_left_out_of_256_classes() -> None:
+    """A file of labels without names has 256 classes, and 255 is void all the same."""
+    truth = np.zeros((6, 8), np.uint8)
+    truth[:, 4:] = VOID
+    labels = np.where(truth == VOID, 7, truth).astype(np.uint8)
+    assert confusion(truth, labels, 256).sum() == 6 * 4
+    assert boundary_f1(truth, truth, 256) == boundary_f1(truth, truth, 11) == 1.0
+    assert boundary_f1(np.full_like(truth, 0), labels, 256) == pytest.approx(
+        boundary_f1(np.full_like(truth, 0), labels, 11)
+    )
+
+
 def test_class_that_never_occurs_is_left_out() -> None:
     accuracy = Accuracy(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     assert math.isnan(accuracy.iou[2])
