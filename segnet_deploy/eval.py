@@ -58,14 +58,10 @@ def build_parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write JSON and pictures."""
     from segnet_deploy.datasets import find_examples
-    from segnet_deploy.files import atomic_write
     from segnet_deploy.frames import write_png
     from segnet_deploy.segmenter import load
 
-    if arguments.every < 1:
-        raise UsageError(f"--every {arguments.every}; expected 1 or more")
-    if arguments.flips and arguments.against is None:
-        raise UsageError("--flips compares two files; give --against as well")
+    _check(arguments)
     examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
     examples = examples[:: arguments.every]
 
@@ -85,17 +81,11 @@ def command(arguments: argparse.Namespace) -> int:
                     files = (arguments.engine, arguments.against)
                     result["flips"] = _flips(files, (segmenter, other), examples)
         result |= {"engine": arguments.engine, "against_engine": arguments.against}
+        _write(result, arguments.json)
+        if arguments.confusion:
+            write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
         if arguments.worst:
             write_png(arguments.worst, _worst(segmenter, examples, result["frames"]))
-    if arguments.confusion:
-        write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
-    text = json.dumps(_without_nan(result), indent=1) + "\n"
-    if arguments.json == "-":
-        sys.stdout.write(text)
-        return 0
-    print(format_table(result))
-    if arguments.json:
-        atomic_write(arguments.json, text.encode())
     return 0
 
 
@@ -216,6 +206,36 @@ def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
             text = f"{100 * part:.0f}"
             cv2.putText(picture, text, (x + 8, y + 27), font, 0.42, ink, 1, cv2.LINE_AA)
     return picture
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Say what cannot work before the evaluation. Raises InputError."""
+    from segnet_deploy.files import check_target
+    from segnet_deploy.flips import check_files
+
+    if arguments.every < 1:
+        raise UsageError(f"--every {arguments.every}; expected 1 or more")
+    if arguments.flips and arguments.against is None:
+        raise UsageError("--flips compares two files; give --against as well")
+    if arguments.against_runtime and arguments.against is None:
+        raise UsageError("--against-runtime runs a second file; give --against as well")
+    if arguments.flips:
+        check_files((arguments.engine, arguments.against))
+    for path in (arguments.json, arguments.confusion, arguments.worst):
+        if path and path != "-":
+            check_target(path)
+
+
+def _write(result: dict[str, Any], target: str | None) -> None:
+    from segnet_deploy.files import atomic_write
+
+    text = json.dumps(_without_nan(result), indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    print(format_table(result))
+    if target:
+        atomic_write(target, text.encode())
 
 
 def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:

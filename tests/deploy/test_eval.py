@@ -181,6 +181,9 @@ def test_sunrgbd_counts_from_one(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1, 37]], np.uint8)).save(tmp_path / "l.png")
     truth = Example(tmp_path, tmp_path / "l.png", "sunrgbd").truth(37)
     assert truth.tolist() == [[VOID, 0, 36]]
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "l.png")
+    with pytest.raises(InputError, match=r"has the id 255; expected ids below 38$"):
+        Example(tmp_path, tmp_path / "l.png", "sunrgbd").truth(37)
 
 
 def test_camvid_folders_are_found(tmp_path: Path) -> None:
@@ -230,3 +233,23 @@ def test_bad_data_is_one_line(
     assert error.count("error: ") == 1
     assert words in error
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--worst", "none/w.png"], 1, "cannot write none/w.png"),
+        (["--confusion", "none/c.png"], 1, "cannot write none/c.png"),
+        (["--json", "."], 1, "it is a folder"),
+        (["--against", "m.trt", "--flips"], 1, "m.trt is an engine"),
+        (["--flips"], 2, "give --against"),
+        (["--against-runtime", "openvino"], 2, "give --against"),
+        (["--split", "val"], 1, "split 'val'; layout folders has none"),
+    ],
+)
+def test_what_cannot_work_is_said_before_a_file_is_opened(
+    options: list[str], status: int, words: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--engine", "missing.onnx", "--data", str(data), *options]
+    assert evaluate.main(arguments) == status
+    assert words in capsys.readouterr().err
