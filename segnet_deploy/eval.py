@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("camvid", "folders", "sunrgbd")
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
-WORST_SHOWN = 4
 CLASS_LIMIT = 0.02  # of IoU that a class may lose unsaid
 
 
@@ -58,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write JSON and pictures."""
     from segnet_deploy.datasets import find_examples
+    from segnet_deploy.eval_pictures import draw_confusion, draw_worst
     from segnet_deploy.frames import write_png
     from segnet_deploy.segmenter import load
 
@@ -85,7 +85,7 @@ def command(arguments: argparse.Namespace) -> int:
         if arguments.confusion:
             write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
         if arguments.worst:
-            write_png(arguments.worst, _worst(segmenter, examples, result["frames"]))
+            write_png(arguments.worst, draw_worst(segmenter, examples, result["frames"]))
     return 0
 
 
@@ -181,33 +181,6 @@ def class_losses(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
-    """Return a BGR picture of the matrix, each row in parts of its truth."""
-    import numpy as np
-
-    from segnet_deploy.optional import require
-
-    cv2 = require("cv2", extra="camera")
-    matrix = np.asarray(counts, np.float64)
-    parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    cell, left, count = 44, 110, len(matrix)
-    picture = np.full((count * cell + 110, left + count * cell + 10, 3), 255, np.uint8)
-    font, black = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
-    for i in range(count):
-        cv2.putText(picture, classes[i], (4, i * cell + 27), font, 0.42, black, 1, cv2.LINE_AA)
-        name = np.full((cell, 108, 3), 255, np.uint8)
-        cv2.putText(name, classes[i], (4, 27), font, 0.42, black, 1, cv2.LINE_AA)
-        picture[count * cell : count * cell + 108, left + i * cell :][:, :cell] = np.rot90(name, 3)
-        for j in range(count):
-            x, y, part = left + j * cell, i * cell, float(parts[i, j])
-            shade = tuple(round(255 - part * (255 - c)) for c in (150, 80, 20))
-            cv2.rectangle(picture, (x, y), (x + cell - 2, y + cell - 2), shade, -1)
-            ink = (255, 255, 255) if part > 0.5 else black
-            text = f"{100 * part:.0f}"
-            cv2.putText(picture, text, (x + 8, y + 27), font, 0.42, ink, 1, cv2.LINE_AA)
-    return picture
-
-
 def _check(arguments: argparse.Namespace) -> None:
     """Say what cannot work before the evaluation. Raises InputError."""
     from segnet_deploy.files import check_target
@@ -269,28 +242,6 @@ def _flips(
             counted.add(example.frame())
         pairs = zip(counted.flips, counted.windows, strict=True)
         return [{"flips": flips, "windows": windows} for flips, windows in pairs]
-
-
-def _worst(segmenter: Segmenter, examples: Sequence[Example], frames: Sequence[Any]) -> Any:
-    """Return the worst frames, a row each: frame, truth, labels; with the legend."""
-    import numpy as np
-
-    from segnet_deploy.frames import fit_frame, place
-    from segnet_deploy.overlay import colorize, with_legend
-
-    metadata = segmenter.metadata
-    order = sorted(range(len(frames)), key=lambda i: frames[i]["mean_iou"])[:WORST_SHOWN]
-    rows = []
-    for index in order:
-        frame, truth = examples[index].frame(), examples[index].truth(len(metadata.classes))
-        pictures = [
-            frame,
-            *(colorize(m, metadata.palette) for m in (truth, segmenter.segment(frame))),
-        ]
-        rows.append(np.hstack(pictures))
-    size = rows[0].shape[:2]
-    fitted = [fit_frame(r, size, place(r.shape[:2], size, "letterbox"), (0, 0, 0)) for r in rows]
-    return with_legend(np.vstack(fitted), metadata.classes, metadata.palette)
 
 
 def _percent(value: float) -> str:
