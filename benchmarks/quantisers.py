@@ -5,13 +5,15 @@
 
 Ours in its three calibrations, ONNX Runtime's static quantisation, NNCF and ModelOpt; one that is
 not installed is left out. Theirs get the lowered form, since they know nothing of unpooling, and
-per-channel weights. Finished files in the output folder are not made again.
+per-channel weights. Finished files in the output folder are not made again; those of another net
+or of other calibration frames are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -25,9 +27,10 @@ import onnx
 import onnx_ir as ir
 
 from segnet_deploy.datasets import Example, find_examples
-from segnet_deploy.errors import SegNetError
+from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.eval import LAYOUTS, class_losses, evaluate
-from segnet_deploy.files import atomic_path, atomic_write
+from segnet_deploy.files import atomic_path, atomic_write, sha256
+from segnet_deploy.frames import Frame
 from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.measure import interleaved
 from segnet_deploy.metadata import Metadata
@@ -118,10 +121,27 @@ def quantiser_versions() -> dict[str, str]:
     return found
 
 
+def check_origin(folder: Path, source: Path, frames: Sequence[Frame]) -> None:
+    """Note what the files of `folder` are made from. Raises InputError where that changed."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(repr(frame.shape).encode() + frame.tobytes())
+    origin = {"source_sha256": sha256(source), "calibration_sha256": digest.hexdigest()}
+    note = folder / "origin.json"
+    known = json.loads(note.read_bytes()) if note.exists() else None
+    if known != origin and any(folder.glob("*.onnx")):
+        raise InputError(
+            f"{folder} holds INT8 files of another net or calibration; choose another -o, or "
+            "remove them"
+        )
+    atomic_write(note, (json.dumps(origin, indent=2) + "\n").encode())
+
+
 def make_files(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
     """Quantise with everything that is installed."""
     source = Path(arguments.onnx)
     frames = read_calibration(Path(arguments.calib), arguments.calib_frames)
+    check_origin(folder, source, frames)
     lowered = folder / "fp32_lowered.onnx"
     model = load_model(source)
     metadata = replace(Metadata.from_props(dict(model.metadata_props)), form="lowered")
@@ -223,9 +243,12 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
-    examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
-    examples = examples[:: arguments.every]
-    files = make_files(arguments, folder)
+    try:
+        examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
+        examples = examples[:: arguments.every]
+        files = make_files(arguments, folder)
+    except SegNetError as error:
+        sys.exit(f"error: {error}")
     rows = judge(files, Path(arguments.onnx), examples, arguments.rounds, arguments.threads)
     print("\n".join(_line(row) for row in rows))
     if arguments.json:

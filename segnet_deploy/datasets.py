@@ -52,9 +52,9 @@ class Example:
         if raw.ndim != 2:
             raise InputError(f"{self.labels} is in colour; expected a PNG of ids")
         if self.layout == "sunrgbd":  # 0 is void, 1 to 37 the classes
-            _check(raw, _SUNRGBD_IDS + 1, self.labels)
+            _check(raw, _SUNRGBD_IDS + 1, self.labels, void=False)
             return np.asarray(np.where(raw == 0, VOID, raw.astype(np.int16) - 1), np.uint8)
-        _check(raw[raw != VOID], classes, self.labels)
+        _check(raw, classes, self.labels)
         return raw
 
     def pair(self, classes: int) -> tuple[Frame, Frame]:
@@ -79,6 +79,8 @@ def find_examples(folder: Path, layout: str, split: str | None = None) -> list[E
         raise InputError(f"layout {layout!r}; expected {', '.join(LAYOUTS)}")
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
+    if split and layout != "camvid":
+        raise InputError(f"split {split!r}; layout {layout} has none: leave --split out")
     images, labels = _folders(folder, layout, split)
     found, missing = [], []
     for image in sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
@@ -137,7 +139,7 @@ def _folders(folder: Path, layout: str, split: str | None) -> tuple[Path, Path]:
 
 def _camvid(raw: Frame, path: Path) -> Frame:
     if raw.ndim == 2:
-        _check(raw[raw != VOID], _CAMVID_IDS + 1, path)
+        _check(raw, _CAMVID_IDS + 1, path)
         return np.asarray(np.where(raw < _CAMVID_IDS, raw, VOID), np.uint8)
     table = np.full(1 << 24, -1, np.int16)
     for label, colours in (*CAMVID_COLOURS.items(), (VOID, CAMVID_VOID)):
@@ -158,6 +160,8 @@ def _packed(colour: Any) -> Any:
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
-def _check(ids: Frame, count: int, path: Path) -> None:
+def _check(raw: Frame, count: int, path: Path, void: bool = True) -> None:
+    ids = raw[raw != VOID] if void else raw
     if ids.size and ids.max() >= count:
-        raise InputError(f"{path} has the id {ids.max()}; expected ids below {count}, or {VOID}")
+        expected = f"ids below {count}" + (f", or {VOID}" if void else "")
+        raise InputError(f"{path} has the id {ids.max()}; expected {expected}")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("camvid", "folders", "sunrgbd")
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
-WORST_SHOWN = 4
 CLASS_LIMIT = 0.02  # of IoU that a class may lose unsaid
 
 
@@ -58,14 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write JSON and pictures."""
     from segnet_deploy.datasets import find_examples
-    from segnet_deploy.files import atomic_write
+    from segnet_deploy.eval_pictures import draw_confusion, draw_worst
     from segnet_deploy.frames import write_png
     from segnet_deploy.segmenter import load
 
-    if arguments.every < 1:
-        raise UsageError(f"--every {arguments.every}; expected 1 or more")
-    if arguments.flips and arguments.against is None:
-        raise UsageError("--flips compares two files; give --against as well")
+    _check(arguments)
     examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
     examples = examples[:: arguments.every]
 
@@ -85,17 +81,11 @@ def command(arguments: argparse.Namespace) -> int:
                     files = (arguments.engine, arguments.against)
                     result["flips"] = _flips(files, (segmenter, other), examples)
         result |= {"engine": arguments.engine, "against_engine": arguments.against}
+        _write(result, arguments.json)
+        if arguments.confusion:
+            write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
         if arguments.worst:
-            write_png(arguments.worst, _worst(segmenter, examples, result["frames"]))
-    if arguments.confusion:
-        write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
-    text = json.dumps(_without_nan(result), indent=1) + "\n"
-    if arguments.json == "-":
-        sys.stdout.write(text)
-        return 0
-    print(format_table(result))
-    if arguments.json:
-        atomic_write(arguments.json, text.encode())
+            write_png(arguments.worst, draw_worst(segmenter, examples, result["frames"]))
     return 0
 
 
@@ -191,31 +181,34 @@ def class_losses(result: dict[str, Any]) -> list[str]:
     ]
 
 
-def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
-    """Return a BGR picture of the matrix, each row in parts of its truth."""
-    import numpy as np
+def _check(arguments: argparse.Namespace) -> None:
+    """Say what cannot work before the evaluation. Raises InputError."""
+    from segnet_deploy.files import check_target
+    from segnet_deploy.flips import check_files
 
-    from segnet_deploy.optional import require
+    if arguments.every < 1:
+        raise UsageError(f"--every {arguments.every}; expected 1 or more")
+    if arguments.flips and arguments.against is None:
+        raise UsageError("--flips compares two files; give --against as well")
+    if arguments.against_runtime and arguments.against is None:
+        raise UsageError("--against-runtime runs a second file; give --against as well")
+    if arguments.flips:
+        check_files((arguments.engine, arguments.against))
+    for path in (arguments.json, arguments.confusion, arguments.worst):
+        if path and path != "-":
+            check_target(path)
 
-    cv2 = require("cv2", extra="camera")
-    matrix = np.asarray(counts, np.float64)
-    parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    cell, left, count = 44, 110, len(matrix)
-    picture = np.full((count * cell + 110, left + count * cell + 10, 3), 255, np.uint8)
-    font, black = cv2.FONT_HERSHEY_SIMPLEX, (0, 0, 0)
-    for i in range(count):
-        cv2.putText(picture, classes[i], (4, i * cell + 27), font, 0.42, black, 1, cv2.LINE_AA)
-        name = np.full((cell, 108, 3), 255, np.uint8)
-        cv2.putText(name, classes[i], (4, 27), font, 0.42, black, 1, cv2.LINE_AA)
-        picture[count * cell : count * cell + 108, left + i * cell :][:, :cell] = np.rot90(name, 3)
-        for j in range(count):
-            x, y, part = left + j * cell, i * cell, float(parts[i, j])
-            shade = tuple(round(255 - part * (255 - c)) for c in (150, 80, 20))
-            cv2.rectangle(picture, (x, y), (x + cell - 2, y + cell - 2), shade, -1)
-            ink = (255, 255, 255) if part > 0.5 else black
-            text = f"{100 * part:.0f}"
-            cv2.putText(picture, text, (x + 8, y + 27), font, 0.42, ink, 1, cv2.LINE_AA)
-    return picture
+
+def _write(result: dict[str, Any], target: str | None) -> None:
+    from segnet_deploy.files import atomic_write
+
+    text = json.dumps(_without_nan(result), indent=1) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    print(format_table(result))
+    if target:
+        atomic_write(target, text.encode())
 
 
 def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
@@ -249,28 +242,6 @@ def _flips(
             counted.add(example.frame())
         pairs = zip(counted.flips, counted.windows, strict=True)
         return [{"flips": flips, "windows": windows} for flips, windows in pairs]
-
-
-def _worst(segmenter: Segmenter, examples: Sequence[Example], frames: Sequence[Any]) -> Any:
-    """Return the worst frames, a row each: frame, truth, labels; with the legend."""
-    import numpy as np
-
-    from segnet_deploy.frames import fit_frame, place
-    from segnet_deploy.overlay import colorize, with_legend
-
-    metadata = segmenter.metadata
-    order = sorted(range(len(frames)), key=lambda i: frames[i]["mean_iou"])[:WORST_SHOWN]
-    rows = []
-    for index in order:
-        frame, truth = examples[index].frame(), examples[index].truth(len(metadata.classes))
-        pictures = [
-            frame,
-            *(colorize(m, metadata.palette) for m in (truth, segmenter.segment(frame))),
-        ]
-        rows.append(np.hstack(pictures))
-    size = rows[0].shape[:2]
-    fitted = [fit_frame(r, size, place(r.shape[:2], size, "letterbox"), (0, 0, 0)) for r in rows]
-    return with_legend(np.vstack(fitted), metadata.classes, metadata.palette)
 
 
 def _percent(value: float) -> str:

@@ -20,14 +20,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises InputError where the folder is missing or the disk refuses the data.
     """
     target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
-        )
-    except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _sibling(target)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
@@ -38,6 +31,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise InputError where `path` cannot be written: to be said before long work."""
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"cannot write {target}: it is a folder")
+    _sibling(target).unlink()
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -53,6 +54,18 @@ def sha256(path: str | os.PathLike[str]) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _sibling(target: Path) -> Path:
+    """Return a new empty file beside `target`. Raises InputError."""
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix
+        )
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.trt.plan import is_plan
 
 
+def check_files(files: Sequence[str]) -> None:
+    """Raise InputError where one of `files` is an engine."""
+    for path in files:
+        if is_plan(path):
+            raise InputError(
+                f"{path} is an engine, whose indices cannot be read; give the .onnx files"
+            )
+
+
 class IndexFlips:
     """Counts over frames: windows of each pooling stage, and those with another index.
 
@@ -24,6 +34,7 @@ class IndexFlips:
     """
 
     def __init__(self, files: tuple[str, str], segmenters: tuple[Segmenter, Segmenter]):
+        check_files(files)
         self._segmenters = segmenters
         self._opened = contextlib.ExitStack()
         try:
@@ -65,10 +76,6 @@ class IndexFlips:
     def _open(
         self, path: str | os.PathLike[str], segmenter: Segmenter, folder: Path
     ) -> tuple[Probe, Engine]:
-        if is_plan(path):
-            raise InputError(
-                f"{path} is an engine, whose indices cannot be read; give the .onnx files"
-            )
         folder.mkdir()
         probe, target = temporary_probe(path, segmenter.engine.lowered, folder)
         engine = open_engine(target, segmenter.engine.name)

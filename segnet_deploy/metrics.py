@@ -25,7 +25,7 @@ def confusion(truth: Frame, labels: Frame, classes: int) -> Counts:
     """Return (classes, classes) counts, truth by rows. Raises InputError."""
     if truth.shape != labels.shape:
         raise InputError(f"labels {labels.shape} and truth {truth.shape} differ in size")
-    known = truth < classes
+    known = (truth < classes) & (truth != VOID)
     predicted = labels[known].astype(np.int64)
     if predicted.size and predicted.max() >= classes:
         raise InputError(f"label {predicted.max()} was predicted; expected ids below {classes}")
@@ -75,7 +75,7 @@ def boundary_f1(truth: Frame, labels: Frame, classes: int) -> float:
     """
     radius = BOUNDARY_TOLERANCE * float(np.hypot(*truth.shape))
     scores = []
-    for label in range(classes):
+    for label in range(min(classes, VOID)):
         wanted, found = boundary(truth == label), boundary(labels == label)
         count = int(wanted.sum()) + int(found.sum())
         if count:

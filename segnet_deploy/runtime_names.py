@@ -7,7 +7,5 @@ RUNTIMES = {
     "onnxruntime": "segnet_deploy.runtimes.onnxruntime",
 }
 CHOICES = ("auto", *RUNTIMES)
-# They take some nets only; what they refuse is for the others.
-SELECTIVE = ("ncnn",)
 # Their Winograd convolutions part ties at the edges of flat areas (docs/runtimes.md).
 WINOGRAD = ("ncnn",)

@@ -59,7 +59,10 @@ def class_weights(examples: Sequence[Example], size: Sequence[int]) -> Tensor:
 
 
 class Batches:
-    """Batches by step: every image once an epoch, shuffled, each flipped or not by a coin."""
+    """Whole batches by step, shuffled each epoch, each image flipped or not by a coin.
+
+    What is left over after the last whole batch comes in other epochs.
+    """
 
     def __init__(
         self, examples: Sequence[Example], size: Sequence[int], batch: int, seed: int, flips: bool

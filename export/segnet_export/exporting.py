@@ -288,8 +288,8 @@ def _check_module(module: nn.Module, example: Tensor) -> int:
     try:
         with torch.no_grad():
             out = module(example)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # whatever the user's module raises; torch's unpooling ValueError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the model does not run at {size}: {reason}; nets whose unpooling has no "
             "output_size need multiples of 32: choose another --imgsz"
@@ -299,6 +299,11 @@ def _check_module(module: nn.Module, example: Tensor) -> int:
         raise UnsupportedModelError(
             f"the model gives {shape} for an input of {tuple(example.shape)}; expected logits "
             f"(N, classes, {size.replace('x', ', ')})"
+        )
+    if out.shape[1] < 2:
+        raise UnsupportedModelError(
+            f"the model gives {tuple(out.shape)}, one class; expected logits (N, classes, "
+            f"{size.replace('x', ', ')}) of 2 classes or more"
         )
     return int(out.shape[1])
 

@@ -21,6 +21,7 @@ from segnet_deploy.passes.integer_pairs import is_quantised
 _DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _BEFORE = ("Transpose", "Gather", "Cast", "Sub", "Div", "Mul", "Add", "Identity", "LRN")
 _AFTER = ("ArgMax",)
+_FLOAT_INPUTS = {"Resize": (1, 2)}  # ONNX defines scales in fp32 only, roi not in bf16
 
 
 def to_precision(model: ir.Model, precision: str) -> PassResult:
@@ -81,15 +82,15 @@ class _Converter:
         floats = {id(v) for n in converted for v in n.outputs if v.dtype == ir.DataType.FLOAT}
         for node in converted:
             self._attributes(node)
-            for index, value in enumerate(node.inputs):
-                if value is None or value.dtype != ir.DataType.FLOAT or id(value) in floats:
-                    continue
-                node.replace_input_with(index, self._lowered(value, node))
         for node in nodes:
-            if id(node) in self.kept:
-                for index, value in enumerate(node.inputs):
-                    if value is not None and id(value) in floats:
-                        node.replace_input_with(index, self._raised(value, node))
+            for index, value in enumerate(node.inputs):
+                if value is None or value.dtype != ir.DataType.FLOAT:
+                    continue
+                stays = id(node) in self.kept or index in _FLOAT_INPUTS.get(node.op_type, ())
+                if stays and id(value) in floats:
+                    node.replace_input_with(index, self._raised(value, node))
+                elif not stays and id(value) not in floats:
+                    node.replace_input_with(index, self._lowered(value, node))
         self._outputs(floats)
         for node in converted:
             for value in node.outputs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ class _Layer:
         return back.outputs[0]
 
     def _weights(self, site: Site, step: np.float32, means: Array) -> None:
-        conv, name, weight = site.conv, site.name, constant(site.conv.inputs[1])
+        conv, name, weight = site.conv, self._unused(site.name), constant(site.conv.inputs[1])
         bias = constant(conv.inputs[2]) if len(conv.inputs) > 2 else None
         assert weight is not None
         real = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
@@ -146,6 +147,11 @@ class _Layer:
             conv.resize_inputs(3)
         conv.replace_input_with(1, self._stored(conv, f"{name}.weight", levels, scales))
         conv.replace_input_with(2, self._stored(conv, f"{name}.bias", held, products))
+
+    def _unused(self, name: str) -> str:
+        """Return `name`, numbered where an earlier convolution has the same weights."""
+        names = chain([name], (f"{name}.{number}" for number in count(2)))
+        return next(n for n in names if f"{n}.weight_q" not in self.graph.initializers)
 
     def _stored(self, conv: ir.Node, name: str, levels: Array, scales: Array) -> ir.Value:
         """Add a DQ of a constant before `conv`; return what comes out."""

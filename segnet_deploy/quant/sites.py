@@ -12,7 +12,6 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes.build import constant
-from segnet_deploy.passes.pairs import is_non_negative
 
 _PASSING = ("MaxPool", "MaxUnpool", "Pad", "Slice", "Identity", "Dropout")
 
@@ -34,11 +33,6 @@ class Site:
     def source(self) -> ir.Value:
         """The value that sets the scale."""
         return self.path[0]
-
-    @property
-    def non_negative(self) -> bool:
-        """Whether the source comes out of a ReLU or the like."""
-        return is_non_negative(self.source)
 
 
 def find_sites(graph: ir.Graph) -> list[Site]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from segnet_deploy.errors import EngineError
+from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
@@ -47,7 +47,10 @@ class OpenVinoEngine:
             config["INFERENCE_NUM_THREADS"] = threads
         if profiling:
             config["PERF_COUNT"] = True
-        source = file.lowered() if self.lowered else str(file.path)
+        try:
+            source = file.lowered() if self.lowered else str(file.path)
+        except UnsupportedModelError as error:
+            raise self._error("cannot take", error) from error
         try:
             core = openvino.Core()
             self.computes_half = capability in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

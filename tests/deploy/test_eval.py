@@ -40,6 +40,18 @@ def test_figures_equal_scikit_learn() -> None:
     assert accuracy.class_average == pytest.approx(expected)
 
 
+def test_void_is_left_out_of_256_classes() -> None:
+    """A file of labels without names has 256 classes, and 255 is void all the same."""
+    truth = np.zeros((6, 8), np.uint8)
+    truth[:, 4:] = VOID
+    labels = np.where(truth == VOID, 7, truth).astype(np.uint8)
+    assert confusion(truth, labels, 256).sum() == 6 * 4
+    assert boundary_f1(truth, truth, 256) == boundary_f1(truth, truth, 11) == 1.0
+    assert boundary_f1(np.full_like(truth, 0), labels, 256) == pytest.approx(
+        boundary_f1(np.full_like(truth, 0), labels, 11)
+    )
+
+
 def test_class_that_never_occurs_is_left_out() -> None:
     accuracy = Accuracy(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
     assert math.isnan(accuracy.iou[2])
@@ -169,6 +181,9 @@ def test_sunrgbd_counts_from_one(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1, 37]], np.uint8)).save(tmp_path / "l.png")
     truth = Example(tmp_path, tmp_path / "l.png", "sunrgbd").truth(37)
     assert truth.tolist() == [[VOID, 0, 36]]
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "l.png")
+    with pytest.raises(InputError, match=r"has the id 255; expected ids below 38$"):
+        Example(tmp_path, tmp_path / "l.png", "sunrgbd").truth(37)
 
 
 def test_camvid_folders_are_found(tmp_path: Path) -> None:
@@ -218,3 +233,23 @@ def test_bad_data_is_one_line(
     assert error.count("error: ") == 1
     assert words in error
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--worst", "none/w.png"], 1, "cannot write none/w.png"),
+        (["--confusion", "none/c.png"], 1, "cannot write none/c.png"),
+        (["--json", "."], 1, "it is a folder"),
+        (["--against", "m.trt", "--flips"], 1, "m.trt is an engine"),
+        (["--flips"], 2, "give --against"),
+        (["--against-runtime", "openvino"], 2, "give --against"),
+        (["--split", "val"], 1, "split 'val'; layout folders has none"),
+    ],
+)
+def test_what_cannot_work_is_said_before_a_file_is_opened(
+    options: list[str], status: int, words: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--engine", "missing.onnx", "--data", str(data), *options]
+    assert evaluate.main(arguments) == status
+    assert words in capsys.readouterr().err

@@ -82,6 +82,35 @@ def test_fp16_file_runs_and_stays_close(io: str) -> None:
             assert (got == expected).mean() >= 0.95
 
 
+def enlarging(constant_node: bool) -> graphs.ir.Model:
+    """Return a convolution and a bilinear enlargement, its scales a node's or an initializer."""
+    weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    held = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+    nodes = [
+        h.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        h.make_node("Resize", ["c", "", "scales"], ["logits"], mode="linear"),
+    ]
+    constants = [onnx.numpy_helper.from_array(weight, "w")]
+    if constant_node:
+        nodes.insert(0, h.make_node("Constant", [], ["scales"], value=held))
+    else:
+        constants.append(held)
+    return graphs.model(nodes, {"x": [1, 3, 8, 10]}, {"logits": [1, 4, 16, 20]}, constants)
+
+
+@pytest.mark.parametrize("constant_node", [False, True])
+@pytest.mark.parametrize("precision", HALVES)
+def test_scales_of_an_enlargement_stay_fp32(precision: str, constant_node: bool) -> None:
+    model = to_precision(enlarging(constant_node), precision).model
+    resize = next(node for node in model.graph if node.op_type == "Resize")
+    assert resize.inputs[0].dtype == HALVES[precision]
+    assert resize.inputs[2].dtype == graphs.ir.DataType.FLOAT
+    if precision == "fp16":
+        expected = graphs.run(enlarging(constant_node), image(), "onnxruntime")[0]
+        for runtime in ("onnxruntime", "openvino"):
+            np.testing.assert_allclose(graphs.run(model, image(), runtime)[0], expected, atol=0.02)
+
+
 @pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("form", ["lowered", "plugin"])
 def test_everything_between_the_ends_is_half(form: str, precision: str) -> None:

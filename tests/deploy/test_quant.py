@@ -105,6 +105,27 @@ def test_input_has_a_zero_point_and_weights_have_none(statistics: Statistics) ->
         assert constant(bias.inputs[0]).dtype == np.int32
 
 
+def test_convolutions_that_share_weights_have_a_bias_each() -> None:
+    rng = np.random.default_rng(0)
+    weight = (rng.standard_normal((3, 3, 3, 3)) * 0.3).astype(np.float32)
+    nodes = [
+        h.make_node("Conv", ["x", "a.weight"], ["c"], pads=[1] * 4),
+        h.make_node("Relu", ["c"], ["r"]),
+        h.make_node("Conv", ["r", "a.weight"], ["logits"], pads=[1] * 4),
+    ]
+    sizes = {"x": [1, 3, 8, 10]}, {"logits": [1, 3, 8, 10]}
+
+    def shared() -> ir.Model:
+        return graphs.model(nodes, *sizes, [onnx.numpy_helper.from_array(weight, "a.weight")])
+
+    model = insert_qdq(shared(), calibrate(shared(), images(), "minmax")).model
+    first, second = (n.inputs[2].producer() for n in model.graph if n.op_type == "Conv")
+    assert not np.array_equal(constant(first.inputs[0]), constant(second.inputs[0]))
+    x = images(1)[0]
+    got, expected = (graphs.run(m, x, "onnxruntime")[0] for m in (model, shared()))
+    assert np.abs(got - expected).mean() < 0.02 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_calibration_methods_give_ranges_inside_what_was_seen(method: str) -> None:
     seen = calibrate(net((24, 32)), images(2, (24, 32)), "minmax").ranges

@@ -12,6 +12,7 @@ import pytest
 from onnx import helper as h
 
 from segnet_deploy import InputError, UnsupportedModelError, load
+from segnet_deploy.errors import EngineError
 from segnet_deploy.frames import fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import Array, Port, installed, onnxruntime, open_engine
@@ -126,6 +127,19 @@ def test_file_that_a_runtime_refuses_is_lowered_at_load(tmp_path: Path) -> None:
         assert engine.lowered
         assert {"z"} == set(engine.run_all(x))
     assert np.array_equal(*results)
+
+
+@pytest.mark.needs("openvino")
+def test_pair_that_cannot_be_lowered_is_openvinos_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "three.onnx"
+    pair = graphs.standard_pair((1, 3, 9, 12), False)
+    for node in pair.graph:
+        if "kernel_shape" in node.attributes:
+            node.attributes["kernel_shape"] = graphs.ir.AttrInt64s("kernel_shape", [3, 3])
+            node.attributes["strides"] = graphs.ir.AttrInt64s("strides", [3, 3])
+    graphs.ir.save(pair, path)
+    with pytest.raises(EngineError, match=r"openvino cannot take .*kernel \[3, 3\]"):
+        open_engine(path, "openvino")
 
 
 def _save(path: Path, shape: list[int | str], out: list[int | str]) -> Path:

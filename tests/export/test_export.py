@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
+from segnet_deploy.errors import EngineError, InputError, ParityError, UnsupportedModelError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower import lower
@@ -250,6 +250,40 @@ def test_gate_refuses_labels_that_are_not_those_of_the_logits(
         gate(path, small(), [item], **ORT)
 
 
+def _times(exported: Path, op_type: str, domain: str, target: Path) -> Path:
+    """Return the file with its logits times the determinant of the identity, by that operator."""
+    model = onnx.load(exported)
+    logits = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["inner" if name == logits else name for name in node.output]
+    one = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "one")
+    model.graph.initializer.append(one)
+    make = onnx.helper.make_node
+    model.graph.node.append(make(op_type, ["one"], ["factor"], domain=domain))
+    model.graph.node.append(make("Mul", ["inner", "factor"], [logits]))
+    if domain:
+        model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
+    onnx.save(model, target)
+    return target
+
+
+@pytest.mark.needs("openvino")
+def test_gate_leaves_out_a_runtime_that_refuses_the_file(exported: Path, tmp_path: Path) -> None:
+    path = _times(exported, "Det", "", tmp_path / "det.onnx")
+    said: list[str] = []
+    report = gate(path, small(), _inputs(), progress=said.append)
+    assert {row.runtime for row in report.rows} == {"onnxruntime"}
+    assert any(line.startswith("left out: openvino") for line in said)
+    with pytest.raises(EngineError, match="openvino"):
+        gate(path, small(), _inputs(), runtimes=["openvino"])
+
+
+def test_gate_refuses_a_file_that_no_runtime_runs(exported: Path, tmp_path: Path) -> None:
+    path = _times(exported, "Unknown", "test.unknown", tmp_path / "unknown.onnx")
+    with pytest.raises(ParityError, match="no runtime here runs"):
+        gate(path, small(), _inputs())
+
+
 def test_failed_gate_leaves_no_file(tmp_path: Path) -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
@@ -318,3 +352,22 @@ def test_classifier_is_no_segmentation_net(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(UnsupportedModelError, match="expected logits"):
         export(net, torch.zeros(1, 3, 32, 32), tmp_path / "m.onnx")
+
+
+def test_one_class_is_refused_before_the_trace() -> None:
+    with pytest.raises(UnsupportedModelError, match="2 classes or more"):
+        trace(nn.Conv2d(3, 1, 3, padding=1), torch.zeros(1, 3, 32, 48))
+
+
+class Misfit(nn.Module):
+    """Unpools to a size that no 2x2 window gives, which torch refuses with a ValueError."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, index = F.max_pool2d(x, 2, 2, return_indices=True)
+        return F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=[99, 99])
+
+
+@pytest.mark.parametrize("module", [Misfit(), nn.Bilinear(3, 3, 3)])
+def test_module_that_does_not_run_is_said_in_one_line(module: nn.Module) -> None:
+    with pytest.raises(InputError, match=r"does not run at 32x48: .+"):
+        trace(module, torch.zeros(1, 3, 32, 48))
