@@ -114,6 +114,19 @@ def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
     assert np.array_equal(got[1], cases.codes_of(index, 7))
 
 
+def test_sizes_that_do_not_fit_are_refused(body: str) -> None:
+    x = np.zeros((2, 6, 8, 4), np.float32)
+    y, codes = np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 3, 4, 4), np.uint8)
+    windows.unpool(y, codes, x, False)
+    for wrong in (y[:, :2], y[:1], y[..., :1]):
+        with pytest.raises(ValueError, match="expected"):
+            windows.unpool(wrong, codes, x, False)
+    with pytest.raises(ValueError, match="expected"):
+        windows.unpool(y, codes, np.zeros((2, 5, 8, 4), np.float32), False)
+    with pytest.raises(ValueError, match="257 classes"):
+        windows.label_map(np.zeros((257, 2, 2), np.float32))
+
+
 def test_label_map_is_the_first_maximum(body: str) -> None:
     logits = np.random.default_rng(1).integers(-3, 4, (11, 45, 61)).astype(np.float32)
     assert np.array_equal(windows.label_map(logits), logits.argmax(0))
