@@ -99,18 +99,26 @@ def _pair(pool: ir.Node) -> Pair:
     return Pair(pool, users, bool(integer(pool, "ceil_mode", 0)), is_non_negative(source))
 
 
-def _require_two_by_two(node: ir.Node) -> None:
-    kernel = ints(node, "kernel_shape", ())
-    strides = ints(node, "strides", (1, 1))
-    pads = ints(node, "pads", (0, 0, 0, 0))
-    dilations = ints(node, "dilations", (1, 1))
+def is_two_by_two(node: ir.Node) -> bool:
+    """Tell whether a pool or unpooling is 2x2 with stride 2 and no padding."""
+    kernel, strides, pads, dilations = _geometry(node)
     auto_pad = node.attributes.get("auto_pad")
     padded = any(pads) or (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID"))
-    if kernel != (2, 2) or strides != (2, 2) or padded or any(d != 1 for d in dilations):
+    return kernel == strides == (2, 2) and not padded and all(d == 1 for d in dilations)
+
+
+def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
+    defaults = {"kernel_shape": (), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    return tuple(ints(node, name, default) for name, default in defaults.items())
+
+
+def _require_two_by_two(node: ir.Node) -> None:
+    if not is_two_by_two(node):
+        kernel, strides, pads, dilations = map(list, _geometry(node))
         raise _refusal(
             node,
-            f"kernel {list(kernel)}, strides {list(strides)}, pads {list(pads)}, dilations "
-            f"{list(dilations)}; only 2x2 with stride 2 and no padding is rewritten",
+            f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
+            "with stride 2 and no padding is rewritten",
         )
     if integer(node, "storage_order", 0):
         raise _refusal(node, "column-major indices (storage_order 1)")
