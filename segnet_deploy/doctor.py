@@ -150,7 +150,7 @@ def _auto() -> Check:
     """Say what `--runtime auto` remembers."""
     from segnet_deploy.fastest import cache_file, describe, remembered
 
-    kept = list(remembered().values())
+    kept = [entry for entry in remembered().values() if entry["seconds"]]
     last = f"; last: {describe(kept[-1]['seconds'])}" if kept else ""
     return Check("--runtime auto", "ok", f"{len(kept)} measured in {cache_file()}{last}")
 
