@@ -112,6 +112,26 @@ def test_auto_takes_an_installed_runtime(small_model: Path) -> None:
     engine.close()
 
 
+@pytest.mark.needs("openvino")
+def test_outputs_have_the_files_names_in_each_runtime(tmp_path: Path) -> None:
+    """OpenVINO knows the output by each of its names, `aaa` before the Identity as well."""
+    nodes = [
+        h.make_node("Relu", ["x"], ["aaa"]),
+        h.make_node("Identity", ["aaa"], ["logits"]),
+        h.make_node("Sigmoid", ["aaa"], ["chance"]),
+    ]
+    shape = [1, 3, 4, 4]
+    model = graphs.model(nodes, {"x": shape}, {"logits": shape, "chance": shape})
+    graphs.ir.save(model, tmp_path / "m.onnx")
+    x = np.ones(shape, np.float32)
+    for runtime in ("openvino", "onnxruntime"):
+        engine = open_engine(tmp_path / "m.onnx", runtime)
+        assert [port.name for port in engine.outputs] == ["logits", "chance"]
+        outputs = engine.run_all(x)
+        assert np.allclose(outputs["logits"], 1)
+        assert np.allclose(outputs["chance"], 0.7310586)
+
+
 def test_file_that_a_runtime_refuses_is_lowered_at_load(tmp_path: Path) -> None:
     path = tmp_path / "ceil.onnx"
     pair = graphs.standard_pair((1, 3, 45, 60), True)
