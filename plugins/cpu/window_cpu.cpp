@@ -88,8 +88,9 @@ int run(Rows rows, const CpuPlanes& on, const Buffers& at, int64_t count, int th
   int64_t taken = 1;
   try {
     others.reserve(parts - 1);
-    for (; taken < parts; ++taken) others.emplace_back(rows, on, at, start(taken), start(taken + 1));
-  } catch (const std::exception&) {  // no more threads, or no memory for one: this one does the rest
+    for (; taken < parts; ++taken)
+      others.emplace_back(rows, on, at, start(taken), start(taken + 1));
+  } catch (const std::exception&) {  // no more threads, or no memory: this one does the rest
   }
   rows(on, at, 0, start(1));
   rows(on, at, start(taken), count);
