@@ -40,12 +40,21 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
     Raises UnsupportedModelError for a pool with used indices, or an unpooling, that
     cannot be rewritten exactly.
     """
+    for node in filter(is_channels_last, graph):
+        raise _refusal(
+            node, "it reads channels last, for ONNX Runtime; take the file it is made of"
+        )
     pairs = [_pair(node) for node in graph if _has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
             raise _refusal(node, "its indices do not come straight from a MaxPool")
     return pairs
+
+
+def is_channels_last(node: ir.Node) -> bool:
+    """Tell whether `node` is one of the pair as `passes.onnxruntime_ops` leaves it."""
+    return node.domain == contract.DOMAIN and bool(integer(node, "channels_last", 0))
 
 
 def is_non_negative(value: ir.Value | None) -> bool:
