@@ -181,14 +181,14 @@ def _resize(node: ir.Node) -> Layer:
 
     mode = text("mode", "nearest")
     how = text("coordinate_transformation_mode", "half_pixel")
-    size = None if (shape := node.outputs[0].shape) is None else tuple(shape)[2:]
+    size = static_size(node.outputs[0])
     known = {("linear", "half_pixel"): 0, ("linear", "pytorch_half_pixel"): 0}
     known |= {("linear", "align_corners"): 1, ("nearest", "asymmetric"): 0}
     rounding = text("nearest_mode", "round_prefer_floor")
     if (mode, how) not in known or (mode == "nearest" and rounding != "floor"):
         raise refusal(node, f"mode {mode}, {how}, {rounding}")
-    if size is None or len(size) != 2 or not all(isinstance(s, int) for s in size):
-        raise refusal(node, f"its size is {size}; expected a static one")
+    if size is None:
+        raise refusal(node, f"its size is {node.outputs[0].shape}; expected a static one")
     if integer(node, "antialias", 0):
         raise refusal(node, "antialias")
     if how != "align_corners" and not _has_own_scale(node, size):

@@ -27,8 +27,8 @@ from segnet_deploy.passes.pairs import (
 )
 
 _WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
-_RESIZING = (contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice")
-_RESIZING += ("GlobalAveragePool", "GlobalMaxPool", "SpaceToDepth", "DepthToSpace")
+_RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
+_RESIZING |= {"GlobalAveragePool", "GlobalMaxPool", "SpaceToDepth", "DepthToSpace"}
 _COMMON = {
     "plugin_version": contract.PLUGIN_VERSION,
     "plugin_namespace": contract.PLUGIN_NAMESPACE,
@@ -168,8 +168,8 @@ def _keeps_size(node: ir.Node) -> bool:
         return node.op_type not in _RESIZING
     auto_pad = node.attributes.get("auto_pad")
     same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
-    weight = node.inputs[1].shape if len(node.inputs) > 1 and node.inputs[1] is not None else ()
-    kernel = ints(node, "kernel_shape", tuple(weight or ())[2:])
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    kernel = ints(node, "kernel_shape", (weight and static_size(weight)) or ())
     pads, dilations = ints(node, "pads", (0, 0, 0, 0)), ints(node, "dilations", (1, 1))
     lost = [d * (k - 1) for d, k in zip(dilations, kernel, strict=False)]
     padded = [a + b for a, b in zip(pads[:2], pads[2:], strict=False)]
