@@ -101,24 +101,26 @@ def _library(name: str, extra: str) -> Check:
         return Check(name, "missing", "", advice)
     try:
         module = require(name, extra)
+        providers = module.get_available_providers() if name == "onnxruntime" else ()
     except MissingDependencyError as error:
         return Check(name, "broken", str(error.__cause__), advice)
     except Exception as error:  # a damaged wheel can raise anything while it loads
         return Check(name, "broken", f"{type(error).__name__}: {error}", advice)
     version = str(getattr(module, "__version__", None) or wheel_version(name) or "")
-    if name == "onnxruntime":
-        version += " " + ", ".join(module.get_available_providers())
-    return Check(name, "ok", version)
+    return Check(name, "ok", f"{version} {', '.join(providers)}".strip())
 
 
 def _native() -> Check:
     from segnet_deploy.library import find_library
+    from segnet_deploy.windows import is_native
 
-    path = find_library("segnet_cpu")
     advice = "ncnn pools in numpy, slower: install again on a machine with a C++ compiler"
-    return (
-        Check("segnet_cpu", "ok", str(path)) if path else Check("segnet_cpu", "missing", "", advice)
-    )
+    path = find_library("segnet_cpu")
+    if path is None:
+        return Check("segnet_cpu", "missing", "", advice)
+    if not is_native():
+        return Check("segnet_cpu", "broken", f"{path} does not load", advice)
+    return Check("segnet_cpu", "ok", str(path))
 
 
 def _two_onnxruntimes() -> list[Check]:
@@ -150,7 +152,7 @@ def _auto() -> Check:
     """Say what `--runtime auto` remembers."""
     from segnet_deploy.fastest import cache_file, describe, remembered
 
-    kept = list(remembered().values())
+    kept = [entry for entry in remembered().values() if entry["seconds"]]
     last = f"; last: {describe(kept[-1]['seconds'])}" if kept else ""
     return Check("--runtime auto", "ok", f"{len(kept)} measured in {cache_file()}{last}")
 

@@ -79,7 +79,8 @@ def command(arguments: argparse.Namespace) -> int:
                 result = evaluate(segmenter, examples, boundary, other)
                 if arguments.flips:
                     files = (arguments.engine, arguments.against)
-                    result["flips"] = _flips(files, (segmenter, other), examples)
+                    pair = (segmenter, other)
+                    result["flips"] = _flips(files, pair, examples, arguments.threads)
         result |= {"engine": arguments.engine, "against_engine": arguments.against}
         _write(result, arguments.json)
         if arguments.confusion:
@@ -232,12 +233,15 @@ def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> 
 
 
 def _flips(
-    files: tuple[str, str], segmenters: tuple[Segmenter, Segmenter], examples: Sequence[Example]
+    files: tuple[str, str],
+    segmenters: tuple[Segmenter, Segmenter],
+    examples: Sequence[Example],
+    threads: int | None,
 ) -> list[dict[str, int]]:
     """Count the indices that differ, in a run of their own."""
     from segnet_deploy.flips import IndexFlips
 
-    with IndexFlips(files, segmenters) as counted:
+    with IndexFlips(files, segmenters, threads) as counted:
         for example in examples:
             counted.add(example.frame())
         pairs = zip(counted.flips, counted.windows, strict=True)

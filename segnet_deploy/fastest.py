@@ -2,7 +2,8 @@
 
 The measurement runs in a process of its own, so that it adds nothing to this one's memory. What
 it found is kept in $XDG_CACHE_HOME/segnet-deploy/fastest.json under the file's hash, the
-machine, the versions and the threads. SEGNET_AUTO=order leaves measuring out.
+machine, the versions and the threads. A measurement that failed is kept too, for this version
+of segnet-deploy. SEGNET_AUTO=order leaves measuring out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segnet_deploy.errors import InputError, SegNetError
+from segnet_deploy import __version__
+from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import atomic_write, sha256
 
 if TYPE_CHECKING:
@@ -35,14 +37,32 @@ def by_speed(file: ModelFile, threads: int | None, names: Sequence[str]) -> list
     if len(names) < 2 or os.environ.get("SEGNET_AUTO") == "order":
         return list(names)
     key = _key(file.path, threads, names)
-    seconds = remembered().get(key, {}).get("seconds")
+    kept = remembered().get(key, {})
+    if "failed" in kept and kept.get("version") == __version__:
+        return list(names)  # said when it was tried
+    seconds = kept.get("seconds")
     if not _fits(seconds, names):
-        seconds = _measure_apart(file.path, threads, names)
-        if not _fits(seconds, names):
-            return list(names)
-        place = _remember(key, file.path, seconds)
-        print(f"auto: {describe(seconds)} per call, measured once{place}", file=sys.stderr)
+        seconds = _measured_now(key, file.path, threads, names)
     return sorted(names, key=lambda name: seconds.get(name) or float("inf"))
+
+
+def _measured_now(
+    key: str, path: Path, threads: int | None, names: Sequence[str]
+) -> dict[str, float | None]:
+    """Measure, say what came out and remember it; nothing where it failed."""
+    entry = {"file": str(path.absolute())}
+    try:
+        seconds: dict[str, float | None] = _measure_apart(path, threads, names)
+        if not _fits(seconds, names):
+            raise EngineError("no runtime could run the file")
+    except EngineError as error:
+        failure = {"seconds": {}, "failed": str(error), "version": __version__}
+        place = _remember(key, entry | failure)
+        print(f"auto: not measured ({error}), taking {names[0]} first{place}", file=sys.stderr)
+        return {}
+    place = _remember(key, entry | {"seconds": seconds})
+    print(f"auto: {describe(seconds)} per call, measured once{place}", file=sys.stderr)
+    return seconds
 
 
 def cache_file() -> Path:
@@ -86,7 +106,7 @@ def measure(
     engines: dict[str, Engine] = {}
     least: dict[str, float | None] = dict.fromkeys(names)
     for name in names:
-        with contextlib.suppress(SegNetError):
+        with contextlib.suppress(Exception):  # whatever a runtime raises, the others are measured
             engine = open_engine(path, name, threads)
             engine.run(np.zeros(_shape(engine), engine.inputs[0].dtype))
             engines[name] = engine
@@ -116,7 +136,7 @@ def _shape(engine: Engine) -> tuple[int, ...]:
 
 
 def _measure_apart(path: Path, threads: int | None, names: Sequence[str]) -> Any:
-    """Call `measure` in a process of its own; return None where that fails."""
+    """Call `measure` in a process of its own. Raises EngineError where that fails."""
     code = (
         "import json, sys; from segnet_deploy.fastest import measure; "
         "path, threads, *names = json.loads(sys.argv[1]); "
@@ -129,8 +149,13 @@ def _measure_apart(path: Path, threads: int | None, names: Sequence[str]) -> Any
             command, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
         )
         return json.loads(done.stdout.splitlines()[-1])
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return None
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"it took over {TIME_LIMIT:.0f} s") from error
+    except OSError as error:
+        raise EngineError(error.strerror or str(error)) from error
+    except (ValueError, IndexError) as error:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        raise EngineError(last[0]) from error
 
 
 def _is_measurement(seconds: Any) -> bool:
@@ -155,9 +180,9 @@ def _key(path: Path, threads: int | None, names: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _remember(key: str, path: Path, seconds: Mapping[str, float | None]) -> str:
-    """Keep a measurement; return where, or why not, for the message."""
-    kept = remembered() | {key: {"file": str(path.absolute()), "seconds": dict(seconds)}}
+def _remember(key: str, found: dict[str, Any]) -> str:
+    """Keep a measurement, or that it failed; return where, or why not, for the message."""
+    kept = remembered() | {key: found}
     text = json.dumps(dict(list(kept.items())[-_KEPT:]), indent=1)
     try:
         target = cache_file()

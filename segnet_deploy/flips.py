@@ -30,12 +30,18 @@ def check_files(files: Sequence[str]) -> None:
 class IndexFlips:
     """Counts over frames: windows of each pooling stage, and those with another index.
 
-    Both files run once more, with their indices as outputs, in the runtimes of the segmenters.
+    Both files run once more, with their indices as outputs, in the runtimes of the segmenters, on
+    so many `threads` (None: the runtime's choice).
     """
 
-    def __init__(self, files: tuple[str, str], segmenters: tuple[Segmenter, Segmenter]):
+    def __init__(
+        self,
+        files: tuple[str, str],
+        segmenters: tuple[Segmenter, Segmenter],
+        threads: int | None = None,
+    ):
         check_files(files)
-        self._segmenters = segmenters
+        self._segmenters, self._threads = segmenters, threads
         self._opened = contextlib.ExitStack()
         try:
             folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory()))
@@ -78,7 +84,7 @@ class IndexFlips:
     ) -> tuple[Probe, Engine]:
         folder.mkdir()
         probe, target = temporary_probe(path, segmenter.engine.lowered, folder)
-        engine = open_engine(target, segmenter.engine.name)
+        engine = open_engine(target, segmenter.engine.name, self._threads)
         self._opened.callback(engine.close)
         return probe, engine
 

@@ -90,8 +90,24 @@ def is_whole(data: bytes) -> bool:
     if data.startswith(b"\x89PNG"):
         return b"IEND" in data[-4096:]
     if data.startswith(b"\xff\xd8"):
-        return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")  # end of image, last scan
+        return _has_end(data)
     return True
+
+
+def _has_end(data: bytes) -> bool:
+    """Walk through a JPEG's segments and scans to its end; phones put videos behind that."""
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return True
+        if marker == 0xFF:  # filled up
+            at += 1
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7:  # without a length
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return False
 
 
 @dataclass(frozen=True)

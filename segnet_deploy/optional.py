@@ -21,8 +21,9 @@ def require(name: str, extra: str) -> ModuleType:
 
 
 def available(name: str) -> bool:
-    """Tell whether `name` could be imported, without importing it."""
+    """Tell whether `name` could be imported, without importing it; a bare folder is no package."""
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.origin is not None

@@ -17,6 +17,7 @@ from segnet_deploy.library import find_library
 Array = np.ndarray[Any, np.dtype[Any]]
 _KINDS = ("float32", "int8", "uint8")  # CpuKind in plugins/include/segnet/cpu.h
 _PACKS = (1, 4, 8, 16)
+LABELS = 256  # what a label map tells apart
 
 
 def pooled_size(size: tuple[int, int], ceil_mode: bool) -> tuple[int, int]:
@@ -37,7 +38,13 @@ def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
 
 
 def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) -> None:
-    """Put planes `y` back into planes `x` where `codes` say, zero elsewhere."""
+    """Put planes `y` back into planes `x` where `codes` say, zero elsewhere.
+
+    Raises ValueError where the sizes are not those of a pool from `x` to `y`.
+    """
+    pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
+    if not y.shape == codes.shape == pooled:
+        raise ValueError(f"values {y.shape}, codes {codes.shape} for {x.shape}; expected {pooled}")
     if not y.size:
         x[...] = 0
     elif not _call("segnet_cpu_unpool", (y, codes, x), x, y, ceil_mode, threads):
@@ -45,8 +52,13 @@ def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) 
 
 
 def label_map(logits: Array) -> Array:
-    """Return the first maximum over (C, H, W) logits, as (H, W) uint8; C is at most 256."""
+    """Return the first maximum over (C, H, W) logits, as (H, W) uint8.
+
+    Raises ValueError for more than 256 channels.
+    """
     classes, height, width = logits.shape
+    if classes > LABELS:
+        raise ValueError(f"{classes} classes; a label map holds {LABELS}")
     library = _library()
     inside = logits.strides[1:] == (4 * width, 4)
     if library is None or logits.dtype != np.float32 or not inside:

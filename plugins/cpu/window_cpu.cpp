@@ -1,6 +1,7 @@
 // The op pair on the CPU: rows shared out to threads, one copy of the loops per kind, pack and
 // instruction set. The loops are in rows.h.
 #include <algorithm>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -77,13 +78,22 @@ Rows choose(const Rows (&table)[3][4], int kind, int64_t pack) {
   return kind < 0 || kind > 2 || found == packs + 4 ? nullptr : table[kind][found - packs];
 }
 
+constexpr int64_t kLeastRows = 16;  // that are worth a thread
+
 int run(Rows rows, const CpuPlanes& on, const Buffers& at, int64_t count, int threads) {
   if (rows == nullptr) return 1;
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, count));
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, count / kLeastRows));
+  const auto start = [&](int64_t part) { return count * part / parts; };
   std::vector<std::thread> others;
-  for (int64_t part = 1; part < parts; ++part)
-    others.emplace_back(rows, on, at, count * part / parts, count * (part + 1) / parts);
-  rows(on, at, 0, count / parts);
+  int64_t taken = 1;
+  try {
+    others.reserve(parts - 1);
+    for (; taken < parts; ++taken)
+      others.emplace_back(rows, on, at, start(taken), start(taken + 1));
+  } catch (const std::exception&) {  // no more threads, or no memory: this one does the rest
+  }
+  rows(on, at, 0, start(1));
+  rows(on, at, start(taken), count);
   for (std::thread& other : others) other.join();
   return 0;
 }

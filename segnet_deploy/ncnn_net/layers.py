@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_deploy.passes.build import constant, integer, ints
+from segnet_deploy.passes.build import constant, integer, ints, static_size
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
@@ -133,6 +133,8 @@ def _lrn(node: ir.Node) -> Layer:
     known = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     known |= {k: node.attributes[k].as_float() for k in known if k in node.attributes}
     size = node.attributes["size"].as_int()
+    if size % 2 == 0:
+        raise refusal(node, f"size {size}; expected an odd one")
     return Layer("LRN", {0: 0, 1: size, 2: known["alpha"], 3: known["beta"], 4: known["bias"]})
 
 
@@ -156,6 +158,8 @@ def _pooling(node: ir.Node) -> Layer:
 def _concat(node: ir.Node) -> Layer:
     if integer(node, "axis", 0) != 1:
         raise refusal(node, "only channels are joined")
+    if any(constant(value) is not None for value in node.inputs):
+        raise refusal(node, "an operand is a constant")
     return Layer("Concat", {0: 0})
 
 
@@ -177,16 +181,31 @@ def _resize(node: ir.Node) -> Layer:
 
     mode = text("mode", "nearest")
     how = text("coordinate_transformation_mode", "half_pixel")
-    size = None if (shape := node.outputs[0].shape) is None else tuple(shape)[2:]
+    size = static_size(node.outputs[0])
     known = {("linear", "half_pixel"): 0, ("linear", "pytorch_half_pixel"): 0}
     known |= {("linear", "align_corners"): 1, ("nearest", "asymmetric"): 0}
     rounding = text("nearest_mode", "round_prefer_floor")
     if (mode, how) not in known or (mode == "nearest" and rounding != "floor"):
         raise refusal(node, f"mode {mode}, {how}, {rounding}")
-    if size is None or len(size) != 2 or not all(isinstance(s, int) for s in size):
-        raise refusal(node, f"its size is {size}; expected a static one")
+    if size is None:
+        raise refusal(node, f"its size is {node.outputs[0].shape}; expected a static one")
+    if integer(node, "antialias", 0):
+        raise refusal(node, "antialias")
+    if how != "align_corners" and not _has_own_scale(node, size):
+        raise refusal(node, f"its scales are not those of {size} to its input's size")
     kind = 2 if mode == "linear" else 1
     return Layer("Interp", {0: kind, 3: size[0], 4: size[1], 6: known[mode, how]})
+
+
+def _has_own_scale(node: ir.Node, size: tuple[int, int]) -> bool:
+    """Tell whether the scales are those of the sizes, by which ncnn computes."""
+    scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is None or not scales.size:
+        return True
+    source = None if node.inputs[0] is None else static_size(node.inputs[0])
+    if source is None or scales.size != 4:
+        return False
+    return np.allclose(scales, (1, 1, size[0] / source[0], size[1] / source[1]), rtol=1e-6)
 
 
 def _slice(node: ir.Node) -> Layer:

@@ -28,6 +28,7 @@ from segnet_deploy.passes.lrn import fuse_lrn
 from segnet_deploy.passes.pairs import find_pairs
 from segnet_deploy.passes.plugin import to_plugin
 from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.windows import LABELS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": np.add}
@@ -183,7 +184,7 @@ class _Translation:
         if after is not None and after.op_type == "Relu" and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
-        sources = [self._take(v) for v in node.inputs if v is not None and constant(v) is None]
+        sources = [self._here(v) for v in node.inputs if v is not None and constant(v) is None]
         self._program.nets[-1].weights += layer.weights
         self._emit(layer, sources, result)
 
@@ -220,6 +221,9 @@ class _Translation:
             raise refusal(node, "only over channels, without keepdims")
         if integer(node, "select_last_index", 0):
             raise refusal(node, "select_last_index")
+        shape = self._real(node.inputs[0]).shape
+        if shape is not None and isinstance(shape[1], int) and shape[1] > LABELS:
+            raise refusal(node, f"{shape[1]} channels; a label map holds {LABELS}")
         self._host[id(value)] = name = self._name("labels")
         self._program.steps.append(Step("labels", (self._take(node.inputs[0]),), (name,)))
 

@@ -65,6 +65,10 @@ class Run:
         codes, size, ceil_mode = self._blobs[step.sources[1]]
         if y.shape != codes.shape:
             y = repack(y, codes.shape[3])
+        if y.shape != codes.shape:
+            raise EngineError(
+                f"MaxUnpool of {_plain_shape(y)} (C, H, W), but its pool made {_plain_shape(codes)}"
+            )
         mat, x = self._make(len(codes), size, y)
         windows.unpool(y, codes, x, ceil_mode, self._threads)
         self._give(step.results[0], mat)
@@ -96,8 +100,9 @@ class Run:
         return mat
 
     def _array(self, name: str) -> Array:
-        """Return a blob as (C, H, W)."""
-        return np.asarray(self._extract(name, _PLAIN))
+        """Return a blob as (C, H, W); a global pool's has one axis only."""
+        array: Array = np.asarray(self._extract(name, _PLAIN))
+        return array if array.ndim == 3 else array.reshape(-1, 1, 1)
 
     def _view(self, name: str) -> Array:
         """Return a blob's own memory as planes (P, H, W, K)."""
@@ -115,6 +120,11 @@ class Run:
         flat.elempack, flat.elemsize = 1, mat.elemsize // pack
         flat.w, flat.cstep = mat.w * pack, mat.cstep * pack
         return np.asarray(flat).reshape(mat.c, mat.h, mat.w, pack)
+
+
+def _plain_shape(planes: Array) -> tuple[int, int, int]:
+    count, height, width, pack = planes.shape
+    return count * pack, height, width
 
 
 def flat_index(codes: Array, size: tuple[int, int], ceil_mode: bool) -> Array:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from segnet_deploy.passes import PassResult, contract
 from segnet_deploy.passes.build import Builder, replace
 from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.pairs import is_channels_last
 
 _INTEGERS = (ir.DataType.UINT8, ir.DataType.INT8)
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -21,8 +22,11 @@ _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 def to_onnxruntime_ops(model: ir.Model) -> PassResult:
     """Rewrite every pair of `model` in place, whatever its form but the lowered one.
 
+    A file that was saved in this form stays as it is.
     Raises UnsupportedModelError where a pair cannot be rewritten exactly.
     """
+    if any(map(is_channels_last, model.graph)):
+        return PassResult(model, 0)
     result = to_form(model, "plugin")
     graph = result.model.graph
     ops = [node for node in graph if node.domain == contract.DOMAIN]

@@ -40,12 +40,21 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
     Raises UnsupportedModelError for a pool with used indices, or an unpooling, that
     cannot be rewritten exactly.
     """
+    for node in filter(is_channels_last, graph):
+        raise _refusal(
+            node, "it reads channels last, for ONNX Runtime; take the file it is made of"
+        )
     pairs = [_pair(node) for node in graph if _has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
             raise _refusal(node, "its indices do not come straight from a MaxPool")
     return pairs
+
+
+def is_channels_last(node: ir.Node) -> bool:
+    """Tell whether `node` is one of the pair as `passes.onnxruntime_ops` leaves it."""
+    return node.domain == contract.DOMAIN and bool(integer(node, "channels_last", 0))
 
 
 def is_non_negative(value: ir.Value | None) -> bool:
@@ -99,18 +108,26 @@ def _pair(pool: ir.Node) -> Pair:
     return Pair(pool, users, bool(integer(pool, "ceil_mode", 0)), is_non_negative(source))
 
 
-def _require_two_by_two(node: ir.Node) -> None:
-    kernel = ints(node, "kernel_shape", ())
-    strides = ints(node, "strides", (1, 1))
-    pads = ints(node, "pads", (0, 0, 0, 0))
-    dilations = ints(node, "dilations", (1, 1))
+def is_two_by_two(node: ir.Node) -> bool:
+    """Tell whether a pool or unpooling is 2x2 with stride 2 and no padding."""
+    kernel, strides, pads, dilations = _geometry(node)
     auto_pad = node.attributes.get("auto_pad")
     padded = any(pads) or (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID"))
-    if kernel != (2, 2) or strides != (2, 2) or padded or any(d != 1 for d in dilations):
+    return kernel == strides == (2, 2) and not padded and all(d == 1 for d in dilations)
+
+
+def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
+    defaults = {"kernel_shape": (), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    return tuple(ints(node, name, default) for name, default in defaults.items())
+
+
+def _require_two_by_two(node: ir.Node) -> None:
+    if not is_two_by_two(node):
+        kernel, strides, pads, dilations = map(list, _geometry(node))
         raise _refusal(
             node,
-            f"kernel {list(kernel)}, strides {list(strides)}, pads {list(pads)}, dilations "
-            f"{list(dilations)}; only 2x2 with stride 2 and no padding is rewritten",
+            f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
+            "with stride 2 and no padding is rewritten",
         )
     if integer(node, "storage_order", 0):
         raise _refusal(node, "column-major indices (storage_order 1)")

@@ -10,14 +10,25 @@ from segnet_deploy.passes.build import (
     Builder,
     constant,
     infer_shapes,
+    integer,
+    ints,
     lowest,
     remove_dead,
     replace,
     static_size,
 )
 from segnet_deploy.passes.integer_pairs import to_integer_pairs
-from segnet_deploy.passes.pairs import Pair, find_pairs, is_non_negative, unpool_size
+from segnet_deploy.passes.pairs import (
+    Pair,
+    find_pairs,
+    is_non_negative,
+    is_two_by_two,
+    unpool_size,
+)
 
+_WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+_RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
+_RESIZING |= {"GlobalAveragePool", "GlobalMaxPool", "SpaceToDepth", "DepthToSpace"}
 _COMMON = {
     "plugin_version": contract.PLUGIN_VERSION,
     "plugin_namespace": contract.PLUGIN_NAMESPACE,
@@ -47,7 +58,7 @@ def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
 
 def _rewrite(graph: ir.Graph, pair: Pair) -> None:
     source, ceil_mode = _unpadded(pair)
-    at = None if static_size(source) is not None else _level(source)
+    at = None if static_size(source) is not None else _level(source, ceil_mode)
     build = Builder(graph, pair.pool)
     y, code = build.multi(
         contract.POOL,
@@ -124,20 +135,42 @@ def _crop_to(
     return uses[0] if len(uses) == 1 and len(value.uses()) == 1 else None
 
 
-def _level(value: ir.Value) -> tuple[int, ir.Value]:
-    """Count the halvings from the network's (N, C, H, W) image to `value`; return both."""
+def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:
+    """Count the halvings from the network's (N, C, H, W) image to `value`; return both.
+
+    Raises UnsupportedModelError for a node between them that changes the size in another way.
+    """
     level = 0
     while (node := value.producer()) is not None and node.op_type != "Transpose":
-        if node.op_type in ("MaxPool", contract.POOL):
+        if _halves(node, ceil_mode):
             level += 1
-        elif node.op_type == "Conv":
-            strides = node.attributes.get("strides")
-            if strides is not None and any(s != 1 for s in strides.as_ints()):
-                raise UnsupportedModelError(
-                    f"Conv '{node.name}' has a stride: with dynamic sizes the plugin form "
-                    "needs pools only; export with a static --imgsz"
-                )
+        elif not _keeps_size(node):
+            raise UnsupportedModelError(
+                f"{node.op_type} '{node.name}' changes the size: with dynamic sizes the plugin "
+                f"form needs 2x2 pools only, all of ceil_mode {int(ceil_mode)} here; export with "
+                "a static --imgsz"
+            )
         inner = node.inputs[0]
         assert inner is not None
         value = inner
     return level, value
+
+
+def _halves(node: ir.Node, ceil_mode: bool) -> bool:
+    if node.op_type == "MaxPool" and not is_two_by_two(node):
+        return False
+    is_pool = node.op_type in ("MaxPool", contract.POOL)
+    return is_pool and bool(integer(node, "ceil_mode", 0)) == ceil_mode
+
+
+def _keeps_size(node: ir.Node) -> bool:
+    if node.op_type not in _WINDOWED:
+        return node.op_type not in _RESIZING
+    auto_pad = node.attributes.get("auto_pad")
+    same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    kernel = ints(node, "kernel_shape", (weight and static_size(weight)) or ())
+    pads, dilations = ints(node, "pads", (0, 0, 0, 0)), ints(node, "dilations", (1, 1))
+    lost = [d * (k - 1) for d, k in zip(dilations, kernel, strict=False)]
+    padded = [a + b for a, b in zip(pads[:2], pads[2:], strict=False)]
+    return ints(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from segnet_deploy.errors import EngineError, InputError, MissingDependencyError
+from segnet_deploy.errors import (
+    EngineError,
+    InputError,
+    MissingDependencyError,
+    UnsupportedModelError,
+)
 from segnet_deploy.optional import available
 from segnet_deploy.runtime_names import CHOICES, RUNTIMES
 
@@ -91,7 +96,7 @@ def open_engine(
     for name in by_speed(file, threads, candidates):
         try:
             return _open(name, file, threads)
-        except (EngineError, MissingDependencyError) as error:
+        except (EngineError, MissingDependencyError, UnsupportedModelError) as error:
             refusals.append(error)
     if len(refusals) == 1:
         raise refusals[0]

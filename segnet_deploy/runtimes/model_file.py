@@ -25,6 +25,7 @@ class ModelFile:
     has_plugin: bool
     suits_winograd: bool = True
     precision: str = "fp32"  # of the weights: fp32, fp16 or bf16
+    outputs: tuple[str, ...] = ()  # the graph's, in its order
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
@@ -41,6 +42,7 @@ class ModelFile:
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
             precision=half_precision(model) or "fp32",
+            outputs=tuple(str(value.name) for value in model.graph.outputs),
         )
         release(model)
         return file

@@ -65,7 +65,8 @@ class OpenVinoEngine:
             _trim_heap()
             self._request: Any = compiled.create_infer_request()
             self.inputs = tuple(_port(port) for port in compiled.inputs)
-            self.outputs = tuple(_port(port) for port in compiled.outputs)
+            named = zip(compiled.outputs, file.outputs, strict=True)
+            self.outputs = tuple(_port(port, name) for port, name in named)
         except Exception as error:  # OpenVINO raises RuntimeError and its own types
             raise self._error("cannot load", error) from error
 
@@ -120,8 +121,10 @@ def _trim_heap() -> None:
         libc.malloc_trim(0)
 
 
-def _port(port: Any) -> Port:
-    names = port.get_names()
-    name = sorted(names)[0] if names else port.get_node().get_friendly_name()
+def _port(port: Any, name: str | None = None) -> Port:
+    """Describe `port`; where Identity nodes were taken out it has several names."""
+    if name is None:
+        names = port.get_names()
+        name = sorted(names)[0] if names else port.get_node().get_friendly_name()
     shape = tuple(size.get_length() if size.is_static else None for size in port.partial_shape)
     return Port(name, shape, np.dtype(port.get_element_type().to_dtype()))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segnet_deploy import bench, doctor, predict
+from segnet_deploy import bench, doctor, library, predict, windows
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
 
@@ -136,6 +136,20 @@ def test_bench_of_a_damaged_file_is_one_line(
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert "\n" not in error
+
+
+def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package without its functions, a library of another machine: findings, no crash."""
+    import onnxruntime
+
+    monkeypatch.delattr(onnxruntime, "get_available_providers")
+    monkeypatch.setattr(windows, "_library", lambda: None)
+    monkeypatch.setattr(library, "find_library", lambda name: Path(f"lib{name}.so"))
+    checks = {check.name: check for check in doctor.examine()}
+    assert checks["onnxruntime"].state == "broken"
+    assert "get_available_providers" in checks["onnxruntime"].detail
+    assert checks["segnet_cpu"].state == "broken"
+    assert checks["segnet_cpu"].advice
 
 
 def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from segnet_deploy import eval as evaluate
 from segnet_deploy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
 from segnet_deploy.errors import InputError
 from segnet_deploy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
+from segnet_deploy.runtimes import open_engine
 
 RNG = np.random.default_rng(0)
 
@@ -141,9 +142,20 @@ def test_eval_measures_and_draws(
 
 
 def test_flips_are_counted_by_stage(
-    small_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_model: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same file flips nothing; negated weights of the first convolution flip its windows."""
+    opened: list[tuple[Any, ...]] = []
+
+    def watch(*arguments: Any) -> Any:
+        opened.append(arguments[1:])
+        return open_engine(*arguments)
+
+    monkeypatch.setattr("segnet_deploy.flips.open_engine", watch)
     model = onnx.load(small_model)
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     weight = next(w for w in model.graph.initializer if w.name == conv.input[1])
@@ -153,6 +165,7 @@ def test_flips_are_counted_by_stage(
     for against, same in ((small_model, True), (other, False)):
         arguments = ["--engine", str(small_model), "--data", str(data), "--against", str(against)]
         arguments += ["--flips", "--json", "-", "--no-boundary", "--runtime", "onnxruntime"]
+        arguments += ["--threads", "1"]
         assert evaluate.main(arguments) == 0
         stages = json.loads(capsys.readouterr().out)["flips"]
         # 4 channels, 3 frames, 45x61 in ceil mode
@@ -160,6 +173,7 @@ def test_flips_are_counted_by_stage(
         assert len(stages) == 5
         assert (stages[0]["flips"] == 0) is same
     assert stages[0]["flips"] > 1000
+    assert set(opened) == {("onnxruntime", 1)}
 
 
 def test_camvid_labels_are_read_as_ids_palette_and_colours(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import graphs
 import pytest
 
 from segnet_deploy import fastest
+from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.runtimes import open_engine
 from segnet_deploy.runtimes.model_file import ModelFile
 
 NAMES = ("openvino", "onnxruntime")
+REAL_MEASURE_APART = fastest._measure_apart
 
 
 @pytest.fixture
@@ -92,12 +94,55 @@ def test_unwritable_cache_is_said(
     assert "not remembered" in capsys.readouterr().err
 
 
-def test_failed_measurement_leaves_the_order(
+def test_failed_measurement_is_said_once_and_leaves_the_order(
+    file: ModelFile,
+    measured: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    works = fastest._measure_apart
+    monkeypatch.setattr(fastest, "_measure_apart", REAL_MEASURE_APART)
+    monkeypatch.setattr(fastest, "TIME_LIMIT", 0.01)
+    assert fastest.by_speed(file, 1, NAMES) == list(NAMES)
+    said = capsys.readouterr().err
+    assert said.startswith("auto: not measured (it took over 0 s)")
+    assert said.count("\n") == 1
+    monkeypatch.setattr(fastest, "_measure_apart", works)
+    assert fastest.by_speed(file, 1, NAMES) == list(NAMES)
+    assert capsys.readouterr().err == ""
+    assert not measured
+    monkeypatch.setattr(fastest, "__version__", "a later one")
+    assert fastest.by_speed(file, 1, NAMES) == ["onnxruntime", "openvino"]
+
+
+def test_process_that_dies_says_why(file: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastest.sys, "executable", "/bin/false")
+    with pytest.raises(EngineError, match="exit status 1"):
+        fastest._measure_apart(file.path, 1, NAMES)
+
+
+def test_runtime_that_raises_anything_is_measured_as_unable(
     file: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fastest, "_measure_apart", lambda *_: None)
-    assert fastest.by_speed(file, 1, NAMES) == list(NAMES)
-    assert not fastest.cache_file().exists()
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("segnet_deploy.runtimes.ncnn.open_file", broken)
+    seconds = fastest.measure(file.path, 1, ("ncnn", "onnxruntime"))
+    assert seconds["ncnn"] is None
+    assert seconds["onnxruntime"]
+
+
+def test_refusal_of_one_runtime_leaves_the_next(
+    file: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise UnsupportedModelError("not exact")
+
+    monkeypatch.setenv("SEGNET_AUTO", "order")
+    monkeypatch.setattr("segnet_deploy.runtimes.installed", lambda: ["ncnn", "onnxruntime"])
+    monkeypatch.setattr("segnet_deploy.runtimes.ncnn.open_file", refuse)
+    assert open_engine(file).name == "onnxruntime"
 
 
 def test_order_can_be_asked_for(

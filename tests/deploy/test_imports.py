@@ -5,10 +5,12 @@ from __future__ import annotations
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import segnet_deploy
+from segnet_deploy.optional import available
 
 MODULES = sorted(m.name for m in pkgutil.walk_packages(segnet_deploy.__path__, "segnet_deploy."))
 HOMES = {"camera": "camera.cli"}
@@ -61,6 +63,16 @@ def test_missing_library_names_the_extra() -> None:
         "try:\n    read_image('x.png')\nexcept MissingDependencyError as e:\n    print(e)"
     )
     assert 'pip install "segnet-deploy[camera]"' in out
+
+
+def test_left_over_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "left_over").mkdir()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not available("left_over")
+    assert available("whole")
+    assert not available("nowhere.at_all")
 
 
 def test_public_names_are_pinned() -> None:

@@ -186,6 +186,19 @@ NODES: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
         ],
         [values("size", [1, 8, 14, 18])],
     ),
+    "scales": (
+        [
+            h.make_node(
+                "Resize",
+                ["x", "", "scales"],
+                ["y"],
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
+            )
+        ],
+        [onnx.numpy_helper.from_array(np.array([1, 1, 2, 4 / 3], np.float32), "scales")],
+    ),
+    "global-average": ([h.make_node("GlobalAveragePool", ["x"], ["y"])], []),
     "softmax": ([h.make_node("Softmax", ["x"], ["y"], axis=1)], []),
     "scaled": (
         [h.make_node("Mul", ["x", "k"], ["t"]), h.make_node("Sigmoid", ["t"], ["y"])],
@@ -225,17 +238,88 @@ def test_operator_agrees_with_onnxruntime(name: str, tmp_path: Path) -> None:
             ),
             "MaxPool 'bad'",
         ),
+        (h.make_node("Concat", ["x", "k"], ["y"], name="bad", axis=1), "Concat 'bad'"),
+        (h.make_node("LRN", ["x"], ["y"], name="bad", size=4), "LRN 'bad'.* 4"),
+        (
+            h.make_node("Resize", ["x", "", "f"], ["y"], name="bad", mode="linear"),
+            r"Resize 'bad'.* \(10, 13\)",
+        ),
+        (
+            h.make_node(
+                "Resize", ["x", "", "", "s"], ["y"], name="bad", mode="linear", antialias=1
+            ),
+            "Resize 'bad'.* antialias",
+        ),
     ],
 )
 def test_what_ncnn_cannot_have_is_refused_by_name(
     node: onnx.NodeProto, why: str, tmp_path: Path
 ) -> None:
-    model = graphs.model([node], {"x": [1, 8, 7, 9]}, {"y": [1, "c", "h", "w"]})
+    constants = [
+        weight("k", 1, 2, 7, 9),
+        onnx.numpy_helper.from_array(np.array([1, 1, 1.5, 1.5], np.float32), "f"),
+        values("s", [1, 8, 4, 4]),
+    ]
+    used = [constant for constant in constants if constant.name in node.input]
+    model = graphs.model([node], {"x": [1, 8, 7, 9]}, {"y": [1, "c", "h", "w"]}, used)
     x = np.zeros((1, 8, 7, 9), np.float32)
     with pytest.raises(EngineError, match=why):
         run(model, x, tmp_path)
     engine = open_engine(tmp_path / "model.onnx")
     assert engine.name != "ncnn"
+
+
+def test_labels_of_more_channels_than_a_byte_are_refused(tmp_path: Path) -> None:
+    nodes = [
+        h.make_node("Conv", ["x", "w"], ["z"]),
+        h.make_node("ArgMax", ["z"], ["y"], name="labels", axis=1, keepdims=0),
+    ]
+    kernel = weight("w", 257, 8, 1, 1)
+    model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 7, 9]}, [kernel])
+    model.graph.outputs[0].type = graphs.ir.TensorType(graphs.ir.DataType.INT64)
+    with pytest.raises(EngineError, match=r"ArgMax 'labels'.* 257 channels"):
+        run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)
+
+
+def unpooled(before: list[onnx.NodeProto], after: list[onnx.NodeProto], size: list[Any]) -> Any:
+    """Return x -> Conv, Relu r -> pool -> `before`, which makes p -> unpool z -> `after`."""
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        h.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        h.make_node("Relu", ["c"], ["r"]),
+        h.make_node("MaxPool", ["r"], ["m", "index"], **window),
+        *before,
+        h.make_node("MaxUnpool", ["p", "index"], ["z"], **window),
+        *after,
+    ]
+    kernels = {"w": (8, 3, 3, 3), "v": (8, 8, 3, 3), "u": (5, 16, 1, 1)}
+    used = {name for node in nodes for name in node.input}
+    constants = [weight(name, *shape) for name, shape in kernels.items() if name in used]
+    return graphs.model(nodes, {"x": size}, {"y": [1, "c", "a", "b"]}, constants)
+
+
+def test_skip_connection_across_the_last_pool(tmp_path: Path) -> None:
+    """What was made before the pool is taken by a layer of the net behind it."""
+    before = [h.make_node("Conv", ["m", "v"], ["p"], pads=[1, 1, 1, 1])]
+    after = [
+        h.make_node("Concat", ["z", "r"], ["both"], axis=1),
+        h.make_node("Conv", ["both", "u"], ["y"]),
+    ]
+    model = unpooled(before, after, [1, 3, 12, 16])
+    x = np.random.default_rng(5).standard_normal((1, 3, 12, 16)).astype(np.float32)
+    want = graphs.run(model, x, "onnxruntime")[0]
+    assert np.allclose(run(model, x, tmp_path)["y"], want, atol=2e-5)
+
+
+def test_unpooling_of_another_size_than_the_pools_is_refused(tmp_path: Path) -> None:
+    model = unpooled(
+        [h.make_node("Conv", ["m", "v"], ["p"])],
+        [h.make_node("Relu", ["z"], ["y"])],
+        [1, 3, "h", "w"],
+    )
+    x = np.zeros((1, 3, 12, 16), np.float32)
+    with pytest.raises(EngineError, match=r"\(8, 4, 6\).* \(8, 6, 8\)"):
+        run(model, x, tmp_path)
 
 
 @pytest.mark.needs("openvino")

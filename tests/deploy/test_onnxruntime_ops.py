@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import helper as h
 
-from segnet_deploy.errors import EngineError
+from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.onnxruntime_ops import to_onnxruntime_ops
 from segnet_deploy.runtimes import onnxruntime as ort_engine
@@ -119,6 +119,20 @@ def test_pairs_of_one_scale_move_integers_with_channels_last() -> None:
         assert node.outputs[0].dtype == graphs.ir.DataType.UINT8
         assert node.attributes["channels_last"].as_int() == 1
     assert graphs.operators(model).count("QuantizeLinear") == 4  # 6 less those of the pair
+
+
+@needs_ops
+def test_file_saved_in_this_form_runs_as_it_is_and_nowhere_else(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).standard_normal((1, 3, 8, 12)).astype(np.float32)
+    file = save(quantised_net((8, 12)), tmp_path / "m.onnx")
+    want = np.array(open_file(file, 1, operators=True).run(x))
+    (tmp_path / "saved.onnx").write_bytes(file.with_onnxruntime_ops())
+    saved = ModelFile.read(tmp_path / "saved.onnx")
+    assert np.array_equal(open_file(saved, 1).run(x), want)
+    with pytest.raises(UnsupportedModelError, match=r"SegNetMaxPool .* channels last"):
+        saved.lowered()
+    with pytest.raises(UnsupportedModelError, match=r"SegNetMaxPool .* channels last"):
+        open_file(saved, 1, operators=False)
 
 
 def test_other_zero_point_keeps_the_unpooling_in_floats() -> None:

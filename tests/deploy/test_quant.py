@@ -300,6 +300,47 @@ def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
     assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
+@pytest.mark.parametrize("channels", [False, True], ids=["tensor", "channels"])
+@pytest.mark.parametrize(("middle", "kind"), [(128, np.int8), (99, np.float32)])
+def test_tensorrt_form_keeps_the_numbers_of_constant_uint8_levels(
+    channels: bool, middle: int, kind: type
+) -> None:
+    """Weights of other quantisers, zero point 128: as int8, or as floats where they do not fit."""
+    zeros, steps = middle + np.array([0, 1, -1]), np.array([0.01, 0.02, 0.03])
+    if not channels:
+        zeros, steps = zeros[0], steps[0]
+    arrays = {
+        "levels": np.tile(np.array([3, 128, 252, 9], np.uint8), (3, 1)),
+        "step": steps.astype(np.float32),
+        "zero": zeros.astype(np.uint8),
+    }
+    nodes = [
+        h.make_node(DQ, ["levels", "step", "zero"], ["w"], axis=0),
+        h.make_node("Add", ["x", "w"], ["y"]),
+    ]
+    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    model = graphs.model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, constants)
+    x = np.ones((3, 4), np.float32)
+    wanted = graphs.run(model, x, "onnxruntime")[0]
+    model = to_symmetric(model).model
+    weights = next(n for n in model.graph if n.op_type == "Add").inputs[1]
+    made = weights.producer()
+    assert constant(weights if made is None else made.inputs[0]).dtype == kind
+    assert np.allclose(graphs.run(model, x, "onnxruntime")[0], wanted, atol=1e-6)
+
+
+def test_tensorrt_form_refuses_scales_by_channel_of_activations() -> None:
+    arrays = {"step": np.full(3, 0.02, np.float32), "zero": np.full(3, 128, np.uint8)}
+    nodes = [
+        h.make_node(Q, ["x", "step", "zero"], ["q"], name="quantise"),
+        h.make_node(DQ, ["q", "step", "zero"], ["y"]),
+    ]
+    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 3, 6, 6]}, constants)
+    with pytest.raises(UnsupportedModelError, match="QuantizeLinear 'quantise'"):
+        to_symmetric(model)
+
+
 def test_kept_layer_stays_fp32_and_reads_floats(statistics: Statistics) -> None:
     assert [site.name for site in find_sites(net().graph)] == ["a", "b", "k"]
     model = quantised(statistics, keep=("b",))

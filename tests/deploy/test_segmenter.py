@@ -13,7 +13,7 @@ from onnx import helper as h
 
 from segnet_deploy import InputError, UnsupportedModelError, load
 from segnet_deploy.errors import EngineError
-from segnet_deploy.frames import fit_frame, place, restore_labels
+from segnet_deploy.frames import fit_frame, is_whole, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import Array, Port, installed, onnxruntime, open_engine
 from segnet_deploy.runtimes.model_file import ModelFile
@@ -111,6 +111,39 @@ def test_auto_takes_an_installed_runtime(small_model: Path) -> None:
     engine = open_engine(small_model)
     assert engine.name == installed()[0]
     engine.close()
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_jpeg_is_whole_up_to_its_own_end(progressive: int) -> None:
+    """Neither a preview in front nor a video behind decides; a missing rest does."""
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 4]
+    data = cv2.imencode(".jpg", draw_scene(1, 60, 80).frame, flags)[1].tobytes()
+    preview = data[:2] + b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data + data[2:]
+    for image in (data, preview):
+        assert is_whole(image)
+        assert is_whole(image + b"ftypmp42 \xff\xda \xff\xd8 and no end")
+        for length in (len(image) - 2, len(image) - 300, len(image) - len(data) // 2, 40):
+            assert not is_whole(image[:length])
+
+
+@pytest.mark.needs("openvino")
+def test_outputs_have_the_files_names_in_each_runtime(tmp_path: Path) -> None:
+    """OpenVINO knows the output by each of its names, `aaa` before the Identity as well."""
+    nodes = [
+        h.make_node("Relu", ["x"], ["aaa"]),
+        h.make_node("Identity", ["aaa"], ["logits"]),
+        h.make_node("Sigmoid", ["aaa"], ["chance"]),
+    ]
+    shape = [1, 3, 4, 4]
+    model = graphs.model(nodes, {"x": shape}, {"logits": shape, "chance": shape})
+    graphs.ir.save(model, tmp_path / "m.onnx")
+    x = np.ones(shape, np.float32)
+    for runtime in ("openvino", "onnxruntime"):
+        engine = open_engine(tmp_path / "m.onnx", runtime)
+        assert [port.name for port in engine.outputs] == ["logits", "chance"]
+        outputs = engine.run_all(x)
+        assert np.allclose(outputs["logits"], 1)
+        assert np.allclose(outputs["chance"], 0.7310586)
 
 
 def test_file_that_a_runtime_refuses_is_lowered_at_load(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,45 @@ def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
     assert np.array_equal(pair(x, True, 3, 1)[0], y)
     got = pair(x.astype(np.float64), True, 4, 1)
     assert np.array_equal(got[1], cases.codes_of(index, 7))
+
+
+def test_sizes_that_do_not_fit_are_refused(body: str) -> None:
+    x = np.zeros((2, 6, 8, 4), np.float32)
+    y, codes = np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 3, 4, 4), np.uint8)
+    windows.unpool(y, codes, x, False)
+    for wrong in (y[:, :2], y[:1], y[..., :1]):
+        with pytest.raises(ValueError, match="expected"):
+            windows.unpool(wrong, codes, x, False)
+    with pytest.raises(ValueError, match="expected"):
+        windows.unpool(y, codes, np.zeros((2, 5, 8, 4), np.float32), False)
+    with pytest.raises(ValueError, match="257 classes"):
+        windows.label_map(np.zeros((257, 2, 2), np.float32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+def test_rows_are_done_where_no_thread_can_be_started(library: ctypes.CDLL) -> None:
+    """No room for a thread's stack; the process would end where the exception got out."""
+    code = f"""
+import ctypes, resource
+import numpy as np
+from segnet_deploy import windows
+native = ctypes.CDLL({library._name!r})
+windows._library = lambda: native
+x = np.random.default_rng(0).standard_normal((4, 64, 64, 1)).astype(np.float32)
+y, back = np.zeros((4, 32, 32, 1), np.float32), np.full_like(x, 7)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20),) * 2)
+codes = windows.pool(x, y, False, 4)
+windows.unpool(y, codes, back, False, 4)
+blocks = x.reshape(4, 32, 2, 32, 2).transpose(0, 1, 3, 2, 4).reshape(4, 32, 32, 4)
+assert np.array_equal(y[..., 0], blocks.max(-1))
+assert np.array_equal(codes[..., 0], blocks.argmax(-1))
+assert np.isclose(back.sum(), y.sum())
+print("done")
+"""
+    command = ["sh", "-c", 'ulimit -s 8192; exec "$0" -c "$1"', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n", done.stderr
 
 
 def test_label_map_is_the_first_maximum(body: str) -> None:
