@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.runs,
             tuple(arguments.imgsz or (360, 480)),
         )
-        extras = Extras(arguments.layers, arguments.power)
+        extras = Extras(layers=arguments.layers, power=arguments.power)
         comparison = compare(
             files,
             settings,

@@ -124,7 +124,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         files,
         settings,
         folder,
-        Extras(arguments.layers, arguments.power, arguments.rebuild),
+        Extras(layers=arguments.layers, power=arguments.power, rebuild=arguments.rebuild),
         fresh=arguments.fresh,
         judge=bool(arguments.paper),
         progress=lambda text: print(text, file=sys.stderr),

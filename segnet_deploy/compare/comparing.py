@@ -44,11 +44,12 @@ class Settings:
                 raise InputError(f"{name} {getattr(self, name)}; expected 1 or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extras:
     """What is measured after the rounds, and whether stale engines are built again.
 
-    `ceilings`: what the CPU reaches in matrix products and copies, for the report's roofline.
+    `ceilings`: what the CPU reaches in matrix products and copies, for the report's roofline;
+    it takes seconds, once for each comparison.
     """
 
     layers: bool = False

@@ -197,6 +197,22 @@ def test_several_engines_are_compared_without_verdicts(
     assert (tmp_path / "report.html").is_file()
 
 
+def test_switches_of_the_command_reach_the_comparison(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Extras] = []
+
+    def stop(_files: object, _settings: object, _folder: object, extras: Extras, **_: Any) -> None:
+        given.append(extras)
+        raise InputError("enough")
+
+    monkeypatch.setattr("segnet_deploy.compare.compare", stop)
+    for switches in ([], ["--rebuild"], ["--layers", "--power"]):
+        assert bench.main(["--paper", str(folder), "-o", str(tmp_path), *switches]) == 1
+    assert given == [Extras(), Extras(rebuild=True), Extras(layers=True, power=True)]
+    assert Extras().ceilings  # docs/report.md has a roofline for every comparison on a CPU
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
