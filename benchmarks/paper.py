@@ -28,7 +28,7 @@ from segnet_deploy.files import atomic_write
 from segnet_deploy.measure import Timing, peak_rss_bytes, rss_bytes
 from segnet_deploy.paper import TITLES
 from segnet_deploy.report import write_report
-from segnet_deploy.runtimes import CHOICES
+from segnet_deploy.runtime_names import CHOICES
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)
@@ -138,10 +138,9 @@ def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     return paths
 
 
-def add_backward(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def add_backward(arguments: argparse.Namespace, comparison: dict[str, Any], folder: Path) -> None:
     """Put the cost of training beside each network; save after each."""
     path = folder / NAME
-    comparison: dict[str, Any] = json.loads(path.read_text())
     for network in comparison["networks"]:
         if network["backward"] or network["error"]:
             continue
@@ -154,8 +153,11 @@ def add_backward(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         except (BrokenProcessPool, RuntimeError) as error:
             say(f"left out: {network['name']}: {str(error).splitlines()[0]}")
             continue
-        atomic_write(path, (json.dumps(comparison, indent=1) + "\n").encode())
-    return comparison
+        content: dict[str, Any] = json.loads(path.read_text())  # other calls' networks as well
+        for record in content["networks"]:
+            if record["engine"] == network["engine"]:
+                record["backward"] = network["backward"]
+        atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def say(text: str) -> None:
@@ -176,7 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runtime", default="onnxruntime", choices=CHOICES)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--runs", type=int, default=2, help="timed calls of each round")
     parser.add_argument("--num-classes", type=int, default=11)
     parser.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"))
@@ -221,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
             progress=say,
         )
         if arguments.backward:
-            comparison = add_backward(arguments, arguments.output)
+            add_backward(arguments, comparison, arguments.output)
         print(format_comparison(comparison))
         measured = [network for network in comparison["networks"] if network["seconds"]]
         for path in write_report({**comparison, "networks": measured}, arguments.output):

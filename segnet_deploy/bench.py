@@ -13,7 +13,7 @@ from segnet_deploy.cli import run
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtime_names import CHOICES
 
-RUNS, ROUNDS, RUNS_PER_ROUND = 30, 7, 2
+RUNS, ROUNDS, RUNS_PER_ROUND = 30, 9, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the results: comparison.json and the report (default: DIR/results, "
         "./comparison, or . for --report); a second call goes on from what is there",
     )
-    several.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 7)")
+    several.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 9)")
     several.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
     several.add_argument("--fresh", action="store_true", help="drop what is there")
     return parser

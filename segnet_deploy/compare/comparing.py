@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,14 @@ Progress = Callable[[str], None]
 class Settings:
     """How every network of a comparison is measured.
 
-    `rounds` times each network makes one call that does not count and `runs` that do. `size`
-    is the (height, width) of the drawn frame that all get, where `image` names no other.
+    `rounds` times each network makes one call that does not count and `runs` that do, after one
+    round that counts for none. `size` is the (height, width) of the drawn frame that all get,
+    where `image` names no other.
     """
 
     runtime: str = "auto"
     threads: int | None = None
-    rounds: int = 7
+    rounds: int = 9
     runs: int = 2
     size: tuple[int, int] = (360, 480)
     image: str | None = None
@@ -89,22 +90,22 @@ def compare(
 ) -> dict[str, Any]:
     """Measure `files` side by side and return the comparison, which is in `folder` as JSON.
 
-    What an earlier call left there is not measured again, unless `fresh`. A network that fails
-    has its `error` said and is tried again by the next call. `judge` adds the verdicts on the
-    paper's claims. Raises InputError.
+    What an earlier call left there is not measured again, unless `fresh`; its records of other
+    files stay in the JSON and are not part of what is returned. A network that fails has its
+    `error` said and is tried again by the next call. `judge` adds the verdicts on the paper's
+    claims. Raises InputError.
     """
     extras = extras or Extras()
     for file in files:
         if not file.is_file():
             raise InputError(f"no such file: {file}; expected an ONNX file or an engine")
-    if len(set(files)) < len(files):
+    if len({file.resolve() for file in files}) < len(files):
         raise InputError("one file is given twice; give each once")
     folder.mkdir(parents=True, exist_ok=True)
     if fresh:
         (folder / NAME).unlink(missing_ok=True)
     document = Document(folder, {**asdict(settings), "size": list(settings.size)})
     networks = {file: document.record(file, sha256(file)) for file in files}
-    document.keep_only(list(files))
     request = {**asdict(settings), "rebuild": extras.rebuild}
     _weigh_all(document, networks, progress)
     with crew(request) as workers:
@@ -112,11 +113,14 @@ def compare(
         session.open_all(judge)
         session.run_rounds(settings)
         session.add_extras(extras)
-    if extras.ceilings and not all(network["error"] for network in document.networks):
+    measured = [network for network in networks.values() if not network["error"]]
+    if extras.ceilings and any(network["device"] == "cpu" for network in measured):
         _add_ceilings(document, progress)
-    document.content["verdicts"] = verdicts(document.content) if judge else []
+    comparison = document.content | {"networks": list(networks.values())}
+    comparison["verdicts"] = verdicts(comparison) if judge else []
+    document.content["verdicts"] = comparison["verdicts"]
     document.save()
-    return document.content
+    return comparison
 
 
 class _Session:
@@ -142,13 +146,13 @@ class _Session:
             self._try(file, partial(self._open, file, network, judge))
 
     def run_rounds(self, settings: Settings) -> None:
-        """Bring each network to its number of rounds, in turns."""
-        for number in range(settings.rounds):
-            for file, network in self._networks.items():
-                done = len(network["samples"].get("infer", ())) // settings.runs
-                if network["error"] is None and done <= number:
-                    self._try(file, partial(self._round, file, network, settings))
-                    self._progress(f"round {number + 1} of {settings.rounds}: {file.name}")
+        """Bring each network to its number of rounds, in turns, after a round that is dropped."""
+        for file, _ in self._due(settings.rounds, settings.runs):
+            self._try(file, partial(self._workers.ask, file, "round", runs=settings.runs))
+        for number in range(1, settings.rounds + 1):
+            for file, network in self._due(number, settings.runs):
+                self._try(file, partial(self._round, file, network, settings))
+                self._progress(f"round {number} of {settings.rounds}: {file.name}")
         for network in self._networks.values():
             if network["samples"]:
                 _conclude(network)
@@ -160,6 +164,13 @@ class _Session:
                     "close other programs, or compare fewer networks",
                 ),
             )
+
+    def _due(self, rounds: int, runs: int) -> Iterator[tuple[Path, Network]]:
+        """Yield what has fewer rounds, and no error."""
+        for file, network in self._networks.items():
+            done = len(network["samples"].get("infer", ())) // runs
+            if network["error"] is None and done < rounds:
+                yield file, network
 
     def add_extras(self, extras: Extras) -> None:
         """Measure energy and layers, one network after the other."""
@@ -196,7 +207,7 @@ class _Session:
     def _layers(self, file: Path, network: Network) -> None:
         network |= self._workers.ask(file, "layers")
 
-    def _try(self, file: Path, step: Callable[[], None]) -> None:
+    def _try(self, file: Path, step: Callable[[], object]) -> None:
         """Do one step and save; a network that fails is left with its error."""
         try:
             step()
@@ -238,10 +249,9 @@ def _warn(network: Network, caution: Caution) -> None:
 
 
 def _add_ceilings(document: Document, progress: Progress) -> None:
-    """Measure what this CPU reaches, once, where a network ran on it."""
+    """Measure what this CPU reaches, once."""
     settings = document.content["settings"]
-    on_cpu = any(network.get("device") == "cpu" for network in document.networks)
-    if not on_cpu or settings.get("ceilings"):
+    if settings.get("ceilings"):
         return
     from segnet_deploy.roofline import ceilings
 

@@ -153,6 +153,17 @@ def test_other_settings_are_refused(
         compare(files_of_folder(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
 
 
+def test_another_calls_networks_stay_in_the_file(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / NAME).write_text(json.dumps(comparison))
+    monkeypatch.chdir(folder)
+    again = compare([Path("deconvnet.onnx")], SETTINGS, tmp_path, PLAIN, judge=True)
+    assert again["networks"] == comparison["networks"][1:]
+    assert again["verdicts"] == []
+    assert saved(tmp_path)["networks"] == comparison["networks"]
+
+
 def test_changed_file_is_measured_again(comparison: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(json.dumps(comparison))
     document = Document(tmp_path, comparison["settings"])
@@ -244,7 +255,8 @@ def network(name: str, seconds: float, megabytes: float, model: float) -> dict[s
         "name": name, "paper": name, "error": None, "form": "standard", "device_bytes": None,
         "samples": {"infer": samples}, "seconds": {"infer": {"median": samples[1]}},
         "baseline_bytes": 50e6, "running_bytes": 50e6 + megabytes * 1e6, "gmac": 10.0,
-        "model_bytes": model * 1e6, "index_windows": [64 * 180 * 240, 100], "index_bytes": 100,
+        "input": [1, 3, 360, 480], "model_bytes": model * 1e6,
+        "index_windows": [64 * 180 * 240, 100], "index_bytes": 100,
     }  # fmt: skip
 
 
@@ -294,3 +306,42 @@ def test_near_times_are_within_noise() -> None:
     found = judge(networks)
     assert found["SegNet is faster than DeconvNet"]["verdict"] == "within noise"
     assert found["SegNet needs the least memory for inference"]["verdict"] == "within noise"
+
+
+EFFICIENT = "Efficient both in memory and computational time during inference"
+
+
+def test_efficient_is_judged_as_the_times_are() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    networks[1] = network("DeepLab-LargeFOV", 0.39, 500, 83)
+    assert judge(networks)[EFFICIENT]["verdict"] == "does not hold"
+    # The medians say the same, the rounds now one and now the other.
+    near = networks[1]["samples"]["infer"]
+    networks[1]["samples"]["infer"] = [s * (1.0, 1.3)[i // 2 % 2] for i, s in enumerate(near)]
+    found = judge(networks)
+    assert found["SegNet is slower than DeepLab-LargeFOV"]["verdict"] == "within noise"
+    assert found[EFFICIENT]["verdict"] == "within noise"
+    assert "undecided: DeepLab-LargeFOV" in found[EFFICIENT]["figures"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paper": "SegNet-Basic"},  # no rival in the paper's Table 6
+        {"input": [1, 3, 224, 224]},
+        {"running_bytes": None},  # not known is not little
+    ],
+)
+def test_efficient_counts_no_network_that_cannot_be_compared(change: dict[str, Any]) -> None:
+    networks = [*copy.deepcopy(list(PAPER))[:2], network("DeconvNet", 0.1, 100, 50) | change]
+    assert judge(networks)[EFFICIENT]["verdict"] == "holds"
+
+
+def test_few_rounds_decide_no_time() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    for one in networks:
+        one["samples"]["infer"] = one["samples"]["infer"][:10]
+    found = judge(networks)
+    assert found["SegNet is faster than DeconvNet"]["verdict"] == "within noise"
+    assert "5 rounds are too few" in found["SegNet is faster than DeconvNet"]["figures"]
+    assert found["SegNet's model is smaller than DeconvNet's"]["verdict"] == "holds"
