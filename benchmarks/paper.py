@@ -225,8 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.backward:
             add_backward(arguments, comparison, arguments.output)
         print(format_comparison(comparison))
-        measured = [network for network in comparison["networks"] if network["seconds"]]
-        for path in write_report({**comparison, "networks": measured}, arguments.output):
+        for path in write_report(comparison, arguments.output):
             say(str(path))
     except SegNetError as error:
         say(f"error: {error}")

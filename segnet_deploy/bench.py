@@ -130,12 +130,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         progress=lambda text: print(text, file=sys.stderr),
     )
     _write(comparison, arguments.json, format_comparison)
-    failed = [network for network in comparison["networks"] if network["error"]]
-    if len(failed) < len(comparison["networks"]):
-        done = [n for n in comparison["networks"] if n["seconds"]]
-        for path in write_report({**comparison, "networks": done}, folder):
-            print(path, file=sys.stderr)
-    return 1 if failed else 0
+    for path in write_report(comparison, folder):
+        print(path, file=sys.stderr)
+    return 1 if any(network["error"] for network in comparison["networks"]) else 0
 
 
 def _write(

@@ -40,13 +40,15 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     from segnet_deploy.report.page import page
 
     target = Path(folder)
+    networks = comparison["networks"]
+    failed = [network for network in networks if not _is_measured(network)]
+    measured = [network for network in networks if _is_measured(network)]
+    if not measured:
+        raise InputError(f"no network was measured, so there is nothing to report in {target}")
     try:
         (target / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot make {target / FOLDER}: {error.strerror or error}") from error
-    networks = comparison["networks"]
-    failed = [network for network in networks if not _is_measured(network)]
-    measured = [network for network in networks if _is_measured(network)]
     comparison = comparison | {"networks": measured, "failed": failed}
     title, drawn = _title(comparison), figures(comparison)
     for name in NAMES:  # of an earlier report

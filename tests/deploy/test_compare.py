@@ -337,6 +337,23 @@ def test_efficient_counts_no_network_that_cannot_be_compared(change: dict[str, A
     assert judge(networks)[EFFICIENT]["verdict"] == "holds"
 
 
+def test_failed_network_is_named_in_the_report(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"nothing")
+    quick = ["--runtime", "onnxruntime", "--rounds", "1", "--imgsz", "45", "61"]
+    engines = ["--engine", str(broken), "--engine", str(small_model)]
+    assert bench.main([*engines, *quick, "-o", str(tmp_path / "one")]) == 1
+    assert "broken was not measured" in (tmp_path / "one" / "report.md").read_text()
+    (tmp_path / "paper").mkdir()
+    broken.rename(tmp_path / "paper" / "segnet.onnx")
+    arguments = ["--paper", str(tmp_path / "paper"), *quick, "-o", str(tmp_path / "none")]
+    assert bench.main(arguments) == 1
+    assert "error: no network was measured" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "report.md").exists()
+
+
 def test_few_rounds_decide_no_time() -> None:
     networks = copy.deepcopy(list(PAPER))
     for one in networks:
