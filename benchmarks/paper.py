@@ -23,8 +23,8 @@ from typing import Any
 from segnet_deploy.compare import Extras, Settings, compare
 from segnet_deploy.compare.document import NAME
 from segnet_deploy.compare.table import format_comparison
-from segnet_deploy.errors import SegNetError, UsageError
-from segnet_deploy.files import atomic_write
+from segnet_deploy.errors import InputError, SegNetError, UsageError
+from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.measure import Timing, peak_rss_bytes, rss_bytes
 from segnet_deploy.paper import TITLES
 from segnet_deploy.report import write_report
@@ -114,8 +114,11 @@ def training_cost(
 
 
 def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
-    """Export what is missing, or was made otherwise; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Export what is missing, or was made otherwise; return the files.
+
+    A network that fails is named and left out. Raises InputError where all fail.
+    """
+    make_folder(folder)
     made = folder / "exports.json"
     known = json.loads(made.read_text()) if made.is_file() else {}
     paths = []
@@ -123,18 +126,30 @@ def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
         size = tuple(arguments.imgsz or ((224, 224) if name.endswith("original") else (360, 480)))
         path = folder / f"{name}.onnx"
         wanted = {"classes": arguments.num_classes, "size": list(size), "width": arguments.width}
-        paths.append(path)
-        if path.is_file() and known.get(name, {}) == wanted:
+        wanted |= {"full_gate": arguments.full_gate}
+        before = {"full_gate": False} | known.get(name, {})
+        if path.is_file() and before in (wanted, wanted | {"full_gate": True}):
+            paths.append(path)
             continue
         say(f"{name}: exporting")
         started = time.perf_counter()
         options = (arguments.num_classes, size, arguments.width)
-        table = in_fresh_process(
-            export_network, name, str(path), *options, arguments.runtime, arguments.full_gate
-        )
+        try:
+            table = in_fresh_process(
+                export_network, name, str(path), *options, arguments.runtime, arguments.full_gate
+            )
+        except BrokenProcessPool:
+            say(f"left out: {name}: its export was ended, as when memory runs out")
+            continue
+        except SegNetError as error:
+            say(f"left out: {name}: {error}")
+            continue
+        paths.append(path)
         say(f"{table}\n{path}: gate passed, {time.perf_counter() - started:.0f} s")
         known[name] = wanted
         atomic_write(made, (json.dumps(known, indent=1) + "\n").encode())
+    if not paths:
+        raise InputError("no network could be exported; what is wrong is said above")
     return paths
 
 
@@ -203,8 +218,9 @@ def main(argv: list[str] | None = None) -> int:
         if unknown := [name for name in arguments.networks if name not in TITLES]:
             raise UsageError(f"--networks {unknown[0]}; expected {', '.join([*SETS, *TITLES])}")
         files = export_all(arguments, arguments.output / "networks")
+        left_out = len(files) < len(arguments.networks)
         if arguments.export_only:
-            return 0
+            return int(left_out)
         settings = Settings(
             arguments.runtime,
             arguments.threads,
@@ -233,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from what is saved")
         return 130
-    return 1 if any(network["error"] for network in comparison["networks"]) else 0
+    return int(left_out or any(network["error"] for network in comparison["networks"]))
 
 
 if __name__ == "__main__":

@@ -160,6 +160,11 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("rounds", "imgsz", "fresh"):
         if getattr(arguments, name) and not several:
             raise UsageError(f"--{name} goes with several engines or --paper")
+    if arguments.output and not several and not arguments.report:
+        raise UsageError("-o goes with several engines, --paper or --report; give --json FILE")
+    for name in ("json", "layers", "power", "runs", "duration", "threads", "image", "rebuild"):
+        if arguments.report and getattr(arguments, name):
+            raise UsageError(f"--{name} goes with a measurement; --report measures nothing")
     if arguments.imgsz and min(arguments.imgsz) < 1:
         raise UsageError(f"--imgsz {arguments.imgsz}; expected two numbers above 0")
 

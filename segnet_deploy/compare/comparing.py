@@ -14,18 +14,24 @@ from segnet_deploy.compare.crew import Crew, crew
 from segnet_deploy.compare.document import NAME, Document, Network
 from segnet_deploy.compare.process import WorkerProcess
 from segnet_deploy.errors import EngineError, InputError
-from segnet_deploy.files import sha256
+from segnet_deploy.files import make_folder, sha256
 from segnet_deploy.measure import Caution, Timing, added_bytes, noise_warnings
 from segnet_deploy.paper import TITLES
-from segnet_deploy.trt.plan import SUFFIXES
+from segnet_deploy.runtime_names import RUNTIMES
+from segnet_deploy.trt.plan import SUFFIXES, is_plan
 
 Progress = Callable[[str], None]
+REOPENED = Caution(
+    "memory was short, so it was loaded more than once",
+    "close other programs, or compare fewer networks",
+)
 
 
 @dataclass(frozen=True)
 class Settings:
     """How every network of a comparison is measured.
 
+    `runtime` auto is the fastest for the first network, and then serves all.
     `rounds` times each network makes one call that does not count and `runs` that do, after one
     round that counts for none. `size` is the (height, width) of the drawn frame that all get,
     where `image` names no other.
@@ -101,12 +107,13 @@ def compare(
             raise InputError(f"no such file: {file}; expected an ONNX file or an engine")
     if len({file.resolve() for file in files}) < len(files):
         raise InputError("one file is given twice; give each once")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if fresh:
         (folder / NAME).unlink(missing_ok=True)
     document = Document(folder, {**asdict(settings), "size": list(settings.size)})
     networks = {file: document.record(file, sha256(file)) for file in files}
-    request = {**asdict(settings), "rebuild": extras.rebuild}
+    runtime = _runtime(settings, document, files)
+    request = {**asdict(settings), "runtime": runtime, "rebuild": extras.rebuild}
     _weigh_all(document, networks, progress)
     with crew(request) as workers:
         session = _Session(document, networks, workers, progress)
@@ -153,17 +160,11 @@ class _Session:
             for file, network in self._due(number, settings.runs):
                 self._try(file, partial(self._round, file, network, settings))
                 self._progress(f"round {number} of {settings.rounds}: {file.name}")
+        for file in self._workers.reopened:
+            self._networks[file]["reopened"] = True
         for network in self._networks.values():
             if network["samples"]:
                 _conclude(network)
-        for file in self._workers.reopened:
-            _warn(
-                self._networks[file],
-                Caution(
-                    "memory was short, so it was loaded more than once",
-                    "close other programs, or compare fewer networks",
-                ),
-            )
 
     def _due(self, rounds: int, runs: int) -> Iterator[tuple[Path, Network]]:
         """Yield what has fewer rounds, and no error."""
@@ -175,7 +176,8 @@ class _Session:
     def add_extras(self, extras: Extras) -> None:
         """Measure energy and layers, one network after the other."""
         for file, network in self._networks.items():
-            if network["error"] is None and extras.power and network["power"] is None:
+            known = (network["power"] or {}).get("joules_per_frame")
+            if network["error"] is None and extras.power and known is None:
                 self._progress(f"{file.name}: energy")
                 self._try(file, partial(self._power, file, network))
             if network["error"] is None and extras.layers and network["layers"] is None:
@@ -234,18 +236,35 @@ def _weigh_all(document: Document, networks: Mapping[Path, Network], progress: P
     document.save()
 
 
+def _runtime(settings: Settings, document: Document, files: Sequence[Path]) -> str:
+    """Return the runtime of every ONNX file: auto is decided once, or ratios would mix runtimes."""
+    if settings.runtime != "auto":
+        return settings.runtime
+    known = [n["runtime"] for n in document.networks if n.get("runtime") in RUNTIMES]
+    if known:
+        return str(known[0])
+    for file in files:
+        if is_plan(file):
+            continue
+        chooser = WorkerProcess()
+        try:
+            return str(chooser.ask("choose", engine=str(file), threads=settings.threads)["runtime"])
+        except EngineError:  # opening it says the same, and is recorded
+            continue
+        finally:
+            chooser.kill()
+    return "auto"
+
+
 def _conclude(network: Network) -> None:
     """Put the statistics and their cautions beside the samples."""
     timings = {part: Timing(tuple(values)) for part, values in network["samples"].items()}
     network["seconds"] = {part: timing.summary() for part, timing in timings.items()}
-    network["warnings"] = []
-    noise = noise_warnings(timings["infer"], network.get("settled", True))
-    for caution in [*noise, *throttling(network.get("clocks", []))]:
-        _warn(network, caution)
-
-
-def _warn(network: Network, caution: Caution) -> None:
-    network["warnings"].append({"text": caution.text, "advice": caution.advice})
+    cautions = noise_warnings(timings["infer"], network.get("settled", True))
+    cautions += throttling(network.get("clocks", []))
+    if network.get("reopened"):
+        cautions.append(REOPENED)
+    network["warnings"] = [{"text": c.text, "advice": c.advice} for c in cautions]
 
 
 def _add_ceilings(document: Document, progress: Progress) -> None:

@@ -60,14 +60,21 @@ class Document:
     def _check(
         self, found: dict[str, Any], settings: dict[str, Any], machine: dict[str, Any]
     ) -> None:
-        before = {k: v for k, v in found["settings"].items() if k != "ceilings"}
-        changed = [k for k in {**before, **settings} if before.get(k) != settings.get(k)]
+        old = {k: v for k, v in found["settings"].items() if k != "ceilings"}
+        changed = [k for k in {**old, **settings} if old.get(k) != settings.get(k)]
         if changed:
-            said = ", ".join(f"{k} {before.get(k)}, now {settings.get(k)}" for k in changed)
+            said = ", ".join(f"{k} {old.get(k)}, now {settings.get(k)}" for k in changed)
             raise InputError(
                 f"{self.path} was measured with other settings ({said}); give the same, another "
                 "-o, or --fresh"
             )
+        here = versions()
+        for name in sorted({n["runtime"] for n in found["networks"] if n.get("runtime")}):
+            if (before := found["versions"].get(name)) != here.get(name):
+                raise InputError(
+                    f"{self.path} was measured with {name} {before}, now "
+                    f"{here.get(name, 'not installed')}; give another -o, or --fresh"
+                )
         moved = [k for k in _STEADY if found["machine"].get(k) != machine.get(k)]
         if moved:
             raise InputError(

@@ -42,7 +42,7 @@ def index_windows(path: Path) -> tuple[list[int] | None, str]:
     sizes = [list(shape) if shape is not None else [None] for shape in shapes]
     if not all(isinstance(size, int) for shape in sizes for size in shape):
         return None, kind
-    return [math.prod(shape) for shape in sizes], kind  # type: ignore[arg-type]  # all int
+    return [math.prod(shape) for shape in sizes], kind
 
 
 def index_shapes(path: Path) -> tuple[list[Any], str]:
