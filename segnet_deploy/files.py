@@ -52,7 +52,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make {path}: {error.strerror or error}; choose another -o"
+            f"cannot make the folder {path}: {error.strerror or error}; choose another -o"
         ) from error
 
 

@@ -172,6 +172,61 @@ def test_changed_file_is_measured_again(comparison: dict[str, Any], tmp_path: Pa
     assert not document.record(first, "another")["samples"]
 
 
+def test_other_version_of_the_runtime_is_refused(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    changed = comparison | {"versions": comparison["versions"] | {"onnxruntime": "1.0"}}
+    (tmp_path / NAME).write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=r"onnxruntime 1\.0, now "):
+        compare(files_of_folder(folder), SETTINGS, tmp_path, PLAIN)
+
+
+def test_second_call_keeps_cautions_and_asks_for_unknown_energy(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copy.deepcopy(comparison)
+    before["networks"][0] |= {"reopened": True, "power": {"joules_per_frame": None}}
+    before["networks"][1]["power"] = {"joules_per_frame": 1.0}
+    (tmp_path / NAME).write_text(json.dumps(before))
+    asked: list[str] = []
+
+    def ask(_crew: Crew, path: Path, do: str) -> dict[str, Any]:
+        asked.append(f"{path.stem} {do}")
+        return {"joules_per_frame": 2.0}
+
+    monkeypatch.setattr(Crew, "ask", ask)
+    extras = Extras(power=True, ceilings=False)
+    first = compare(files_of_folder(folder), SETTINGS, tmp_path, extras)["networks"][0]
+    assert asked == ["segnet power"]
+    assert any("memory was short" in warning["text"] for warning in first["warnings"])
+
+
+def test_auto_is_one_runtime_for_all(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGNET_AUTO", "order")
+    settings = Settings("auto", 1, rounds=1, runs=1, size=(45, 61), warm_ups=3)
+    files, given = files_of_folder(folder), list[str]()
+    opened = Crew.open
+
+    def watch(crew: Crew, path: Path) -> dict[str, Any]:
+        given.append(crew._request["runtime"])
+        return opened(crew, path)
+
+    monkeypatch.setattr(Crew, "open", watch)
+    made = compare(files[:1], settings, tmp_path, PLAIN)
+    compare(files, settings, tmp_path, PLAIN)
+    assert given == [made["networks"][0]["runtime"]] * 2
+
+
+def test_output_that_is_a_file_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert bench.main(["--paper", str(folder), "-o", str(tmp_path / "file")]) == 1
+    assert "error: cannot make the folder" in capsys.readouterr().err
+
+
 def test_crew_closes_the_idle_where_memory_is_short(folder: Path) -> None:
     request = {
         "runtime": "onnxruntime", "threads": 1, "rebuild": False, "image": None,
@@ -231,6 +286,8 @@ def test_switches_of_the_command_reach_the_comparison(
         (["--engine", "a.onnx", "--engine", "b.onnx"], 1, "a.onnx"),
         (["--engine", "a.onnx", "--rounds", "3"], 2, "--rounds"),
         (["--paper", ".", "--duration", "3"], 2, "--duration"),
+        (["--engine", "a.onnx", "-o", "out"], 2, "-o"),
+        (["--report", "a.json", "--layers"], 2, "--layers"),
     ],
 )
 def test_wrong_use_is_one_line(
