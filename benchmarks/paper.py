@@ -23,12 +23,12 @@ from typing import Any
 from segnet_deploy.compare import Extras, Settings, compare
 from segnet_deploy.compare.document import NAME
 from segnet_deploy.compare.table import format_comparison
-from segnet_deploy.errors import SegNetError, UsageError
-from segnet_deploy.files import atomic_write
+from segnet_deploy.errors import InputError, SegNetError, UsageError
+from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.measure import Timing, peak_rss_bytes, rss_bytes
 from segnet_deploy.paper import TITLES
 from segnet_deploy.report import write_report
-from segnet_deploy.runtimes import CHOICES
+from segnet_deploy.runtime_names import CHOICES
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)
@@ -114,8 +114,11 @@ def training_cost(
 
 
 def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
-    """Export what is missing, or was made otherwise; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Export what is missing, or was made otherwise; return the files.
+
+    A network that fails is named and left out. Raises InputError where all fail.
+    """
+    make_folder(folder)
     made = folder / "exports.json"
     known = json.loads(made.read_text()) if made.is_file() else {}
     paths = []
@@ -123,25 +126,36 @@ def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
         size = tuple(arguments.imgsz or ((224, 224) if name.endswith("original") else (360, 480)))
         path = folder / f"{name}.onnx"
         wanted = {"classes": arguments.num_classes, "size": list(size), "width": arguments.width}
-        paths.append(path)
-        if path.is_file() and known.get(name, {}) == wanted:
+        wanted |= {"full_gate": arguments.full_gate}
+        before = {"full_gate": False} | known.get(name, {})
+        if path.is_file() and before in (wanted, wanted | {"full_gate": True}):
+            paths.append(path)
             continue
         say(f"{name}: exporting")
         started = time.perf_counter()
         options = (arguments.num_classes, size, arguments.width)
-        table = in_fresh_process(
-            export_network, name, str(path), *options, arguments.runtime, arguments.full_gate
-        )
+        try:
+            table = in_fresh_process(
+                export_network, name, str(path), *options, arguments.runtime, arguments.full_gate
+            )
+        except BrokenProcessPool:
+            say(f"left out: {name}: its export was ended, as when memory runs out")
+            continue
+        except SegNetError as error:
+            say(f"left out: {name}: {error}")
+            continue
+        paths.append(path)
         say(f"{table}\n{path}: gate passed, {time.perf_counter() - started:.0f} s")
         known[name] = wanted
         atomic_write(made, (json.dumps(known, indent=1) + "\n").encode())
+    if not paths:
+        raise InputError("no network could be exported; what is wrong is said above")
     return paths
 
 
-def add_backward(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def add_backward(arguments: argparse.Namespace, comparison: dict[str, Any], folder: Path) -> None:
     """Put the cost of training beside each network; save after each."""
     path = folder / NAME
-    comparison: dict[str, Any] = json.loads(path.read_text())
     for network in comparison["networks"]:
         if network["backward"] or network["error"]:
             continue
@@ -154,8 +168,11 @@ def add_backward(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         except (BrokenProcessPool, RuntimeError) as error:
             say(f"left out: {network['name']}: {str(error).splitlines()[0]}")
             continue
-        atomic_write(path, (json.dumps(comparison, indent=1) + "\n").encode())
-    return comparison
+        content: dict[str, Any] = json.loads(path.read_text())  # other calls' networks as well
+        for record in content["networks"]:
+            if record["engine"] == network["engine"]:
+                record["backward"] = network["backward"]
+        atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def say(text: str) -> None:
@@ -176,7 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runtime", default="onnxruntime", choices=CHOICES)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--runs", type=int, default=2, help="timed calls of each round")
     parser.add_argument("--num-classes", type=int, default=11)
     parser.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"))
@@ -201,8 +218,9 @@ def main(argv: list[str] | None = None) -> int:
         if unknown := [name for name in arguments.networks if name not in TITLES]:
             raise UsageError(f"--networks {unknown[0]}; expected {', '.join([*SETS, *TITLES])}")
         files = export_all(arguments, arguments.output / "networks")
+        left_out = len(files) < len(arguments.networks)
         if arguments.export_only:
-            return 0
+            return int(left_out)
         settings = Settings(
             arguments.runtime,
             arguments.threads,
@@ -210,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
             arguments.runs,
             tuple(arguments.imgsz or (360, 480)),
         )
-        extras = Extras(arguments.layers, arguments.power)
+        extras = Extras(layers=arguments.layers, power=arguments.power)
         comparison = compare(
             files,
             settings,
@@ -221,10 +239,9 @@ def main(argv: list[str] | None = None) -> int:
             progress=say,
         )
         if arguments.backward:
-            comparison = add_backward(arguments, arguments.output)
+            add_backward(arguments, comparison, arguments.output)
         print(format_comparison(comparison))
-        measured = [network for network in comparison["networks"] if network["seconds"]]
-        for path in write_report({**comparison, "networks": measured}, arguments.output):
+        for path in write_report(comparison, arguments.output):
             say(str(path))
     except SegNetError as error:
         say(f"error: {error}")
@@ -232,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from what is saved")
         return 130
-    return 1 if any(network["error"] for network in comparison["networks"]) else 0
+    return int(left_out or any(network["error"] for network in comparison["networks"]))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,9 @@ from peers import CLASSES, EAGER, PAUSE, TorchEngine
 from profiles import of_onnxruntime
 from torch import nn
 
-from segnet_deploy.errors import SegNetError
-from segnet_deploy.files import atomic_write
+from segnet_deploy import cli
+from segnet_deploy.errors import EngineError, InputError, SegNetError
+from segnet_deploy.files import atomic_write, make_folder, sha256
 from segnet_deploy.frames import read_image
 from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.measure import interleaved, peak_rss_bytes
@@ -110,7 +111,7 @@ def time_all(module: nn.Module, folder: Path, arguments: argparse.Namespace) -> 
         try:
             segmenters[str(variant)] = variant.open(folder, threads)
         except SegNetError as error:
-            print(f"left out: {variant}: {str(error).splitlines()[0]}", file=sys.stderr)
+            leave_out(variant, error)
     expected = eager.segment(frame)
     calls: dict[str, Callable[[], object]] = {
         name: lambda segmenter=segmenter: segmenter.segment(frame)
@@ -137,9 +138,12 @@ def operators_of(variant: Variant, folder: Path, threads: int) -> dict[str, floa
     return {name: ms / 1e3 for name, ms in found.most_common()}
 
 
-def peak_of(variant: Variant | None, folder: Path, arguments: argparse.Namespace) -> int:
-    """Return the peak resident bytes of one variant, or of eager, in a fresh process."""
-    if variant is None:
+def peak_of(variant: Variant | str, folder: Path, arguments: argparse.Namespace) -> int:
+    """Return the peak resident bytes of one variant, or of eager, in a fresh process.
+
+    Raises EngineError.
+    """
+    if isinstance(variant, str):
         command = [__file__, "--eager-peak", "--threads", str(arguments.threads)]
         command += ["--checkpoint", arguments.checkpoint] if arguments.checkpoint else []
     else:
@@ -147,7 +151,10 @@ def peak_of(variant: Variant | None, folder: Path, arguments: argparse.Namespace
         switch = "--operators" if variant.operators else "--no-operators"
         program = str(Path(__file__).with_name("peak.py"))
         command = [program, str(path), variant.runtime, str(arguments.threads), switch]
-    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing said"]
+        raise EngineError(f"its process ended with status {done.returncode}: {said[-1]}")
     return int(done.stdout.splitlines()[-1])
 
 
@@ -186,27 +193,75 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Run the parts that were asked for."""
+def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the parts that were asked for, and yield each."""
     module = network(arguments.checkpoint)
     write_files(module, arguments.int8, folder)
     there = [v for v in variants() if (folder / f"{v.precision}-{v.io}.onnx").exists()]
-    result: dict[str, Any] = {}
     if "timing" in arguments.part:
-        result["timing"] = time_all(module, folder, arguments)
+        yield {"timing": time_all(module, folder, arguments)}
     if "operators" in arguments.part:
-        result["operators"] = {
-            str(v): operators_of(v, folder, arguments.threads)
-            for v in there
-            if v.runtime == "onnxruntime"
-        }
+        profiled = [v for v in there if v.runtime == "onnxruntime"]
+        yield {"operators": of_each(profiled, lambda v: operators_of(v, folder, arguments.threads))}
     if "memory" in arguments.part:
-        result["memory"] = {EAGER: peak_of(None, folder, arguments)}
-        result["memory"] |= {str(v): peak_of(v, folder, arguments) for v in there}
-    return result
+        yield {"memory": of_each([EAGER, *there], lambda v: peak_of(v, folder, arguments))}
 
 
-def main() -> None:
+def of_each(ways: Sequence[Variant | str], figure: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the figure of each way; one that cannot run is named and left out."""
+    found = {}
+    for way in ways:
+        try:
+            found[str(way)] = figure(way)
+        except SegNetError as error:
+            leave_out(way, error)
+    return found
+
+
+def leave_out(way: Variant | str, error: SegNetError) -> None:
+    """Say what cannot run, and why."""
+    print(f"left out: {way}: {str(error).splitlines()[0]}", file=sys.stderr)
+
+
+def conditions(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the parts of one file must have in common."""
+    return {
+        "benchmark": "precision",
+        "size": list(SIZE),
+        "threads": arguments.threads,
+        "clock": arguments.clock,
+        "weights": "checkpoint" if arguments.checkpoint else "random, seed 0",
+        "int8_sha256": sha256(arguments.int8) if arguments.int8 else None,
+        "versions": versions() | {"torch": torch.__version__},
+    }
+
+
+def begin(path: Path | None, common: dict[str, Any]) -> dict[str, Any]:
+    """Return what earlier calls left in `path`. Raises InputError where it does not go with this.
+
+    The folder is made here, so that no figure is lost for want of one.
+    """
+    if path is None:
+        return {}
+    make_folder(path.parent)
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        other = [key for key, value in common.items() if found.get(key) != value]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); give another --json") from error
+    if other:
+        key = other[0]
+        raise InputError(
+            f"{path} was measured with {key} {found.get(key)}, now {common[key]}; give the same, "
+            "or another --json"
+        )
+    return found
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--checkpoint", help="default: seeded random weights")
     parser.add_argument("--int8", metavar="FILE", help="quantised ONNX file, standard form")
@@ -222,30 +277,30 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--eager-peak", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    return parser
+
+
+def precision(arguments: argparse.Namespace) -> None:
+    """Measure part by part, each saved when it is done."""
     if arguments.eager_peak:
         print(eager_peak(arguments.checkpoint, arguments.threads))
         return
-    with tempfile.TemporaryDirectory() as name:
-        result = measure(arguments, Path(name))
     path = Path(arguments.json) if arguments.json else None
-    if path is not None and path.exists():
-        result = json.loads(path.read_text()) | result
-    result |= {
-        "benchmark": "precision",
-        "what": "full SegNet, frame to label map: seconds, bytes; operators: seconds per run",
-        "size": list(SIZE),
-        "threads": arguments.threads,
-        "clock": arguments.clock,
-        "weights": "checkpoint" if arguments.checkpoint else "random, seed 0",
-        "machine": describe_machine(),
-        "versions": versions() | {"torch": torch.__version__},
-    }
+    common = conditions(arguments)
+    result = begin(path, common) | common | {"machine": describe_machine()}
+    result["what"] = "full SegNet, frame to label map: seconds, bytes; operators: seconds per run"
+    with tempfile.TemporaryDirectory() as name:
+        for part in measure(arguments, Path(name)):
+            result |= part
+            if path is not None:
+                atomic_write(path, (json.dumps(result, indent=2) + "\n").encode())
     print(table(result))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return cli.run(build_parser(), precision, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

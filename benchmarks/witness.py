@@ -20,9 +20,11 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segnet_deploy import cli
 from segnet_deploy.compare import Settings
 from segnet_deploy.compare.process import WorkerProcess
 from segnet_deploy.errors import MissingDependencyError
@@ -83,8 +85,8 @@ def latency(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Print both comparisons; return the exit status."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engine", type=Path)
     parser.add_argument("--runtime", default="onnxruntime", choices=("onnxruntime", "openvino"))
@@ -93,7 +95,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=10, metavar="N")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
+    return parser
+
+
+def witness(arguments: argparse.Namespace) -> int:
+    """Print both comparisons; return the exit status."""
     result = {"memory": memory(arguments), "latency": latency(arguments)}
     passed = True
     for name, unit, scale in (("memory", "bytes", 1e6), ("latency", "seconds", 1e-3)):
@@ -108,6 +114,11 @@ def main() -> int:
     if arguments.json:
         atomic_write(arguments.json, (json.dumps(result, indent=1) + "\n").encode())
     return 0 if passed else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return cli.run(build_parser(), witness, argv)
 
 
 if __name__ == "__main__":

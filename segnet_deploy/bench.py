@@ -13,7 +13,7 @@ from segnet_deploy.cli import run
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtime_names import CHOICES
 
-RUNS, ROUNDS, RUNS_PER_ROUND = 30, 7, 2
+RUNS, ROUNDS, RUNS_PER_ROUND = 30, 9, 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder of the results: comparison.json and the report (default: DIR/results, "
         "./comparison, or . for --report); a second call goes on from what is there",
     )
-    several.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 7)")
+    several.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 9)")
     several.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
     several.add_argument("--fresh", action="store_true", help="drop what is there")
     return parser
@@ -124,18 +124,15 @@ def _compare(arguments: argparse.Namespace) -> int:
         files,
         settings,
         folder,
-        Extras(arguments.layers, arguments.power, arguments.rebuild),
+        Extras(layers=arguments.layers, power=arguments.power, rebuild=arguments.rebuild),
         fresh=arguments.fresh,
         judge=bool(arguments.paper),
         progress=lambda text: print(text, file=sys.stderr),
     )
     _write(comparison, arguments.json, format_comparison)
-    failed = [network for network in comparison["networks"] if network["error"]]
-    if len(failed) < len(comparison["networks"]):
-        done = [n for n in comparison["networks"] if n["seconds"]]
-        for path in write_report({**comparison, "networks": done}, folder):
-            print(path, file=sys.stderr)
-    return 1 if failed else 0
+    for path in write_report(comparison, folder):
+        print(path, file=sys.stderr)
+    return 1 if any(network["error"] for network in comparison["networks"]) else 0
 
 
 def _write(
@@ -163,6 +160,11 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("rounds", "imgsz", "fresh"):
         if getattr(arguments, name) and not several:
             raise UsageError(f"--{name} goes with several engines or --paper")
+    if arguments.output and not several and not arguments.report:
+        raise UsageError("-o goes with several engines, --paper or --report; give --json FILE")
+    for name in ("json", "layers", "power", "runs", "duration", "threads", "image", "rebuild"):
+        if arguments.report and getattr(arguments, name):
+            raise UsageError(f"--{name} goes with a measurement; --report measures nothing")
     if arguments.imgsz and min(arguments.imgsz) < 1:
         raise UsageError(f"--imgsz {arguments.imgsz}; expected two numbers above 0")
 

@@ -13,6 +13,7 @@ from segnet_deploy.parts import PartTimer
 if TYPE_CHECKING:
     from segnet_deploy.frames import Frame
     from segnet_deploy.measure import Clock
+    from segnet_deploy.metadata import Metadata
     from segnet_deploy.segmenter import Segmenter
 
 
@@ -120,7 +121,6 @@ def format_table(result: dict[str, Any]) -> str:
     if gpu := result.get("gpu"):
         shown = {name: value for name, value in gpu.items() if value and name != "energy_j"}
         lines.append(", ".join(f"{name} {value}" for name, value in shown.items()))
-    paper = result["paper"]
     lines += [
         "",
         f"{result['runs']} runs after {result['warm_up_runs']} warm-up runs, "
@@ -130,10 +130,13 @@ def format_table(result: dict[str, Any]) -> str:
         f"{'this machine':16}{result['seconds']['infer']['median'] * 1e3:10.1f}"
         f"{_mb(result['peak_bytes']):>11}{_mb(result['added_bytes']):>10}"
         f"{_mb(result['model_bytes']):>10}",
-        f"{'paper, Table 6':16}{paper['forward'] * 1e3:10.1f}{_mb(paper['inference_bytes']):>11}"
-        f"{'-':>10}{_mb(paper['model_bytes']):>10}",
-        f"(paper: SegNet, {TABLE_6_CONDITIONS}; here: peak memory of the process)",
     ]
+    if paper := result["paper"]:
+        lines += [
+            f"{'paper, Table 6':16}{paper['forward'] * 1e3:10.1f}"
+            f"{_mb(paper['inference_bytes']):>11}{'-':>10}{_mb(paper['model_bytes']):>10}",
+            f"(paper: {paper['network']}, {TABLE_6_CONDITIONS}; here: peak memory of the process)",
+        ]
     lines += [f"warning: {w['text']}: {w['advice']}" for w in result["warnings"]]
     return "\n".join(lines + _extras(result))
 
@@ -192,7 +195,6 @@ def describe(
     from segnet_deploy.gpu import nvml
     from segnet_deploy.machine import describe_machine, now, versions
     from segnet_deploy.measure import added_bytes, peak_rss_bytes
-    from segnet_deploy.paper import table_6
 
     engine, libraries, peak = segmenter.engine, versions(), peak_rss_bytes()
     return {
@@ -213,8 +215,25 @@ def describe(
         "machine": describe_machine(),
         "gpu": nvml.read() if engine.device == "cuda" else None,
         "versions": libraries,
-        "paper": vars(table_6("SegNet")),
+        "paper": paper_row(path, segmenter.metadata),
     }
+
+
+def paper_row(path: Path, metadata: Metadata) -> dict[str, Any] | None:
+    """Return the network's row of Table 6, or None where the table does not have it.
+
+    A checkpoint's file names no network: five pools that are unpooled are SegNet's. An engine
+    cannot be looked into; one of segnet-build is taken for SegNet.
+    """
+    from segnet_deploy.compare.weigh import index_shapes
+    from segnet_deploy.paper import TABLE_6, TITLES
+    from segnet_deploy.trt.plan import is_plan
+
+    title = TITLES.get(metadata.network, metadata.network)
+    if not title:
+        is_ours = metadata.form != "unknown" if is_plan(path) else len(index_shapes(path)[0]) == 5
+        title = "SegNet" if is_ours else ""
+    return next((vars(row) for row in TABLE_6 if row.network == title), None)
 
 
 def _mb(size: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,29 @@ def test_paper_exports_measures_and_goes_on(
     assert paper.main(arguments) == 0
     assert "exporting" not in (second := capsys.readouterr()).err
     assert second.out == first.out
+
+
+def test_paper_goes_on_without_a_network_whose_export_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_function: object, name: str, path: str, *_: object) -> str:
+        if name == "segnet":
+            raise BrokenProcessPool
+        Path(path).touch()
+        return "gate"
+
+    monkeypatch.setattr(paper, "in_fresh_process", run)
+    arguments = ["-o", str(tmp_path), "--export-only", "--networks"]
+    assert paper.main([*arguments, "segnet", "unet"]) == 1
+    assert paper.main([*arguments, "segnet"]) == 1
+    said = capsys.readouterr().err
+    assert "left out: segnet" in said
+    assert "unet.onnx: gate passed" in said
+    assert "error: no network could be exported" in said
+    # What has passed the full gate serves both; what has not is exported again for it.
+    for full, exports in (([], 0), (["--full-gate"], 1), ([], 0), (["--full-gate"], 0)):
+        assert paper.main([*arguments, "unet", *full]) == 0
+        assert capsys.readouterr().err.count("gate passed") == exports
 
 
 def test_paper_refuses_an_unknown_network(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,13 +29,16 @@ from tqdm import tqdm
 from segnet_deploy import cli
 from segnet_deploy.datasets import Example, find_examples
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.files import atomic_path, atomic_write
+from segnet_deploy.files import atomic_path, atomic_write, make_folder
 from segnet_deploy.frames import Frame
 from segnet_deploy.metrics import VOID, Accuracy, confusion
 from segnet_export.models import ARCHITECTURES, create
 
 # What a run may not change when it goes on.
-FIXED = ("arch", "width", "imgsz", "batch", "lr", "momentum", "decay", "flips", "balance", "seed")
+FIXED = (
+    *("arch", "width", "imgsz", "batch", "lr", "momentum", "decay", "flips", "balance", "seed"),
+    "encoder",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -152,11 +155,12 @@ class Run:
         if not path.exists():
             return False
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        changed = [n for n in FIXED if _plain(saved["settings"][n]) != self.settings[n]]
+        before = saved["settings"]
+        changed = [n for n in FIXED if n in before and _plain(before[n]) != self.settings[n]]
         if changed:
             name = changed[0]
             raise UsageError(
-                f"{path} was trained with --{name} {saved['settings'][name]}, not "
+                f"{path} was trained with --{name} {before[name]}, not "
                 f"{self.settings[name]}; go on with that, or choose another -o"
             )
         self.model.load_state_dict(saved["state_dict"])
@@ -196,7 +200,7 @@ def train(arguments: argparse.Namespace) -> int:
     held_out = find_examples(arguments.data, "camvid", "val")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.output)
     run = Run(arguments, examples)
     per_epoch = run.batches.per_epoch
     last = arguments.steps or arguments.epochs * per_epoch

@@ -1,7 +1,8 @@
 """The paper's claims on time and memory, judged by a comparison's own figures.
 
 A difference counts where the confidence interval of the ratio, round by round, and 5 % around
-it leave 1 out; otherwise the verdict is 'within noise'.
+it leave 1 out; otherwise, and with fewer rounds than an interval needs, the verdict is 'within
+noise'.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from segnet_deploy.paper import TABLE_6, table_6
 
 HOLDS, FAILS, NOISE = "holds", "does not hold", "within noise"
 FCN, DEEPLAB, DECONVNET = "FCN (learnt deconv)", "DeepLab-LargeFOV", "DeconvNet"
+UNET = "U-Net"
 MEMORY_NOISE = 8e6  # bytes by which one process differs from the next
 Network = dict[str, Any]
 Verdict = dict[str, Any]
@@ -48,7 +50,7 @@ def verdicts(comparison: dict[str, Any]) -> list[Verdict]:
         *_sizes(segnet, found),
         *_indices(segnet),
     ]
-    return judged + _sums(judged, segnet, found)
+    return judged + _efficient(segnet, found, runs) + _competing(judged)
 
 
 def _times(segnet: Network, others: dict[str, Network], runs: int) -> list[Verdict]:
@@ -56,30 +58,35 @@ def _times(segnet: Network, others: dict[str, Network], runs: int) -> list[Verdi
     for name, slower in ((FCN, True), (DEEPLAB, True), (DECONVNET, False)):
         if name not in others:
             continue
-        ratio, low, high = _paired(segnet, others[name], runs)
+        ratios = _paired(segnet, others[name], runs)
         claim = f"SegNet is {'slower' if slower else 'faster'} than {name}"
         ours, theirs = (n["seconds"]["infer"]["median"] for n in (segnet, others[name]))
-        figures = (
-            f"SegNet {ours * 1e3:.0f} ms, {name} {theirs * 1e3:.0f} ms, {low:.2f} to {high:.2f} "
-            "times SegNet"
+        sure = (
+            "{:.2f} to {:.2f} times SegNet".format(*ratios.interval)
+            if ratios.interval
+            else f"{len(ratios.samples)} rounds are too few to decide"
         )
+        figures = f"SegNet {ours * 1e3:.0f} ms, {name} {theirs * 1e3:.0f} ms, {sure}"
         paper = table_6(name).forward / table_6().forward
-        verdict = _decide(low, high, below=slower)
+        verdict = _decide_time(ratios, below=slower)
         note = SINCE_TIME + _work(segnet, others[name], name)
-        judged.append(_verdict(claim, verdict, figures, ratio, paper, note))
+        judged.append(_verdict(claim, verdict, figures, ratios.median, paper, note))
     return judged
 
 
-def _paired(segnet: Network, other: Network, runs: int) -> tuple[float, float, float]:
-    """Return the median of the ratios of each round, and its confidence interval."""
+def _paired(segnet: Network, other: Network, runs: int) -> Timing:
+    """Return the ratios of the other's time to SegNet's, round by round."""
     medians = []
     for network in (segnet, other):
         samples = network["samples"]["infer"]
         rounds = [samples[i : i + runs] for i in range(0, len(samples), runs)]
         medians.append([Timing(tuple(values)).median for values in rounds])
-    ratios = Timing(tuple(b / a for a, b in zip(*medians, strict=False)))
-    low, high = ratios.interval or (min(ratios.samples), max(ratios.samples))
-    return ratios.median, low, high
+    return Timing(tuple(b / a for a, b in zip(*medians, strict=False)))
+
+
+def _decide_time(ratios: Timing, below: bool) -> str:
+    """Judge a claim on time from the interval of its ratios; without one nothing is sure."""
+    return _decide(*ratios.interval, below=below) if ratios.interval else NOISE
 
 
 def _decide(low: float, high: float, below: bool, margin: float = NOISE_LIMIT) -> str:
@@ -102,13 +109,13 @@ def _memories(segnet: Network, others: dict[str, Network]) -> list[Verdict]:
     if not ours or not known:
         return []
     least = min(known, key=lambda name: known[name])
-    ratio, margin = known[least] / ours, max(NOISE_LIMIT, MEMORY_NOISE / ours)
+    ratio = known[least] / ours
     sizes = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in known.items())
     paper = min(table_6(name).inference_bytes for name in known) / table_6().inference_bytes
     return [
         _verdict(
             "SegNet needs the least memory for inference",
-            _decide(ratio, ratio, below=False, margin=margin),
+            _decide_memory(ratio, ours, below=False),
             f"MB above the runtime's own, while frames run: SegNet {ours / 1e6:.0f}, {sizes}; "
             f"nearest: {least}",
             ratio,
@@ -116,6 +123,11 @@ def _memories(segnet: Network, others: dict[str, Network]) -> list[Verdict]:
             SINCE_MEMORY,
         )
     ]
+
+
+def _decide_memory(ratio: float, ours: int, below: bool) -> str:
+    """Judge a claim on memory from the other's ratio to SegNet's bytes."""
+    return _decide(ratio, ratio, below=below, margin=max(NOISE_LIMIT, MEMORY_NOISE / ours))
 
 
 def running_added(network: Network) -> int | None:
@@ -171,33 +183,45 @@ def _indices(segnet: Network) -> list[Verdict]:
     ]
 
 
-def _sums(judged: list[Verdict], segnet: Network, others: dict[str, Network]) -> list[Verdict]:
-    """Judge the sentences that put time and memory together."""
-    ours = segnet["seconds"]["infer"]["median"], running_added(segnet)
-    if not ours[1] or not others:
+def _efficient(segnet: Network, others: dict[str, Network], runs: int) -> list[Verdict]:
+    """Judge time and memory together, among the networks of Table 6, and U-Net, at one size."""
+    ours, compared = running_added(segnet), list[str]()
+    better, unsure = list[str](), list[str]()
+    for name in (*(row.network for row in TABLE_6), UNET):
+        theirs = running_added(others[name]) if name in others else None
+        if not ours or not theirs or others[name].get("input") != segnet.get("input"):
+            continue
+        compared.append(name)
+        faster = _decide_time(_paired(segnet, others[name], runs), below=True)
+        smaller = _decide_memory(theirs / ours, ours, below=True)
+        if faster == smaller == HOLDS:
+            better.append(name)
+        elif FAILS not in (faster, smaller):
+            unsure.append(name)
+    if not compared:
         return []
-    better = [
-        name
-        for name, network in others.items()
-        if network["seconds"]["infer"]["median"] < ours[0] * (1 - NOISE_LIMIT)
-        and (running_added(network) or 0) < ours[1] * (1 - NOISE_LIMIT)
+    return [
+        _verdict(
+            "Efficient both in memory and computational time during inference",
+            FAILS if better else NOISE if unsure else HOLDS,
+            f"faster and in less memory than SegNet: {', '.join(better) or 'none'}; undecided: "
+            f"{', '.join(unsure) or 'none'}; of {', '.join(compared)}",
+            None,
+            None,
+            "Table 6 itself has two faster networks; the claim is read here as: none is better "
+            "in both at once",
+        )
     ]
-    efficient = _verdict(
-        "Efficient both in memory and computational time during inference",
-        FAILS if better else HOLDS,
-        f"faster and in less memory than SegNet: {', '.join(better) or 'no other network here'}",
-        None,
-        None,
-        "Table 6 itself has two faster networks; the claim is read here as: none is better in "
-        "both at once",
-    )
+
+
+def _competing(judged: list[Verdict]) -> list[Verdict]:
+    """Judge the sentence on size and time together, from the verdicts on each."""
     rivals = [v for v in judged if v["claim"].startswith(("SegNet is ", "SegNet's model"))]
     lost = [v["claim"] for v in rivals if v["verdict"] != NOISE and not _speaks_for_segnet(v)]
     unsure = [v["claim"] for v in rivals if v["verdict"] == NOISE]
     if not rivals:
-        return [efficient]
+        return []
     return [
-        efficient,
         _verdict(
             "Smaller and faster than other competing architectures",
             FAILS if lost else NOISE if unsure else HOLDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,25 +14,32 @@ from segnet_deploy.compare.crew import Crew, crew
 from segnet_deploy.compare.document import NAME, Document, Network
 from segnet_deploy.compare.process import WorkerProcess
 from segnet_deploy.errors import EngineError, InputError
-from segnet_deploy.files import sha256
+from segnet_deploy.files import make_folder, sha256
 from segnet_deploy.measure import Caution, Timing, added_bytes, noise_warnings
 from segnet_deploy.paper import TITLES
-from segnet_deploy.trt.plan import SUFFIXES
+from segnet_deploy.runtime_names import RUNTIMES
+from segnet_deploy.trt.plan import SUFFIXES, is_plan
 
 Progress = Callable[[str], None]
+REOPENED = Caution(
+    "memory was short, so it was loaded more than once",
+    "close other programs, or compare fewer networks",
+)
 
 
 @dataclass(frozen=True)
 class Settings:
     """How every network of a comparison is measured.
 
-    `rounds` times each network makes one call that does not count and `runs` that do. `size`
-    is the (height, width) of the drawn frame that all get, where `image` names no other.
+    `runtime` auto is the fastest for the first network, and then serves all.
+    `rounds` times each network makes one call that does not count and `runs` that do, after one
+    round that counts for none. `size` is the (height, width) of the drawn frame that all get,
+    where `image` names no other.
     """
 
     runtime: str = "auto"
     threads: int | None = None
-    rounds: int = 7
+    rounds: int = 9
     runs: int = 2
     size: tuple[int, int] = (360, 480)
     image: str | None = None
@@ -44,11 +51,12 @@ class Settings:
                 raise InputError(f"{name} {getattr(self, name)}; expected 1 or more")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extras:
     """What is measured after the rounds, and whether stale engines are built again.
 
-    `ceilings`: what the CPU reaches in matrix products and copies, for the report's roofline.
+    `ceilings`: what the CPU reaches in matrix products and copies, for the report's roofline;
+    it takes seconds, once for each comparison.
     """
 
     layers: bool = False
@@ -88,34 +96,38 @@ def compare(
 ) -> dict[str, Any]:
     """Measure `files` side by side and return the comparison, which is in `folder` as JSON.
 
-    What an earlier call left there is not measured again, unless `fresh`. A network that fails
-    has its `error` said and is tried again by the next call. `judge` adds the verdicts on the
-    paper's claims. Raises InputError.
+    What an earlier call left there is not measured again, unless `fresh`; its records of other
+    files stay in the JSON and are not part of what is returned. A network that fails has its
+    `error` said and is tried again by the next call. `judge` adds the verdicts on the paper's
+    claims. Raises InputError.
     """
     extras = extras or Extras()
     for file in files:
         if not file.is_file():
             raise InputError(f"no such file: {file}; expected an ONNX file or an engine")
-    if len(set(files)) < len(files):
+    if len({file.resolve() for file in files}) < len(files):
         raise InputError("one file is given twice; give each once")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if fresh:
         (folder / NAME).unlink(missing_ok=True)
     document = Document(folder, {**asdict(settings), "size": list(settings.size)})
     networks = {file: document.record(file, sha256(file)) for file in files}
-    document.keep_only(list(files))
-    request = {**asdict(settings), "rebuild": extras.rebuild}
+    runtime = _runtime(settings, document, files)
+    request = {**asdict(settings), "runtime": runtime, "rebuild": extras.rebuild}
     _weigh_all(document, networks, progress)
     with crew(request) as workers:
         session = _Session(document, networks, workers, progress)
         session.open_all(judge)
         session.run_rounds(settings)
         session.add_extras(extras)
-    if extras.ceilings and not all(network["error"] for network in document.networks):
+    measured = [network for network in networks.values() if not network["error"]]
+    if extras.ceilings and any(network["device"] == "cpu" for network in measured):
         _add_ceilings(document, progress)
-    document.content["verdicts"] = verdicts(document.content) if judge else []
+    comparison = document.content | {"networks": list(networks.values())}
+    comparison["verdicts"] = verdicts(comparison) if judge else []
+    document.content["verdicts"] = comparison["verdicts"]
     document.save()
-    return document.content
+    return comparison
 
 
 class _Session:
@@ -141,29 +153,31 @@ class _Session:
             self._try(file, partial(self._open, file, network, judge))
 
     def run_rounds(self, settings: Settings) -> None:
-        """Bring each network to its number of rounds, in turns."""
-        for number in range(settings.rounds):
-            for file, network in self._networks.items():
-                done = len(network["samples"].get("infer", ())) // settings.runs
-                if network["error"] is None and done <= number:
-                    self._try(file, partial(self._round, file, network, settings))
-                    self._progress(f"round {number + 1} of {settings.rounds}: {file.name}")
+        """Bring each network to its number of rounds, in turns, after a round that is dropped."""
+        for file, _ in self._due(settings.rounds, settings.runs):
+            self._try(file, partial(self._workers.ask, file, "round", runs=settings.runs))
+        for number in range(1, settings.rounds + 1):
+            for file, network in self._due(number, settings.runs):
+                self._try(file, partial(self._round, file, network, settings))
+                self._progress(f"round {number} of {settings.rounds}: {file.name}")
+        for file in self._workers.reopened:
+            self._networks[file]["reopened"] = True
         for network in self._networks.values():
             if network["samples"]:
                 _conclude(network)
-        for file in self._workers.reopened:
-            _warn(
-                self._networks[file],
-                Caution(
-                    "memory was short, so it was loaded more than once",
-                    "close other programs, or compare fewer networks",
-                ),
-            )
+
+    def _due(self, rounds: int, runs: int) -> Iterator[tuple[Path, Network]]:
+        """Yield what has fewer rounds, and no error."""
+        for file, network in self._networks.items():
+            done = len(network["samples"].get("infer", ())) // runs
+            if network["error"] is None and done < rounds:
+                yield file, network
 
     def add_extras(self, extras: Extras) -> None:
         """Measure energy and layers, one network after the other."""
         for file, network in self._networks.items():
-            if network["error"] is None and extras.power and network["power"] is None:
+            known = (network["power"] or {}).get("joules_per_frame")
+            if network["error"] is None and extras.power and known is None:
                 self._progress(f"{file.name}: energy")
                 self._try(file, partial(self._power, file, network))
             if network["error"] is None and extras.layers and network["layers"] is None:
@@ -195,7 +209,7 @@ class _Session:
     def _layers(self, file: Path, network: Network) -> None:
         network |= self._workers.ask(file, "layers")
 
-    def _try(self, file: Path, step: Callable[[], None]) -> None:
+    def _try(self, file: Path, step: Callable[[], object]) -> None:
         """Do one step and save; a network that fails is left with its error."""
         try:
             step()
@@ -222,25 +236,41 @@ def _weigh_all(document: Document, networks: Mapping[Path, Network], progress: P
     document.save()
 
 
+def _runtime(settings: Settings, document: Document, files: Sequence[Path]) -> str:
+    """Return the runtime of every ONNX file: auto is decided once, or ratios would mix runtimes."""
+    if settings.runtime != "auto":
+        return settings.runtime
+    known = [n["runtime"] for n in document.networks if n.get("runtime") in RUNTIMES]
+    if known:
+        return str(known[0])
+    for file in files:
+        if is_plan(file):
+            continue
+        chooser = WorkerProcess()
+        try:
+            return str(chooser.ask("choose", engine=str(file), threads=settings.threads)["runtime"])
+        except EngineError:  # opening it says the same, and is recorded
+            continue
+        finally:
+            chooser.kill()
+    return "auto"
+
+
 def _conclude(network: Network) -> None:
     """Put the statistics and their cautions beside the samples."""
     timings = {part: Timing(tuple(values)) for part, values in network["samples"].items()}
     network["seconds"] = {part: timing.summary() for part, timing in timings.items()}
-    network["warnings"] = []
-    noise = noise_warnings(timings["infer"], network.get("settled", True))
-    for caution in [*noise, *throttling(network.get("clocks", []))]:
-        _warn(network, caution)
-
-
-def _warn(network: Network, caution: Caution) -> None:
-    network["warnings"].append({"text": caution.text, "advice": caution.advice})
+    cautions = noise_warnings(timings["infer"], network.get("settled", True))
+    cautions += throttling(network.get("clocks", []))
+    if network.get("reopened"):
+        cautions.append(REOPENED)
+    network["warnings"] = [{"text": c.text, "advice": c.advice} for c in cautions]
 
 
 def _add_ceilings(document: Document, progress: Progress) -> None:
-    """Measure what this CPU reaches, once, where a network ran on it."""
+    """Measure what this CPU reaches, once."""
     settings = document.content["settings"]
-    on_cpu = any(network.get("device") == "cpu" for network in document.networks)
-    if not on_cpu or settings.get("ceilings"):
+    if settings.get("ceilings"):
         return
     from segnet_deploy.roofline import ceilings
 

@@ -39,26 +39,19 @@ class Document:
 
     @property
     def networks(self) -> list[Network]:
-        """The records, in the order of the first call."""
+        """The records of this call's files and of earlier calls', in the order they came."""
         networks: list[Network] = self.content["networks"]
         return networks
 
     def record(self, file: Path, sha256: str) -> Network:
         """Return the record of `file`; one of a file that has changed since is begun anew."""
         for place, network in enumerate(self.networks):
-            if network["engine"] == str(file):
+            if Path(network["engine"]).resolve() == file.resolve():
                 if network["sha256"] != sha256:
                     self.networks[place] = network = _new(file, sha256)
                 return network
         self.networks.append(_new(file, sha256))
         return self.networks[-1]
-
-    def keep_only(self, files: list[Path]) -> None:
-        """Drop the records of other files, and bring the rest to this order."""
-        order = [str(file) for file in files]
-        kept = [network for network in self.networks if network["engine"] in order]
-        kept.sort(key=lambda network: order.index(network["engine"]))
-        self.content["networks"] = kept
 
     def save(self) -> None:
         """Write the file. Raises InputError where that is not possible."""
@@ -67,14 +60,21 @@ class Document:
     def _check(
         self, found: dict[str, Any], settings: dict[str, Any], machine: dict[str, Any]
     ) -> None:
-        before = {k: v for k, v in found["settings"].items() if k != "ceilings"}
-        changed = [k for k in {**before, **settings} if before.get(k) != settings.get(k)]
+        old = {k: v for k, v in found["settings"].items() if k != "ceilings"}
+        changed = [k for k in {**old, **settings} if old.get(k) != settings.get(k)]
         if changed:
-            said = ", ".join(f"{k} {before.get(k)}, now {settings.get(k)}" for k in changed)
+            said = ", ".join(f"{k} {old.get(k)}, now {settings.get(k)}" for k in changed)
             raise InputError(
                 f"{self.path} was measured with other settings ({said}); give the same, another "
                 "-o, or --fresh"
             )
+        here = versions()
+        for name in sorted({n["runtime"] for n in found["networks"] if n.get("runtime")}):
+            if (before := found["versions"].get(name)) != here.get(name):
+                raise InputError(
+                    f"{self.path} was measured with {name} {before}, now "
+                    f"{here.get(name, 'not installed')}; give another -o, or --fresh"
+                )
         moved = [k for k in _STEADY if found["machine"].get(k) != machine.get(k)]
         if moved:
             raise InputError(

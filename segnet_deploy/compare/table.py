@@ -91,7 +91,7 @@ def _verdicts(verdicts: list[dict[str, Any]]) -> list[str]:
     for verdict in verdicts:
         ratios = [
             f"{word} {verdict[key]:.2f}"
-            for key, word in (("ratio", "ratio to SegNet"), ("paper_ratio", "the paper's"))
+            for key, word in (("ratio", "ratio here"), ("paper_ratio", "the paper's"))
             if verdict[key] is not None
         ]
         lines += ["", f"{verdict['verdict'].upper()}: {verdict['claim']}"]

@@ -34,7 +34,19 @@ def weigh(path: Path) -> dict[str, Any]:
 
 
 def index_windows(path: Path) -> tuple[list[int] | None, str]:
-    """Return the 2x2 windows of each pool that is unpooled, and how indices are stored."""
+    """Return the 2x2 windows of each pool that is unpooled, and how indices are stored.
+
+    None where a shape is not static.
+    """
+    shapes, kind = index_shapes(path)
+    sizes = [list(shape) if shape is not None else [None] for shape in shapes]
+    if not all(isinstance(size, int) for shape in sizes for size in shape):
+        return None, kind
+    return [math.prod(shape) for shape in sizes], kind
+
+
+def index_shapes(path: Path) -> tuple[list[Any], str]:
+    """Return the shape of each pool that is unpooled, and how indices are stored."""
     from segnet_deploy.passes import contract
     from segnet_deploy.passes.lower import MASK_PREFIX
     from segnet_deploy.passes.pairs import find_pairs
@@ -51,7 +63,4 @@ def index_windows(path: Path) -> tuple[list[int] | None, str]:
             if value.name and value.name.startswith(MASK_PREFIX) and value.name.endswith(".0")
         ]
         shapes, kind = [mask.shape for mask in masks], "masks"
-    sizes = [list(shape) if shape is not None else [None] for shape in shapes]
-    if not all(isinstance(size, int) for shape in sizes for size in shape):
-        return None, kind
-    return [math.prod(shape) for shape in sizes], kind  # type: ignore[arg-type]  # all int
+    return shapes, kind

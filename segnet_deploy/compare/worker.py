@@ -7,6 +7,7 @@ round   so many timed calls, after one that is not counted
 power   energy of a frame
 layers  time per layer; the network is loaded again for it
 weigh   work and index memory of the file, nothing is loaded
+choose  the runtime that auto takes for the file
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Worker:
             "power": self._power,
             "layers": self._layers,
             "weigh": self._weigh,
+            "choose": self._choose,
         }
         return answers[request["do"]](request)
 
@@ -140,6 +142,10 @@ class Worker:
         from segnet_deploy.compare.weigh import weigh
 
         return weigh(Path(request["engine"]))
+
+    def _choose(self, request: Request) -> dict[str, Any]:
+        with load(request["engine"], threads=request["threads"]) as segmenter:
+            return {"runtime": segmenter.engine.name}
 
     def _opened(self) -> PartTimer:
         if self._timer is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.errors import InputError
-from segnet_deploy.files import atomic_write
+from segnet_deploy.files import atomic_write, make_folder
 
 FORMAT = 1
 FOLDER = "plots"
@@ -40,13 +40,12 @@ def write_report(comparison: dict[str, Any], folder: str | os.PathLike[str]) -> 
     from segnet_deploy.report.page import page
 
     target = Path(folder)
-    try:
-        (target / FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {target / FOLDER}: {error.strerror or error}") from error
     networks = comparison["networks"]
     failed = [network for network in networks if not _is_measured(network)]
     measured = [network for network in networks if _is_measured(network)]
+    if not measured:
+        raise InputError(f"no network was measured, so there is nothing to report in {target}")
+    make_folder(target / FOLDER)
     comparison = comparison | {"networks": measured, "failed": failed}
     title, drawn = _title(comparison), figures(comparison)
     for name in NAMES:  # of an earlier report

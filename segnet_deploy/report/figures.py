@@ -154,7 +154,7 @@ def memory_over_time(comparison: dict[str, Any]) -> Figure | None:
     labels = network_labels(networks)
     drawing.legend([(series(place), label) for place, label in enumerate(labels)])
     said = (f"{b}: up to {max(m for _, m in a):.0f} MB" for a, b in zip(lines, labels, strict=True))
-    caption = "Resident memory of each network's process: loading, warm-up, measured runs."
+    caption = "Resident memory of each network's process while it loads and warms up."
     return Figure("memory-time", "Memory over time", caption, "; ".join(said), drawing)
 
 

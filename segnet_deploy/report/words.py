@@ -111,6 +111,8 @@ def cautions(comparison: dict[str, Any]) -> list[str]:
     for network in comparison.get("failed", []):
         found.append(f"{network['name']} was not measured: {plain(network.get('error'))}")
     for label, network in zip(network_labels(networks), networks, strict=True):
+        if network.get("error"):
+            found.append(f"{label} was measured in part: {plain(network['error'])}")
         for warning in network.get("warnings") or []:
             said = warning if isinstance(warning, str) else ": ".join(map(plain, warning.values()))
             found.append(f"{label}: {said}")

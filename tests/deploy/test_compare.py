@@ -153,12 +153,78 @@ def test_other_settings_are_refused(
         compare(files_of_folder(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
 
 
+def test_another_calls_networks_stay_in_the_file(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / NAME).write_text(json.dumps(comparison))
+    monkeypatch.chdir(folder)
+    again = compare([Path("deconvnet.onnx")], SETTINGS, tmp_path, PLAIN, judge=True)
+    assert again["networks"] == comparison["networks"][1:]
+    assert again["verdicts"] == []
+    assert saved(tmp_path)["networks"] == comparison["networks"]
+
+
 def test_changed_file_is_measured_again(comparison: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(json.dumps(comparison))
     document = Document(tmp_path, comparison["settings"])
     first = Path(comparison["networks"][0]["engine"])
     assert document.record(first, comparison["networks"][0]["sha256"])["samples"]
     assert not document.record(first, "another")["samples"]
+
+
+def test_other_version_of_the_runtime_is_refused(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    changed = comparison | {"versions": comparison["versions"] | {"onnxruntime": "1.0"}}
+    (tmp_path / NAME).write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=r"onnxruntime 1\.0, now "):
+        compare(files_of_folder(folder), SETTINGS, tmp_path, PLAIN)
+
+
+def test_second_call_keeps_cautions_and_asks_for_unknown_energy(
+    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = copy.deepcopy(comparison)
+    before["networks"][0] |= {"reopened": True, "power": {"joules_per_frame": None}}
+    before["networks"][1]["power"] = {"joules_per_frame": 1.0}
+    (tmp_path / NAME).write_text(json.dumps(before))
+    asked: list[str] = []
+
+    def ask(_crew: Crew, path: Path, do: str) -> dict[str, Any]:
+        asked.append(f"{path.stem} {do}")
+        return {"joules_per_frame": 2.0}
+
+    monkeypatch.setattr(Crew, "ask", ask)
+    extras = Extras(power=True, ceilings=False)
+    first = compare(files_of_folder(folder), SETTINGS, tmp_path, extras)["networks"][0]
+    assert asked == ["segnet power"]
+    assert any("memory was short" in warning["text"] for warning in first["warnings"])
+
+
+def test_auto_is_one_runtime_for_all(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGNET_AUTO", "order")
+    settings = Settings("auto", 1, rounds=1, runs=1, size=(45, 61), warm_ups=3)
+    files, given = files_of_folder(folder), list[str]()
+    opened = Crew.open
+
+    def watch(crew: Crew, path: Path) -> dict[str, Any]:
+        given.append(crew._request["runtime"])
+        return opened(crew, path)
+
+    monkeypatch.setattr(Crew, "open", watch)
+    made = compare(files[:1], settings, tmp_path, PLAIN)
+    compare(files, settings, tmp_path, PLAIN)
+    assert given == [made["networks"][0]["runtime"]] * 2
+
+
+def test_output_that_is_a_file_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert bench.main(["--paper", str(folder), "-o", str(tmp_path / "file")]) == 1
+    assert "error: cannot make the folder" in capsys.readouterr().err
 
 
 def test_crew_closes_the_idle_where_memory_is_short(folder: Path) -> None:
@@ -197,6 +263,22 @@ def test_several_engines_are_compared_without_verdicts(
     assert (tmp_path / "report.html").is_file()
 
 
+def test_switches_of_the_command_reach_the_comparison(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Extras] = []
+
+    def stop(_files: object, _settings: object, _folder: object, extras: Extras, **_: Any) -> None:
+        given.append(extras)
+        raise InputError("enough")
+
+    monkeypatch.setattr("segnet_deploy.compare.compare", stop)
+    for switches in ([], ["--rebuild"], ["--layers", "--power"]):
+        assert bench.main(["--paper", str(folder), "-o", str(tmp_path), *switches]) == 1
+    assert given == [Extras(), Extras(rebuild=True), Extras(layers=True, power=True)]
+    assert Extras().ceilings  # docs/report.md has a roofline for every comparison on a CPU
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -204,6 +286,8 @@ def test_several_engines_are_compared_without_verdicts(
         (["--engine", "a.onnx", "--engine", "b.onnx"], 1, "a.onnx"),
         (["--engine", "a.onnx", "--rounds", "3"], 2, "--rounds"),
         (["--paper", ".", "--duration", "3"], 2, "--duration"),
+        (["--engine", "a.onnx", "-o", "out"], 2, "-o"),
+        (["--report", "a.json", "--layers"], 2, "--layers"),
     ],
 )
 def test_wrong_use_is_one_line(
@@ -228,7 +312,8 @@ def network(name: str, seconds: float, megabytes: float, model: float) -> dict[s
         "name": name, "paper": name, "error": None, "form": "standard", "device_bytes": None,
         "samples": {"infer": samples}, "seconds": {"infer": {"median": samples[1]}},
         "baseline_bytes": 50e6, "running_bytes": 50e6 + megabytes * 1e6, "gmac": 10.0,
-        "model_bytes": model * 1e6, "index_windows": [64 * 180 * 240, 100], "index_bytes": 100,
+        "input": [1, 3, 360, 480], "model_bytes": model * 1e6,
+        "index_windows": [64 * 180 * 240, 100], "index_bytes": 100,
     }  # fmt: skip
 
 
@@ -278,3 +363,59 @@ def test_near_times_are_within_noise() -> None:
     found = judge(networks)
     assert found["SegNet is faster than DeconvNet"]["verdict"] == "within noise"
     assert found["SegNet needs the least memory for inference"]["verdict"] == "within noise"
+
+
+EFFICIENT = "Efficient both in memory and computational time during inference"
+
+
+def test_efficient_is_judged_as_the_times_are() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    networks[1] = network("DeepLab-LargeFOV", 0.39, 500, 83)
+    assert judge(networks)[EFFICIENT]["verdict"] == "does not hold"
+    # The medians say the same, the rounds now one and now the other.
+    near = networks[1]["samples"]["infer"]
+    networks[1]["samples"]["infer"] = [s * (1.0, 1.3)[i // 2 % 2] for i, s in enumerate(near)]
+    found = judge(networks)
+    assert found["SegNet is slower than DeepLab-LargeFOV"]["verdict"] == "within noise"
+    assert found[EFFICIENT]["verdict"] == "within noise"
+    assert "undecided: DeepLab-LargeFOV" in found[EFFICIENT]["figures"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"paper": "SegNet-Basic"},  # no rival in the paper's Table 6
+        {"input": [1, 3, 224, 224]},
+        {"running_bytes": None},  # not known is not little
+    ],
+)
+def test_efficient_counts_no_network_that_cannot_be_compared(change: dict[str, Any]) -> None:
+    networks = [*copy.deepcopy(list(PAPER))[:2], network("DeconvNet", 0.1, 100, 50) | change]
+    assert judge(networks)[EFFICIENT]["verdict"] == "holds"
+
+
+def test_failed_network_is_named_in_the_report(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"nothing")
+    quick = ["--runtime", "onnxruntime", "--rounds", "1", "--imgsz", "45", "61"]
+    engines = ["--engine", str(broken), "--engine", str(small_model)]
+    assert bench.main([*engines, *quick, "-o", str(tmp_path / "one")]) == 1
+    assert "broken was not measured" in (tmp_path / "one" / "report.md").read_text()
+    (tmp_path / "paper").mkdir()
+    broken.rename(tmp_path / "paper" / "segnet.onnx")
+    arguments = ["--paper", str(tmp_path / "paper"), *quick, "-o", str(tmp_path / "none")]
+    assert bench.main(arguments) == 1
+    assert "error: no network was measured" in capsys.readouterr().err
+    assert not (tmp_path / "none" / "report.md").exists()
+
+
+def test_few_rounds_decide_no_time() -> None:
+    networks = copy.deepcopy(list(PAPER))
+    for one in networks:
+        one["samples"]["infer"] = one["samples"]["infer"][:10]
+    found = judge(networks)
+    assert found["SegNet is faster than DeconvNet"]["verdict"] == "within noise"
+    assert "5 rounds are too few" in found["SegNet is faster than DeconvNet"]["figures"]
+    assert found["SegNet's model is smaller than DeconvNet's"]["verdict"] == "holds"

@@ -14,11 +14,13 @@ import browser
 import pytest
 
 from segnet_deploy import bench
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.report import as_comparison, report_file, write_report
 from segnet_deploy.report.figures import NAMES
 from segnet_deploy.report.svg import ticks
 from segnet_deploy.report.words import million, milliseconds, network_labels
 from segnet_deploy.roofline import work
+from segnet_deploy.single import format_table, paper_row
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,22 @@ def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: P
     assert "energy per frame is not known" in text or " J |" in text
     for name in re.findall(r"\]\((\S+\.svg)\)", text):
         ElementTree.parse(tmp_path / "a" / name)  # well-formed, so it opens as a file
+
+
+@pytest.mark.parametrize(
+    ("network", "row"),
+    [("", "SegNet"), ("deeplab-largefov", "DeepLab-LargeFOV"), ("segnet-basic", None)],
+)
+def test_only_the_networks_own_row_of_the_paper_stands_beside_it(
+    network: str, row: str | None, result: Path, small_model: Path, tmp_path: Path
+) -> None:
+    content = json.loads(result.read_text())
+    content["paper"] = paper_row(small_model, Metadata(network=network))
+    assert (content["paper"] or {}).get("network") == row
+    assert ("paper, Table 6" in format_table(content)) == (row is not None)
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    report = report_file(tmp_path / "result.json", tmp_path)[1].read_text()
+    assert ("paper" in report.lower()) == (row is not None)
 
 
 def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_path: Path) -> None:
