@@ -113,6 +113,8 @@ def test_a_run_with_other_settings_is_not_continued(
     before = (tmp_path / "last.pt").read_bytes()
     assert train.main([*options(data, tmp_path, 2), "--lr", "0.01"]) == 2
     assert "--lr 0.1" in capsys.readouterr().err
+    assert train.main([*options(data, tmp_path, 2), "--encoder", "vgg16.pth"]) == 2
+    assert "--encoder None" in capsys.readouterr().err
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
