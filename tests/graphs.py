@@ -98,3 +98,34 @@ def run(found: ir.Model, x: Array, runtime: str) -> list[Array]:
 def operators(found: ir.Model) -> list[str]:
     """Return the operator types in order."""
     return [node.op_type for node in found.graph]
+
+
+def small_net(shape: tuple[int, int] = (8, 10), bias: float = 1.0) -> ir.Model:
+    """Return relu(conv(x)), pooled, relu(conv), unpooled, and a classifier."""
+    rng = np.random.default_rng(0)
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        h.make_node("Conv", ["x", "a.weight", "a.bias"], ["c"], pads=[1] * 4),
+        h.make_node("Relu", ["c"], ["r"]),
+        h.make_node("MaxPool", ["r"], ["y", "index"], name="pool", ceil_mode=1, **window),
+        h.make_node("Conv", ["y", "b.weight"], ["d"], pads=[1] * 4),
+        h.make_node("Relu", ["d"], ["s"]),
+        h.make_node("MaxUnpool", ["s", "index", "size"], ["u"], name="unpool", **window),
+        h.make_node("Conv", ["u", "k.weight", "k.bias"], ["logits"], pads=[1] * 4),
+    ]
+    arrays = {
+        "a.weight": rng.standard_normal((6, 3, 3, 3)) * 0.3,
+        "a.bias": rng.standard_normal(6) * bias,
+        "b.weight": rng.standard_normal((6, 6, 3, 3)) * 0.3,
+        "k.weight": rng.standard_normal((4, 6, 3, 3)) * 0.3,
+        "k.bias": rng.standard_normal(4) * bias,
+    }
+    constants = [onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()]
+    constants.append(onnx.numpy_helper.from_array(np.array([1, 6, *shape]), "size"))
+    return model(nodes, {"x": [1, 3, *shape]}, {"logits": [1, 4, *shape]}, constants)
+
+
+def random_images(count: int = 3, shape: tuple[int, int] = (8, 10)) -> list[Array]:
+    """Return inputs for `small_net`."""
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal((1, 3, *shape)).astype(np.float32) for _ in range(count)]

@@ -18,7 +18,6 @@ from segnet_deploy.passes.build import constant
 from segnet_deploy.passes.forms import to_form
 from segnet_deploy.passes.integer_pairs import is_quantised
 from segnet_deploy.passes.precision import to_precision
-from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.quant import METHODS
 from segnet_deploy.quant.bias import bias_shift
 from segnet_deploy.quant.calibration import Statistics, calibrate
@@ -30,43 +29,13 @@ from segnet_deploy.scenes import draw_scene
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
 
 
-def net(shape: tuple[int, int] = (8, 10), bias: float = 1.0) -> ir.Model:
-    """Return relu(conv(x)), pooled, relu(conv), unpooled, and a classifier."""
-    rng = np.random.default_rng(0)
-    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
-    nodes = [
-        h.make_node("Conv", ["x", "a.weight", "a.bias"], ["c"], pads=[1] * 4),
-        h.make_node("Relu", ["c"], ["r"]),
-        h.make_node("MaxPool", ["r"], ["y", "index"], name="pool", ceil_mode=1, **window),
-        h.make_node("Conv", ["y", "b.weight"], ["d"], pads=[1] * 4),
-        h.make_node("Relu", ["d"], ["s"]),
-        h.make_node("MaxUnpool", ["s", "index", "size"], ["u"], name="unpool", **window),
-        h.make_node("Conv", ["u", "k.weight", "k.bias"], ["logits"], pads=[1] * 4),
-    ]
-    arrays = {
-        "a.weight": rng.standard_normal((6, 3, 3, 3)) * 0.3,
-        "a.bias": rng.standard_normal(6) * bias,
-        "b.weight": rng.standard_normal((6, 6, 3, 3)) * 0.3,
-        "k.weight": rng.standard_normal((4, 6, 3, 3)) * 0.3,
-        "k.bias": rng.standard_normal(4) * bias,
-    }
-    constants = [onnx.numpy_helper.from_array(a.astype(np.float32), n) for n, a in arrays.items()]
-    constants.append(onnx.numpy_helper.from_array(np.array([1, 6, *shape]), "size"))
-    return graphs.model(nodes, {"x": [1, 3, *shape]}, {"logits": [1, 4, *shape]}, constants)
-
-
-def images(count: int = 3, shape: tuple[int, int] = (8, 10)) -> list[graphs.Array]:
-    rng = np.random.default_rng(1)
-    return [rng.standard_normal((1, 3, *shape)).astype(np.float32) for _ in range(count)]
-
-
 @pytest.fixture(scope="module")
 def statistics() -> Statistics:
-    return calibrate(net(), images(), "minmax")
+    return calibrate(graphs.small_net(), graphs.random_images(), "minmax")
 
 
 def quantised(statistics: Statistics, **options: object) -> ir.Model:
-    return insert_qdq(net(), statistics, **options).model  # type: ignore[arg-type]
+    return insert_qdq(graphs.small_net(), statistics, **options).model  # type: ignore[arg-type]
 
 
 def folder(path: Path, count: int = 4) -> Path:
@@ -118,18 +87,18 @@ def test_convolutions_that_share_weights_have_a_bias_each() -> None:
     def shared() -> ir.Model:
         return graphs.model(nodes, *sizes, [onnx.numpy_helper.from_array(weight, "a.weight")])
 
-    model = insert_qdq(shared(), calibrate(shared(), images(), "minmax")).model
+    model = insert_qdq(shared(), calibrate(shared(), graphs.random_images(), "minmax")).model
     first, second = (n.inputs[2].producer() for n in model.graph if n.op_type == "Conv")
     assert not np.array_equal(constant(first.inputs[0]), constant(second.inputs[0]))
-    x = images(1)[0]
+    x = graphs.random_images(1)[0]
     got, expected = (graphs.run(m, x, "onnxruntime")[0] for m in (model, shared()))
     assert np.abs(got - expected).mean() < 0.02 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_calibration_methods_give_ranges_inside_what_was_seen(method: str) -> None:
-    seen = calibrate(net((24, 32)), images(2, (24, 32)), "minmax").ranges
-    found = calibrate(net((24, 32)), images(2, (24, 32)), method).ranges
+    seen = calibrate(graphs.small_net((24, 32)), graphs.random_images(2, (24, 32)), "minmax").ranges
+    found = calibrate(graphs.small_net((24, 32)), graphs.random_images(2, (24, 32)), method).ranges
     assert found.keys() == seen.keys() == {"x", "r", "s"}
     for name, (low, high) in found.items():
         assert seen[name][0] <= low <= high <= seen[name][1] + 1e-6, name
@@ -167,16 +136,16 @@ def test_bias_takes_back_the_mean_shift_of_rounding() -> None:
 
 
 def test_channel_of_tiny_weights_keeps_its_bias() -> None:
-    model = net(bias=1e6)
+    model = graphs.small_net(bias=1e6)
     for name in ("a.weight", "k.weight"):
         value = model.graph.initializers[name]
         value.const_value = ir.tensor(value.const_value.numpy() * 1e-9, name=name)
-    found = calibrate(model, images(), "minmax")
+    found = calibrate(model, graphs.random_images(), "minmax")
     model = insert_qdq(model, found).model
     bias = next(n for n in model.graph if n.op_type == "Conv").inputs[2].producer()
     real = constant(bias.inputs[0]) * constant(bias.inputs[1]).astype(np.float64)
-    np.testing.assert_allclose(real, net(bias=1e6).graph.initializers["a.bias"].const_value.numpy(),
-                               rtol=1e-4)  # fmt: skip
+    wanted = graphs.small_net(bias=1e6).graph.initializers["a.bias"].const_value.numpy()
+    np.testing.assert_allclose(real, wanted, rtol=1e-4)
 
 
 @pytest.mark.needs("openvino")
@@ -187,8 +156,8 @@ def test_forms_of_int8_stay_close_in_both_runtimes(form: str, statistics: Statis
         kinds = {n.op_type: n.inputs[0].dtype for n in model.graph if n.domain}
         assert kinds == dict.fromkeys(("SegNetMaxPool", "SegNetMaxUnpool"), ir.DataType.UINT8)
         model = to_form(model, "lowered").model
-    x = images(1)[0]
-    wanted = graphs.run(net(), x, "onnxruntime")[0]
+    x = graphs.random_images(1)[0]
+    wanted = graphs.run(graphs.small_net(), x, "onnxruntime")[0]
     for runtime in ("onnxruntime",) if form == "standard" else ("onnxruntime", "openvino"):
         got = graphs.run(model, x, runtime)[0]
         assert np.abs(got - wanted).max() < 0.1 * np.abs(wanted).max()
@@ -200,7 +169,7 @@ def test_lowered_pairs_work_on_integers(statistics: Statistics) -> None:
         if node.op_type in ("SpaceToDepth", "Max", "Where", "DepthToSpace"):
             assert node.outputs[0].dtype == ir.DataType.UINT8, node.op_type
     floats = to_form(quantised(statistics), "lowered", integers=False).model
-    x = images(1)[0]
+    x = graphs.random_images(1)[0]
     for runtime in ("onnxruntime", "openvino"):
         got = [graphs.run(m, x, runtime)[0] for m in (model, floats)]
         np.testing.assert_array_equal(got[0], got[1])
@@ -239,110 +208,8 @@ def test_openvino_has_nothing_but_integers_between_convolutions(statistics: Stat
         assert kinds[layer] == {"u8"}, (layer, kinds)
 
 
-def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases(
-    statistics: Statistics,
-) -> None:
-    before = quantised(statistics)
-    step = float(constant(before.graph.initializers["r_scale"]))
-    model = to_symmetric(before).model
-    onnx.checker.check_model(ir.to_proto(model))
-    for node in model.graph:
-        if node.op_type in (Q, DQ):
-            zero = constant(node.inputs[2])
-            assert zero.dtype == np.int8
-            assert not zero.any()
-        if node.op_type == "Conv":
-            assert constant(node.inputs[2]).dtype == np.float32
-    pool = next(n for n in model.graph if n.op_type == "MaxPool")
-    assert constant(pool.inputs[0].producer().inputs[1]) == pytest.approx(step * 255 / 127)
-    x = images(1)[0]
-    wanted = graphs.run(net(), x, "onnxruntime")[0]
-    got = graphs.run(model, x, "onnxruntime")[0]
-    assert np.abs(got - wanted).max() < 0.15 * np.abs(wanted).max()
-    assert to_symmetric(net()).changed == 0
-
-
-def test_tensorrt_form_of_a_lowered_file_is_refused(statistics: Statistics) -> None:
-    lowered = to_form(quantised(statistics), "lowered").model
-    with pytest.raises(UnsupportedModelError, match="start from the standard form"):
-        to_symmetric(lowered)
-    symmetric = to_form(to_symmetric(quantised(statistics)).model, "lowered", integers=False).model
-    assert to_symmetric(symmetric).changed == 0
-
-
-def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
-    """Other tools leave a zero point of 0 out: int8 weights stay, int32 biases become floats."""
-    rng = np.random.default_rng(0)
-    arrays = {
-        "weight": rng.integers(-63, 64, (4, 3, 3, 3)).astype(np.int8),  # no saturation
-        "bias": rng.integers(-999, 999, 4).astype(np.int32),
-        "step": np.float32(0.02),
-        "weight_step": np.float32(0.01),
-        "bias_step": np.float32(0.0002),
-    }
-    nodes = [
-        h.make_node(Q, ["x", "step"], ["q"]),
-        h.make_node(DQ, ["q", "step"], ["d"]),
-        h.make_node(DQ, ["weight", "weight_step"], ["w"]),
-        h.make_node(DQ, ["bias", "bias_step"], ["b"]),
-        h.make_node("Conv", ["d", "w", "b"], ["y"]),
-    ]
-    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
-    model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 4, 4, 4]}, constants)
-    x = images(1, (6, 6))[0].clip(0, 127 * 0.02)
-    wanted = graphs.run(model, x, "onnxruntime")[0]
-    model = to_symmetric(model).model
-    onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    conv = next(n for n in model.graph if n.op_type == "Conv")
-    assert constant(conv.inputs[1].producer().inputs[0]).dtype == np.int8
-    assert constant(conv.inputs[2]).dtype == np.float32
-    got = graphs.run(model, x, "onnxruntime")[0]
-    assert np.abs(got - wanted).max() < 0.05 * np.abs(wanted).max()
-
-
-@pytest.mark.parametrize("channels", [False, True], ids=["tensor", "channels"])
-@pytest.mark.parametrize(("middle", "kind"), [(128, np.int8), (99, np.float32)])
-def test_tensorrt_form_keeps_the_numbers_of_constant_uint8_levels(
-    channels: bool, middle: int, kind: type
-) -> None:
-    """Weights of other quantisers, zero point 128: as int8, or as floats where they do not fit."""
-    zeros, steps = middle + np.array([0, 1, -1]), np.array([0.01, 0.02, 0.03])
-    if not channels:
-        zeros, steps = zeros[0], steps[0]
-    arrays = {
-        "levels": np.tile(np.array([3, 128, 252, 9], np.uint8), (3, 1)),
-        "step": steps.astype(np.float32),
-        "zero": zeros.astype(np.uint8),
-    }
-    nodes = [
-        h.make_node(DQ, ["levels", "step", "zero"], ["w"], axis=0),
-        h.make_node("Add", ["x", "w"], ["y"]),
-    ]
-    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
-    model = graphs.model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, constants)
-    x = np.ones((3, 4), np.float32)
-    wanted = graphs.run(model, x, "onnxruntime")[0]
-    model = to_symmetric(model).model
-    weights = next(n for n in model.graph if n.op_type == "Add").inputs[1]
-    made = weights.producer()
-    assert constant(weights if made is None else made.inputs[0]).dtype == kind
-    assert np.allclose(graphs.run(model, x, "onnxruntime")[0], wanted, atol=1e-6)
-
-
-def test_tensorrt_form_refuses_scales_by_channel_of_activations() -> None:
-    arrays = {"step": np.full(3, 0.02, np.float32), "zero": np.full(3, 128, np.uint8)}
-    nodes = [
-        h.make_node(Q, ["x", "step", "zero"], ["q"], name="quantise"),
-        h.make_node(DQ, ["q", "step", "zero"], ["y"]),
-    ]
-    constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
-    model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 3, 6, 6]}, constants)
-    with pytest.raises(UnsupportedModelError, match="QuantizeLinear 'quantise'"):
-        to_symmetric(model)
-
-
 def test_kept_layer_stays_fp32_and_reads_floats(statistics: Statistics) -> None:
-    assert [site.name for site in find_sites(net().graph)] == ["a", "b", "k"]
+    assert [site.name for site in find_sites(graphs.small_net().graph)] == ["a", "b", "k"]
     model = quantised(statistics, keep=("b",))
     kept = next(n for n in model.graph if n.outputs[0].name == "d")
     assert constant(kept.inputs[1]).dtype == np.float32
@@ -356,21 +223,21 @@ def test_precision_pass_knows_quantised_files(statistics: Statistics) -> None:
     with pytest.raises(UnsupportedModelError, match="quantised to int8"):
         to_precision(model, "fp16")
     with pytest.raises(UnsupportedModelError, match="--calib"):
-        to_precision(net(), "int8")
+        to_precision(graphs.small_net(), "int8")
 
 
 def test_values_that_are_not_finite_are_refused_by_name() -> None:
-    model = net()
+    model = graphs.small_net()
     value = model.graph.initializers["b.weight"]
     broken = value.const_value.numpy().copy()
     broken[0, 0, 0, 0] = np.nan
     value.const_value = ir.tensor(broken, name="b.weight")
     with pytest.raises(UnsupportedModelError, match=r"'b\.weight' holds NaN"):
-        calibrate(model, images(), "minmax")
+        calibrate(model, graphs.random_images(), "minmax")
     with pytest.raises(UnsupportedModelError, match="'x' is not finite"):
-        calibrate(net(), [np.full((1, 3, 8, 10), np.inf, np.float32)], "minmax")
+        calibrate(graphs.small_net(), [np.full((1, 3, 8, 10), np.inf, np.float32)], "minmax")
     with pytest.raises(InputError, match="average"):
-        calibrate(net(), images(), "average")
+        calibrate(graphs.small_net(), graphs.random_images(), "average")
 
 
 def test_calibration_folder_is_read_and_bad_ones_are_refused(
