@@ -93,8 +93,11 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         with Remembered(source) as fp32:
             if arguments.max_drop is not None:
                 budget = arguments.max_drop / 100
-                keep = meet_budget(quantiser, examples, budget, arguments.form, fp32, tensorrt)
-            drops = measure_drop(quantiser, examples, arguments.form, fp32, keep, tensorrt)
+                keep, drops = meet_budget(
+                    quantiser, examples, budget, arguments.form, fp32, tensorrt
+                )
+            else:
+                drops = measure_drop(quantiser, examples, arguments.form, fp32, (), tensorrt)
     least = LEAST["int8"] if arguments.min_agreement is None else arguments.min_agreement
     done = quantiser.quantise(target, arguments.form, least, keep, tensorrt)
     print(format_agreement(done.agreement, "int8"))

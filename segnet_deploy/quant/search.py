@@ -80,23 +80,24 @@ def meet_budget(
     form: str,
     fp32: Segmenter,
     for_tensorrt: bool = False,
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], list[Drop]]:
     """Return the layers to keep so that no runtime loses more than `max_drop` (0 to 1) of mIoU.
 
-    Nothing is kept where INT8 meets the budget as it is. Raises ParityError where no layer could
-    be INT8.
+    What each runtime loses with these comes along. Nothing is kept where INT8 meets the budget
+    as it is. Raises ParityError where no layer could be INT8.
     """
 
     def fits(count: int) -> bool:
         keep = tuple(name for name, _ in ranked[:count])
-        drops = measure_drop(quantiser, examples, form, fp32, keep, for_tensorrt)
-        worst = max(drop.mean_iou for drop in drops)
+        measured[count] = measure_drop(quantiser, examples, form, fp32, keep, for_tensorrt)
+        worst = max(drop.mean_iou for drop in measured[count])
         print(f"{count} layers in fp32: mIoU {-100 * worst:+.2f} points", file=sys.stderr)
         return worst <= max_drop
 
     ranked: list[tuple[str, float]] = []
+    measured: dict[int, list[Drop]] = {}
     if fits(0):
-        return ()
+        return (), measured[0]
     ranked = rank_layers(quantiser)
     short, enough, most = 0, 1, len(ranked) - 1
     while not fits(enough):
@@ -112,7 +113,7 @@ def meet_budget(
             enough = middle
         else:
             short = middle
-    return tuple(name for name, _ in ranked[:enough])
+    return tuple(name for name, _ in ranked[:enough]), measured[enough]
 
 
 def measure_drop(
