@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.lower import MASK_PREFIX, lower
+from segnet_deploy.passes.lower import lower, masks
 from segnet_deploy.passes.pairs import find_pairs
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -88,11 +88,9 @@ def temporary_probe(
 
 def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
     found: dict[int, list[ir.Value]] = {}
-    for node in model.graph:
-        for value in node.outputs:
-            if value.name and value.name.startswith(MASK_PREFIX + "."):
-                value.type = ir.TensorType(ir.DataType.BOOL)
-                found.setdefault(int(value.name.split(".")[-2]), []).append(value)
+    for value in masks(model.graph):
+        value.type = ir.TensorType(ir.DataType.BOOL)
+        found.setdefault(int(str(value.name).split(".")[-2]), []).append(value)
     return [
         tuple(sorted(values, key=lambda value: str(value.name)))
         for _, values in sorted(found.items())

@@ -17,8 +17,7 @@ from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.integer_pairs import is_quantised
-from segnet_deploy.passes.precision import half_precision, to_precision
+from segnet_deploy.passes.precision import own_precision, to_precision
 from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes import Array, installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
@@ -63,7 +62,7 @@ def convert(
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
     if precision == "fp32":
-        precision = "int8" if is_quantised(model) else half_precision(model) or "fp32"
+        precision = own_precision(model)
     if for_tensorrt:
         model = to_symmetric(model).model
     result = to_form(model, form, integers=not for_tensorrt or form == "plugin")

@@ -48,7 +48,7 @@ def index_windows(path: Path) -> tuple[list[int] | None, str]:
 def index_shapes(path: Path) -> tuple[list[Any], str]:
     """Return the shape of each pool that is unpooled, and how indices are stored."""
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.lower import MASK_PREFIX
+    from segnet_deploy.passes.lower import masks
     from segnet_deploy.passes.pairs import find_pairs
     from segnet_deploy.runtimes.model_file import load_model
 
@@ -56,11 +56,6 @@ def index_shapes(path: Path) -> tuple[list[Any], str]:
     kind = "plugin" if any(node.domain == contract.DOMAIN for node in graph) else "int64"
     shapes = [pair.pool.outputs[0].shape for pair in find_pairs(graph)]
     if not shapes:
-        masks = [
-            value
-            for node in graph
-            for value in node.outputs
-            if value.name and value.name.startswith(MASK_PREFIX) and value.name.endswith(".0")
-        ]
-        shapes, kind = [mask.shape for mask in masks], "masks"
+        firsts = [mask for mask in masks(graph) if str(mask.name).endswith(".0")]
+        shapes, kind = [mask.shape for mask in firsts], "masks"
     return shapes, kind

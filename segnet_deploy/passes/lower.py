@@ -13,6 +13,8 @@ NaN only where it is the last element; PyTorch gives NaN at the last NaN's place
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx_ir as ir
 
@@ -39,8 +41,15 @@ _AXES = (2, 3)
 
 def is_lowered(model: ir.Model) -> bool:
     """Tell whether pairs of `model` are plain operators already."""
-    values = (value for node in model.graph for value in node.outputs)
-    return any(value.name and value.name.startswith(f"{MASK_PREFIX}.") for value in values)
+    return any(True for _ in masks(model.graph))
+
+
+def masks(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield the masks of the pairs that were lowered: segnet.mask.STAGE.NUMBER."""
+    for node in graph:
+        for value in node.outputs:
+            if value.name and value.name.startswith(f"{MASK_PREFIX}."):
+                yield value
 
 
 def lower(model: ir.Model, integers: bool = True) -> PassResult:

@@ -54,6 +54,11 @@ def to_precision(model: ir.Model, precision: str) -> PassResult:
     return PassResult(infer_shapes(remove_dead(model)), changed, (f"{changed} nodes {precision}",))
 
 
+def own_precision(model: ir.Model) -> str:
+    """Return the precision that a model is in: fp32, fp16, bf16 or int8."""
+    return "int8" if is_quantised(model) else half_precision(model) or "fp32"
+
+
 def half_precision(model: ir.Model) -> str | None:
     """Return fp16 or bf16 where all convolutions' weights are that, else None."""
     held = reduced_types(model)

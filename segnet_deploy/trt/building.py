@@ -27,9 +27,8 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.integer_pairs import is_quantised
 from segnet_deploy.passes.lower import is_lowered
-from segnet_deploy.passes.precision import half_precision, to_precision
+from segnet_deploy.passes.precision import own_precision, to_precision
 from segnet_deploy.passes.symmetric import to_symmetric
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.trt.layers import convolutions, wrong_precision
@@ -77,8 +76,9 @@ def build(
     kind = choose(builder, bool(targets))
     if source.resolve() == target.resolve():
         raise UsageError(f"-o {target} is the source itself; give another name")
-    precision = precision or own_precision(source)
-    if form == "auto" and is_lowered(load_model(source)):
+    own, lowered = look_into(source)
+    precision = precision or own
+    if form == "auto" and lowered:
         form = "lowered"
     library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
     form = "lowered" if library is None else "plugin"
@@ -129,12 +129,10 @@ def find_plugin(path: Path | None, required: bool) -> Path | None:
     return found
 
 
-def own_precision(source: Path) -> str:
-    """Return the precision that a file is in."""
+def look_into(source: Path) -> tuple[str, bool]:
+    """Return the precision that a file is in, and whether its pairs are lowered."""
     model = load_model(source)
-    if is_quantised(model):
-        return "int8"
-    return half_precision(model) or "fp32"
+    return own_precision(model), is_lowered(model)
 
 
 def layout(kind: str, precision: str) -> int:
