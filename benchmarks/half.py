@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,17 @@ from peers import CLASSES, TorchEngine
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from segnet_deploy import cli
 from segnet_deploy.classes import load_classes
-from segnet_deploy.datasets import find_examples
-from segnet_deploy.eval import FIGURES, LAYOUTS, class_losses, evaluate
-from segnet_deploy.files import atomic_write
+from segnet_deploy.eval import (
+    FIGURES,
+    add_data_arguments,
+    class_changes,
+    class_losses,
+    evaluate,
+    read_examples,
+)
+from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.segmenter import Segmenter
@@ -70,13 +79,13 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         classes=classes.names,
         palette=classes.palette,
     )
-    examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
-    examples = examples[:: arguments.every]
+    examples = read_examples(arguments)
     rows = {}
     with torch.inference_mode():
         made = {
             name: segmenter(module, dtype, arguments.device, metadata, arguments.imgsz)
             for name, dtype in {"fp32": torch.float32, **DTYPES}.items()
+            if name in ("fp32", *arguments.types)
         }
         for name in arguments.types:
             result = evaluate(made[name], examples, boundary=False, other=made["fp32"])
@@ -92,10 +101,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
         **{name: result[name] for name in figures},
         "fp32": {name: other[name] for name in figures},
         "agreement": result["agreement"],
-        "iou_change": {
-            name: row["iou"] - other["classes"][name]["iou"]
-            for name, row in result["classes"].items()
-        },
+        "iou_change": class_changes(result),
         "warnings": class_losses(result),
     }
 
@@ -109,14 +115,12 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("checkpoint")
-    parser.add_argument("--data", required=True, metavar="DIR")
-    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
-    parser.add_argument("--split")
+    add_data_arguments(parser)
     parser.add_argument("--classes", metavar="camvid|FILE", help="names")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
     parser.add_argument("--imgsz", nargs=2, type=int, default=[360, 480], metavar=("H", "W"))
     parser.add_argument("--mean", nargs=3, type=float, default=[0.0] * 3, metavar=("A", "B", "C"))
     parser.add_argument("--std", nargs=3, type=float, default=[1.0] * 3, metavar=("A", "B", "C"))
@@ -125,8 +129,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
+    return parser
+
+
+def half(arguments: argparse.Namespace) -> None:
+    """Measure, print and write."""
     torch.set_num_threads(arguments.threads)
+    if arguments.json:
+        make_folder(Path(arguments.json).parent)
     result = compare(arguments) | {
         "benchmark": "half",
         "what": "fp16 and bf16 arithmetic in PyTorch against fp32: shares, not percent",
@@ -136,9 +146,13 @@ def main() -> None:
         "versions": versions() | {"torch": torch.__version__},
     }
     if arguments.json:
-        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return cli.run(build_parser(), half, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

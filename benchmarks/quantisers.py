@@ -26,15 +26,23 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from segnet_deploy.datasets import Example, find_examples
+from segnet_deploy import cli
+from segnet_deploy.datasets import Example
 from segnet_deploy.errors import InputError, SegNetError
-from segnet_deploy.eval import LAYOUTS, class_losses, evaluate
-from segnet_deploy.files import atomic_path, atomic_write, sha256
+from segnet_deploy.eval import (
+    add_data_arguments,
+    class_changes,
+    class_losses,
+    evaluate,
+    read_examples,
+)
+from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
 from segnet_deploy.frames import Frame
 from segnet_deploy.machine import describe_machine, versions
 from segnet_deploy.measure import interleaved
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.forms import to_form
+from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
 from segnet_deploy.quant.quantise import Quantiser, read_calibration
 from segnet_deploy.quant.search import Remembered
 from segnet_deploy.runtimes import installed
@@ -103,7 +111,6 @@ OTHERS: dict[str, Callable[[Path, Inputs, Path], None]] = {
     "NNCF": by_nncf,
     "ModelOpt": by_modelopt,
 }
-METHODS = ("percentile", "minmax", "entropy")
 NAMES = (*(f"ours, {method}" for method in METHODS), *OTHERS)
 
 
@@ -203,13 +210,12 @@ def judge(
 
 
 def _row(name: str, runtime: str, result: dict[str, Any]) -> dict[str, Any]:
-    other = result["against"]
-    changes = {n: row["iou"] - other["classes"][n]["iou"] for n, row in result["classes"].items()}
+    changes = class_changes(result)
     return {
         "quantiser": name,
         "runtime": runtime,
         "mean_iou": result["mean_iou"],
-        "mean_iou_fp32": other["mean_iou"],
+        "mean_iou_fp32": result["against"]["mean_iou"],
         "agreement": result["agreement"],
         "worst_class": min(changes, key=changes.__getitem__),
         "worst_change": min(changes.values()),
@@ -226,29 +232,28 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("onnx", help="fp32 file in standard form")
     parser.add_argument("--calib", required=True, metavar="DIR")
-    parser.add_argument("--calib-frames", type=int, default=30, metavar="N")
-    parser.add_argument("--data", required=True, metavar="DIR")
-    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
-    parser.add_argument("--split")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
+    parser.add_argument("--calib-frames", type=int, default=DEFAULT_FRAMES, metavar="N")
+    add_data_arguments(parser)
     parser.add_argument("--only", nargs="+", choices=NAMES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("-o", "--output", default="out/quantisers", metavar="DIR")
     parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
+    return parser
+
+
+def quantisers(arguments: argparse.Namespace) -> None:
+    """Quantise, judge, print and write."""
     folder = Path(arguments.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
-        examples = examples[:: arguments.every]
-        files = make_files(arguments, folder)
-    except SegNetError as error:
-        sys.exit(f"error: {error}")
+    for made in (folder, Path(arguments.json or ".").parent):
+        make_folder(made)
+    examples = read_examples(arguments)
+    files = make_files(arguments, folder)
     rows = judge(files, Path(arguments.onnx), examples, arguments.rounds, arguments.threads)
     print("\n".join(_line(row) for row in rows))
     if arguments.json:
@@ -264,5 +269,10 @@ def main() -> None:
         atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return cli.run(build_parser(), quantisers, argv)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.cli import run
+from segnet_deploy.cli import run, write_result
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtime_names import CHOICES
 
@@ -138,15 +138,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _write(
     result: dict[str, Any], target: str | None, table: Callable[[dict[str, Any]], str]
 ) -> None:
-    text = json.dumps(result, indent=2) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    print(table(result))
-    if target:
-        from segnet_deploy.files import atomic_write
-
-        atomic_write(target, text.encode())
+    write_result(json.dumps(result, indent=2) + "\n", target, table(result))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -10,6 +10,18 @@ from collections.abc import Callable, Sequence
 from segnet_deploy.errors import SegNetError, UsageError
 
 
+def write_result(text: str, target: str | None, table: str) -> None:
+    """Write a command's JSON `text` to `target` beside its `table`; '-' is stdout, no table."""
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    print(table)
+    if target:
+        from segnet_deploy.files import atomic_write
+
+        atomic_write(target, text.encode())
+
+
 def run(
     parser: argparse.ArgumentParser,
     command: Callable[[argparse.Namespace], int | None],

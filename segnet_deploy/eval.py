@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segnet_deploy.cli import run
+from segnet_deploy.cli import run, write_result
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.runtime_names import CHOICES
 
@@ -36,9 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 measured, 1 failed, 2 wrong usage",
     )
     parser.add_argument("--engine", required=True, metavar="M.onnx|M.trt")
-    parser.add_argument("--data", required=True, metavar="DIR", help="frames and labels")
-    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
-    parser.add_argument("--split", help="CamVid: train, val or test (default: what is there)")
+    add_data_arguments(parser)
     parser.add_argument("--against", metavar="M", help="compare with another file or engine")
     parser.add_argument(
         "--flips", action="store_true", help="with --against: pooling indices that differ, by stage"
@@ -46,7 +44,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--runtime", choices=CHOICES, default="auto")
     parser.add_argument("--against-runtime", choices=CHOICES, help="default: --runtime")
     parser.add_argument("--threads", type=int, help="CPU threads (default: the runtime's choice)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
     parser.add_argument("--no-boundary", action="store_true", help="leave the boundary F1 out")
     parser.add_argument("--confusion", metavar="PNG", help="draw the confusion matrix")
     parser.add_argument("--worst", metavar="PNG", help="draw the frames with the lowest mIoU")
@@ -54,16 +51,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `read_examples` takes."""
+    parser.add_argument("--data", required=True, metavar="DIR", help="frames and labels")
+    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
+    parser.add_argument("--split", help="CamVid: train, val or test (default: what is there)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take each Nth frame")
+
+
+def read_examples(arguments: argparse.Namespace) -> list[Example]:
+    """Return the labelled frames that the options name. Raises UsageError or InputError."""
+    from segnet_deploy.datasets import find_examples
+
+    if arguments.every < 1:
+        raise UsageError(f"--every {arguments.every}; expected 1 or more")
+    found = find_examples(Path(arguments.data), arguments.layout, arguments.split)
+    return found[:: arguments.every]
+
+
 def command(arguments: argparse.Namespace) -> int:
     """Evaluate, print the table, write JSON and pictures."""
-    from segnet_deploy.datasets import find_examples
     from segnet_deploy.eval_pictures import draw_confusion, draw_worst
     from segnet_deploy.frames import write_png
     from segnet_deploy.segmenter import load
 
     _check(arguments)
-    examples = find_examples(Path(arguments.data), arguments.layout, arguments.split)
-    examples = examples[:: arguments.every]
+    examples = read_examples(arguments)
 
     def opened(path: str, runtime: str) -> Segmenter:
         return load(path, runtime, "stretch", arguments.threads)
@@ -82,7 +95,8 @@ def command(arguments: argparse.Namespace) -> int:
                     pair = (segmenter, other)
                     result["flips"] = _flips(files, pair, examples, arguments.threads)
         result |= {"engine": arguments.engine, "against_engine": arguments.against}
-        _write(result, arguments.json)
+        text = json.dumps(_without_nan(result), indent=1) + "\n"
+        write_result(text, arguments.json, format_table(result))
         if arguments.confusion:
             write_png(arguments.confusion, draw_confusion(result["confusion"], classes))
         if arguments.worst:
@@ -167,17 +181,19 @@ def format_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def class_changes(result: dict[str, Any]) -> dict[str, float]:
+    """Return how each class's IoU differs from the other file's, which `result` must have."""
+    other = result["against"]["classes"]
+    return {name: row["iou"] - other[name]["iou"] for name, row in result["classes"].items()}
+
+
 def class_losses(result: dict[str, Any]) -> list[str]:
     """Name the classes that lose more than CLASS_LIMIT of IoU against the other file."""
-    other = result.get("against")
-    if other is None:
+    if result.get("against") is None:
         return []
-    changes = {
-        name: row["iou"] - other["classes"][name]["iou"] for name, row in result["classes"].items()
-    }
     return [
         f"{name} loses {-100 * change:.2f} points of IoU"
-        for name, change in changes.items()
+        for name, change in class_changes(result).items()
         if change < -CLASS_LIMIT
     ]
 
@@ -187,8 +203,6 @@ def _check(arguments: argparse.Namespace) -> None:
     from segnet_deploy.files import check_target
     from segnet_deploy.flips import check_files
 
-    if arguments.every < 1:
-        raise UsageError(f"--every {arguments.every}; expected 1 or more")
     if arguments.flips and arguments.against is None:
         raise UsageError("--flips compares two files; give --against as well")
     if arguments.against_runtime and arguments.against is None:
@@ -198,18 +212,6 @@ def _check(arguments: argparse.Namespace) -> None:
     for path in (arguments.json, arguments.confusion, arguments.worst):
         if path and path != "-":
             check_target(path)
-
-
-def _write(result: dict[str, Any], target: str | None) -> None:
-    from segnet_deploy.files import atomic_write
-
-    text = json.dumps(_without_nan(result), indent=1) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    print(format_table(result))
-    if target:
-        atomic_write(target, text.encode())
 
 
 def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
