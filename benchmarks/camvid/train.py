@@ -37,7 +37,7 @@ from segnet_export.models import ARCHITECTURES, create
 # What a run may not change when it goes on.
 FIXED = (
     *("arch", "width", "imgsz", "batch", "lr", "momentum", "decay", "flips", "balance", "seed"),
-    "encoder",
+    *("encoder", "encoder_order"),
 )
 
 

@@ -61,7 +61,7 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
 
     if source is not None and source.suffix == ".onnx":
         _check_conversion(arguments)
-        if arguments.order or arguments.mean or arguments.std or arguments.classes:
+        if _given_normalisation(arguments) or arguments.classes:
             raise UsageError(
                 "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
                 f"(segnet-export {source} -o named.onnx ...), then quantise that"
@@ -220,11 +220,8 @@ def _normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
             f"warning: {' and '.join(missing)} not given: the file says raw 0-255 values in "
             "BGR order where nothing else was said; give what the model was trained on"
         )
-    return {
-        "mean": tuple(arguments.mean or (0.0, 0.0, 0.0)),
-        "std": tuple(arguments.std or (1.0, 1.0, 1.0)),
-        "channel_order": arguments.order or "bgr",
-    }
+    unsaid = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "channel_order": "bgr"}
+    return unsaid | _given_normalisation(arguments)
 
 
 def _agreement(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _compare_labels(
         expected = module(item.x)
     raw = torch.from_numpy(np.array(engine.run(item.feed)))
     labels = _label_map(raw)
-    agreement = float((labels == expected.argmax(1)).double().mean())
+    agreement = _agreement(labels, expected)
     delta = float((raw.float() - expected).abs().max()) if raw.dim() == 4 else np.nan
     failures = () if agreement >= min_agreement else (f"labels agree on {agreement:.3%} only",)
     shape = tuple(item.feed.shape)

@@ -95,14 +95,19 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
     if arguments.arch and arguments.module:
         raise UsageError("--arch and --module both name a network; give one")
-    given = {"--geometry": arguments.geometry, "--bn-order": arguments.bn_order}
     if arguments.arch or arguments.module:
-        if arguments.module:
-            given["--num-classes"] = arguments.num_classes
-        for name in [name for name, value in given.items() if value]:
-            raise UsageError(f"{name} is for checkpoints that name no network; leave it out")
+        told = {"--geometry": arguments.geometry, "--bn-order": arguments.bn_order}
+        told["--num-classes"] = arguments.module and arguments.num_classes
+        for name, value in told.items():
+            if value:
+                raise UsageError(f"{name} is for checkpoints that name no network; leave it out")
     if arguments.module_args and not arguments.module:
         raise UsageError("--module-args goes with --module")
+    _check_file_options(arguments)
+
+
+def _check_file_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what the file, the engine and the gate cannot be."""
     checkpoint = not (arguments.model or "").endswith(".onnx")
     if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
         raise UsageError("--for tensorrt goes with --precision int8, or with an INT8 .onnx file")
