@@ -27,21 +27,21 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 resolve: $(VENV)/.installed
-	$(BIN)/python tests/resolve_extras.py
+	$(BIN)/python tests/programs/resolve_extras.py
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
 
 kernel-report: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
-	$(BIN)/python benchmarks/kernel_report.py --json $(OUT)/kernel_report.json
+	$(BIN)/python benchmarks/kernels/kernel_report.py --json $(OUT)/kernel_report.json
 
 # The camera loop on an RTSP server that is killed twenty times: 22 minutes. SOAK="--minutes 2".
 soak: $(VENV)/.installed
-	$(BIN)/python tests/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
+	$(BIN)/python tests/programs/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
 
 fuzz: $(VENV)/.installed
-	$(BIN)/python tests/fuzz.py --cases 500
+	$(BIN)/python tests/programs/fuzz.py --cases 500
 
 # Needs a GPU; takes the Python that is there, and installs nothing.
 gpu-check:
@@ -51,7 +51,7 @@ gpu-check:
 cuda-matrix:
 	@for arch in 75 80 86 87 89 90 100 120; do \
 	  said=$$(nvcc -std=c++17 -arch=sm_$$arch -Xptxas -v -Iplugins/include \
-	    -c plugins/kernels/kernels.cu -o /dev/null 2>&1) || { echo "$$said"; exit 1; }; \
+	    -c plugins/cuda/kernels.cu -o /dev/null 2>&1) || { echo "$$said"; exit 1; }; \
 	  echo "$$said" | grep -q "[1-9][0-9]* bytes spill" && { echo "sm_$$arch spills"; exit 1; }; \
 	  echo "sm_$$arch ok"; \
 	done

@@ -18,10 +18,10 @@ import time
 import numpy as np
 
 from segnet_deploy.camera.result import Result, Status
+from segnet_deploy.camera.web import serve
+from segnet_deploy.camera.web.server import WebPage
 from segnet_deploy.classes import CAMVID
 from segnet_deploy.scenes import draw_scene
-from segnet_deploy.web import serve
-from segnet_deploy.web.server import WebPage
 
 
 def main() -> int:

@@ -24,14 +24,14 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-for _folder in (ROOT, ROOT / "export", ROOT / "benchmarks", ROOT / "tests"):
+for _folder in (ROOT, ROOT / "export", ROOT / "benchmarks", ROOT / "benchmarks/kernels"):
     sys.path.insert(0, str(_folder))
 
 import cuda_kernels  # noqa: E402 - after the path
 import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from segnet_deploy.gpu import nvml  # noqa: E402
+from segnet_deploy.system import nvml  # noqa: E402
 
 ROUNDS = 30
 FLUSH_BYTES = 512 << 20  # more than any L2
@@ -122,7 +122,7 @@ def bandwidth(_: Path) -> dict[str, Any]:
 
 def engines(folder: Path) -> dict[str, Any]:
     """Build and run an engine of TensorRT-RTX here, lowered and plugin form where they go."""
-    from segnet_deploy.trt.library import load
+    from segnet_deploy.runtimes.tensorrt.library import load
 
     try:
         version = load("tensorrt-rtx").version
@@ -132,9 +132,9 @@ def engines(folder: Path) -> dict[str, Any]:
     commands = [
         [sys.executable, "-m", "segnet_export.cli", "benchmarks/demo/segnet_demo.pt"]
         + ["-o", str(source), "--imgsz", "180", "240"],
-        [sys.executable, "-m", "segnet_deploy.build", str(source), "-o", str(engine)]
+        [sys.executable, "-m", "segnet_deploy.cli.build", str(source), "-o", str(engine)]
         + ["--form", "lowered"],
-        [sys.executable, "-m", "segnet_deploy.bench", "--engine", str(engine)],
+        [sys.executable, "-m", "segnet_deploy.cli.bench", "--engine", str(engine)],
     ]
     done = [_run(c, folder / f"engine-{i}.log", 120) for i, c in enumerate(commands)]
     return {"version": version, "steps": done}

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from ceilings import measure_ceilings
-from profiles import profile
+from time_by_layer import profile
 
+from segnet_deploy.bench.timing import interleaved
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.machine import describe_machine, versions
-from segnet_deploy.measure import interleaved
-from segnet_deploy.passes.build import infer_shapes
+from segnet_deploy.passes.graph import infer_shapes
 from segnet_deploy.runtimes import installed, open_engine
+from segnet_deploy.system.machine import describe_machine, versions
 
 PAUSE = 0.25  # s, as in peers.py
 SHOWN = 6  # kinds of layers a line
@@ -51,9 +51,9 @@ def write_segnet(path: Path, size: Sequence[int]) -> None:
     """Write the full SegNet with seeded random weights, frame in, label map out."""
     import torch
 
-    from segnet_export.exporting import ExportOptions, finish, save
+    from segnet_export.exporter import ExportOptions, finish, save
     from segnet_export.models import SegNet, SegNetConfig
-    from segnet_export.tracing import to_onnx
+    from segnet_export.torch_graph import to_onnx
 
     torch.manual_seed(0)
     module = SegNet(SegNetConfig.standard(11)).eval()

@@ -20,15 +20,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.compare import Extras, Settings, compare
-from segnet_deploy.compare.document import NAME
-from segnet_deploy.compare.table import format_comparison
+from segnet_deploy.bench.comparison import Extras, Settings, compare
+from segnet_deploy.bench.comparison.document import NAME
+from segnet_deploy.bench.comparison.table import format_comparison
+from segnet_deploy.bench.paper import TITLES
+from segnet_deploy.bench.report import write_report
+from segnet_deploy.bench.timing import Timing, peak_rss_bytes, rss_bytes
 from segnet_deploy.errors import InputError, SegNetError, UsageError
 from segnet_deploy.files import atomic_write, make_folder
-from segnet_deploy.measure import Timing, peak_rss_bytes, rss_bytes
-from segnet_deploy.paper import TITLES
-from segnet_deploy.report import write_report
-from segnet_deploy.runtime_names import CHOICES
+from segnet_deploy.runtimes.names import CHOICES
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)
@@ -49,7 +49,7 @@ def export_network(
     """Export one network; return the gate's table. `full` gates on made-up ties as well."""
     import torch
 
-    from segnet_export.exporting import export
+    from segnet_export.exporter import export
     from segnet_export.models import create
 
     module = create(name, classes, width=width, size=size)

@@ -21,18 +21,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from segnet_deploy.bench.timing import Timing, interleaved
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.machine import describe_machine, versions
-from segnet_deploy.measure import Timing, interleaved
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import Array, Port, installed, open_engine
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter, load
+from segnet_deploy.system.machine import describe_machine, versions
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporting import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish, save
 from segnet_export.models import SegNet, SegNetConfig
-from segnet_export.tracing import to_onnx
+from segnet_export.torch_graph import to_onnx
 
 CLASSES = 11
 PAUSE = 0.25  # s; thread pools of other libraries spin for a while after a call

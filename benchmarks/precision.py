@@ -23,26 +23,26 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
-from peak import FRAMES, open_with
+from peak_memory import FRAMES, open_with
 from peers import CLASSES, EAGER, PAUSE, TorchEngine
-from profiles import of_onnxruntime
+from time_by_layer import of_onnxruntime
 from torch import nn
 
-from segnet_deploy import cli
+from segnet_deploy.bench.timing import interleaved, peak_rss_bytes
+from segnet_deploy.cli import command
 from segnet_deploy.errors import EngineError, InputError, SegNetError
 from segnet_deploy.files import atomic_write, make_folder, sha256
 from segnet_deploy.frames import read_image
-from segnet_deploy.machine import describe_machine, versions
-from segnet_deploy.measure import interleaved, peak_rss_bytes
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.passes.frame_io import to_frame_io
+from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.system.machine import describe_machine, versions
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporting import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish, save
 from segnet_export.models import SegNet, SegNetConfig
-from segnet_export.tracing import to_onnx
+from segnet_export.torch_graph import to_onnx
 
 SIZE = (360, 480)
 PARTS = ("timing", "operators", "memory")
@@ -149,7 +149,7 @@ def peak_of(variant: Variant | str, folder: Path, arguments: argparse.Namespace)
     else:
         path = folder / f"{variant.precision}-{variant.io}.onnx"
         switch = "--operators" if variant.operators else "--no-operators"
-        program = str(Path(__file__).with_name("peak.py"))
+        program = str(Path(__file__).with_name("peak_memory.py"))
         command = [program, str(path), variant.runtime, str(arguments.threads), switch]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -299,7 +299,7 @@ def precision(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    return cli.run(build_parser(), precision, argv)
+    return command.run(build_parser(), precision, argv)
 
 
 if __name__ == "__main__":

@@ -26,28 +26,28 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from segnet_deploy import cli
-from segnet_deploy.datasets import Example
-from segnet_deploy.errors import InputError, SegNetError
-from segnet_deploy.eval import (
+from segnet_deploy.accuracy.datasets import Example
+from segnet_deploy.accuracy.evaluate import (
     add_data_arguments,
     class_changes,
     class_losses,
     evaluate,
     read_examples,
 )
+from segnet_deploy.bench.timing import interleaved
+from segnet_deploy.cli import command
+from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
 from segnet_deploy.frames import Frame
-from segnet_deploy.machine import describe_machine, versions
-from segnet_deploy.measure import interleaved
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.passes.forms import to_form
+from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
 from segnet_deploy.quant.quantise import Quantiser, read_calibration
 from segnet_deploy.quant.search import Remembered
 from segnet_deploy.runtimes import installed
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
+from segnet_deploy.system.machine import describe_machine, versions
 
 Inputs = Sequence[Any]
 PAUSE = 0.25  # s, as in peers.py
@@ -271,7 +271,7 @@ def quantisers(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    return cli.run(build_parser(), quantisers, argv)
+    return command.run(build_parser(), quantisers, argv)
 
 
 if __name__ == "__main__":

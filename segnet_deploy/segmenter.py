@@ -22,8 +22,8 @@ from segnet_deploy.frames import (
     restore_labels,
 )
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.native.max_unpool import label_map
 from segnet_deploy.runtimes import Array, Engine, Port, open_engine
-from segnet_deploy.windows import label_map
 
 MAX_CLASSES = 256
 
@@ -50,12 +50,12 @@ def load(
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
     """
     from segnet_deploy.runtimes.model_file import ModelFile
-    from segnet_deploy.trt.plan import is_plan
+    from segnet_deploy.runtimes.tensorrt.plan import is_plan
 
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
     if is_plan(path):
-        from segnet_deploy.trt.engine import open_plan
+        from segnet_deploy.runtimes.tensorrt.engine import open_plan
 
         engine = open_plan(Path(path), rebuild)
         return Segmenter(engine, engine.metadata, fit)

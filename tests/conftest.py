@@ -14,7 +14,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SEGNET_AUTO"] = "order"  # no test waits for a measurement that it does not ask for
 HERE = Path(__file__).parent
-for folder in (HERE, HERE / "export", HERE.parent / "benchmarks"):
+BENCHMARKS = HERE.parent / "benchmarks"
+for folder in (HERE / "support", BENCHMARKS, BENCHMARKS / "kernels"):
     sys.path.insert(0, str(folder))
 
 import browser  # noqa: E402 - after the path
@@ -89,7 +90,7 @@ def _rtsp_usable() -> bool:
 
 
 def _device_count() -> int:
-    from segnet_deploy.cuda import device_count
+    from segnet_deploy.system.cuda_driver import device_count
 
     return device_count()
 

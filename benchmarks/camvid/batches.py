@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.classes import load_classes
-from segnet_deploy.datasets import Example
 from segnet_deploy.frames import Frame
 
 CLASSES = 11

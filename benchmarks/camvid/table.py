@@ -22,12 +22,17 @@ import torch
 from tqdm import tqdm
 from train import predict
 
-from segnet_deploy import cli
-from segnet_deploy.datasets import Example, find_examples
+from segnet_deploy.accuracy.datasets import Example, find_examples
+from segnet_deploy.accuracy.metrics import Accuracy, boundary_f1, confusion
+from segnet_deploy.bench.paper import (
+    TABLE_1_ACCURACY,
+    TABLE_1_CONDITIONS,
+    TABLE_3,
+    TABLE_3_CONDITIONS,
+)
+from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.metrics import Accuracy, boundary_f1, confusion
-from segnet_deploy.paper import TABLE_1_ACCURACY, TABLE_1_CONDITIONS, TABLE_3, TABLE_3_CONDITIONS
 from segnet_export.models import ARCHITECTURES, create
 
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
@@ -109,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="test")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth image")
     parser.add_argument("--no-boundaries", action="store_true", help="leave the slow BF out")
-    return cli.run(parser, compare, argv)
+    return command.run(parser, compare, argv)
 
 
 if __name__ == "__main__":

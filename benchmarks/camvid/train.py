@@ -2,8 +2,8 @@
 
     python benchmarks/camvid/train.py CAMVID --arch segnet -o runs/segnet
 
-CAMVID holds train/ and trainannot/, val/ and valannot/ (segnet_deploy/datasets.py). The paper:
-SGD at a fixed rate of 0.1 with momentum 0.9, batches of 12, shuffled, median-frequency
+CAMVID holds train/ and trainannot/, val/ and valannot/ (segnet_deploy/accuracy/datasets.py).
+The paper: SGD at a fixed rate of 0.1 with momentum 0.9, batches of 12, shuffled, median-frequency
 balancing, until the loss converges; the model that does best on the validation images is kept.
 A run that was killed goes on where it was saved last when the command is given again.
 """
@@ -26,12 +26,12 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from segnet_deploy import cli
-from segnet_deploy.datasets import Example, find_examples
+from segnet_deploy.accuracy.datasets import Example, find_examples
+from segnet_deploy.accuracy.metrics import VOID, Accuracy, confusion
+from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder
 from segnet_deploy.frames import Frame
-from segnet_deploy.metrics import VOID, Accuracy, confusion
 from segnet_export.models import ARCHITECTURES, create
 
 # What a run may not change when it goes on.
@@ -252,7 +252,7 @@ def _plain(value: Any) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    return cli.run(build_parser(), train, argv)
+    return command.run(build_parser(), train, argv)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from train import MEAN, STD, UNSEEN, mean_iou, predict
 
+from segnet_deploy.bench.timing import interleaved, noise_warnings
 from segnet_deploy.classes import CAMVID
 from segnet_deploy.frames import write_png
-from segnet_deploy.measure import interleaved, noise_warnings
 from segnet_deploy.overlay import colorize, overlay, with_legend
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
@@ -94,10 +94,10 @@ def main() -> None:
     )
     step(
         "segnet-predict",
-        "segnet_deploy.predict",
+        "segnet_deploy.cli.predict",
         ["--engine", str(model), str(folder / "frames"), "-o", str(folder / "labels")],
     )
-    step("segnet-bench", "segnet_deploy.bench", ["--engine", str(model), "--runs", "50"])
+    step("segnet-bench", "segnet_deploy.cli.bench", ["--engine", str(model), "--runs", "50"])
     print(f"\nmean IoU on {len(UNSEEN)} unseen scenes: {accuracy(model):.3f}")
     print(f"\nframe to label map, 30 interleaved rounds:\n{against_eager(model, checkpoint)}")
     picture(model, folder / "overlay.png")

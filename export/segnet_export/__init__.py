@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segnet_export.checkpoints import LoadedCheckpoint, load_checkpoint
-    from segnet_export.exporting import (
+    from segnet_export.exporter import (
         ExportOptions,
         ExportResult,
         GateOptions,
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ExportOptions": "exporting",
-    "ExportResult": "exporting",
-    "GateOptions": "exporting",
+    "ExportOptions": "exporter",
+    "ExportResult": "exporter",
+    "GateOptions": "exporter",
     "LoadedCheckpoint": "checkpoints",
     "SegNet": "models",
     "SegNetBasic": "models",
     "SegNetConfig": "models",
-    "Trace": "exporting",
-    "export": "exporting",
+    "Trace": "exporter",
+    "export": "exporter",
     "load_checkpoint": "checkpoints",
-    "trace": "exporting",
-    "write": "exporting",
+    "trace": "exporter",
+    "write": "exporter",
 }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segnet_deploy.cli import run
+from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_export.options import build_parser, check_options
 
@@ -48,8 +48,8 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _engine(arguments: argparse.Namespace, source: Path) -> None:
-    from segnet_deploy.build import parse_targets
-    from segnet_deploy.trt.building import build
+    from segnet_deploy.cli.build import parse_targets
+    from segnet_deploy.tensorrt_build.builder import build
 
     targets = parse_targets(arguments.target)
     built = build(source, Path(arguments.engine), targets=targets)  # in the file's own precision
@@ -80,7 +80,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 
     from segnet_deploy.files import sha256
     from segnet_deploy.frames import find_inputs, read_image
-    from segnet_export.exporting import export
+    from segnet_export.exporter import export
 
     module, channels, multiple = _module(arguments, source)
     normalisation = _normalisation(arguments)
@@ -172,7 +172,7 @@ def _given_normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
 def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
     """Return the network, its input channels and what sizes must be multiples of."""
     if arguments.arch:
-        from segnet_export.named import load_named
+        from segnet_export.networks import load_named
 
         size = _size(arguments)
         named = load_named(
@@ -183,7 +183,7 @@ def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Modu
         return named, 3, 1
     assert source is not None
     if arguments.module:
-        from segnet_export.own_module import load_own_module
+        from segnet_export.user_module import load_own_module
 
         module = load_own_module(
             arguments.module, arguments.module_args, source, arguments.unsafe_load
@@ -242,7 +242,7 @@ def _size(arguments: argparse.Namespace) -> tuple[int, int] | None:
         return arguments.imgsz[0], arguments.imgsz[1]
     if not arguments.arch:
         return None
-    from segnet_export.named import size_of
+    from segnet_export.networks import size_of
 
     return size_of(arguments.arch)
 

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.agreement import LEAST
+from segnet_deploy.accuracy.agreement import LEAST
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.precision import own_precision, to_precision
-from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_half_precision import own_precision, to_precision
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.runtimes import Array, installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
-from segnet_export.exporting import library_versions, save
-from segnet_export.gate_inputs import InputMaker
+from segnet_export.exporter import library_versions, save
+from segnet_export.parity.inputs import InputMaker
 
 DYNAMIC_SIZE = (96, 128)
 

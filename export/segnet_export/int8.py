@@ -11,7 +11,7 @@ from segnet_deploy.errors import UsageError
 from segnet_deploy.quant import DEFAULT_FRAMES, DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
-    from segnet_deploy.datasets import Example
+    from segnet_deploy.accuracy.datasets import Example
     from segnet_deploy.quant.search import Drop
 
 LABELLED_FRAMES = 50
@@ -70,8 +70,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     """Write the INT8 file of the fp32 file `source`, and report. Raises SegNetError: no file."""
-    from segnet_deploy.agreement import LEAST, format_agreement
-    from segnet_deploy.datasets import find_examples
+    from segnet_deploy.accuracy.agreement import LEAST, format_agreement
+    from segnet_deploy.accuracy.datasets import find_examples
     from segnet_deploy.quant.quantise import Quantiser, read_calibration, spread
     from segnet_deploy.quant.search import Remembered, measure_drop, meet_budget
     from segnet_deploy.segmenter import load
@@ -113,7 +113,7 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
 
 
 def _describe(drop: Drop, frames: int) -> str:
-    from segnet_deploy.eval import class_losses
+    from segnet_deploy.accuracy.evaluate import class_losses
 
     for loss in class_losses(drop.result):
         print(f"warning: {drop.runtime}: {loss}", file=sys.stderr)

@@ -1,4 +1,4 @@
-// CUDA: the launchers of plugins/kernels on ONNX Runtime's stream.
+// CUDA: the launchers of plugins/cuda on ONNX Runtime's stream.
 #include "operators.h"
 #include "segnet/kernels.h"
 

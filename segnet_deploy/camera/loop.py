@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from segnet_deploy.bench.timing import Clock, rss_bytes
 from segnet_deploy.camera.capture import Capture, Captured
 from segnet_deploy.camera.inference import Inference, Segmented
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.camera.result import Output, Result, Status
-from segnet_deploy.camera.sources import Source, Wishes, find_source
+from segnet_deploy.camera.sources.base import Source, Wishes, find_source
 from segnet_deploy.errors import InputError
-from segnet_deploy.measure import Clock, rss_bytes
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.segmenter import Segmenter, load
 

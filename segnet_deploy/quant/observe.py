@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.optional import require
-from segnet_deploy.passes.build import opset
+from segnet_deploy.passes.graph import opset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _SEVERITY_FATAL = 4

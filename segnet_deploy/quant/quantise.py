@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.agreement import Agreement, check_agreement, compare_labels
+from segnet_deploy.accuracy.agreement import Agreement, check_agreement, compare_labels
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import Frame, find_inputs, is_video, read_image
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.integer_pairs import is_quantised
-from segnet_deploy.passes.precision import reduced_types
-from segnet_deploy.passes.restore import restore
-from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.passes.restore_unpooling import restore
+from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_half_precision import reduced_types
+from segnet_deploy.passes.to_integer_pairs import is_quantised
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant import GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
 from segnet_deploy.quant.observe import Array

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.datasets import Example
+from segnet_deploy.accuracy.datasets import Example
+from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.eval import evaluate
 from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
 from segnet_deploy.quant.observe import observe

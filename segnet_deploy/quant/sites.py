@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.passes.build import constant
+from segnet_deploy.passes.graph import constant
 
 _PASSING = ("MaxPool", "MaxUnpool", "Pad", "Slice", "Identity", "Dropout")
 

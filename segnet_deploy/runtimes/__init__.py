@@ -19,7 +19,7 @@ from segnet_deploy.errors import (
     UnsupportedModelError,
 )
 from segnet_deploy.optional import available
-from segnet_deploy.runtime_names import CHOICES, RUNTIMES
+from segnet_deploy.runtimes.names import CHOICES, RUNTIMES
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.model_file import ModelFile
@@ -70,12 +70,12 @@ def open_engine(
     """Load an ONNX file; it is lowered in memory where the runtime needs that.
 
     `runtime` auto takes the fastest that is installed and accepts the file; it is measured once
-    per file and machine (segnet_deploy.fastest).
+    per file and machine (segnet_deploy.runtimes.auto_select).
 
     Raises InputError (no such runtime, no ONNX file), MissingDependencyError,
     UnsupportedModelError (cannot be lowered) or EngineError (the runtime refuses it).
     """
-    from segnet_deploy.fastest import by_speed
+    from segnet_deploy.runtimes.auto_select import by_speed
     from segnet_deploy.runtimes.model_file import ModelFile
 
     if runtime not in CHOICES:

@@ -31,7 +31,7 @@ class ModelFile:
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
         """Look into `path`. Raises InputError where it is no readable ONNX file."""
         from segnet_deploy.passes import contract
-        from segnet_deploy.passes.precision import half_precision
+        from segnet_deploy.passes.to_half_precision import half_precision
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
@@ -52,7 +52,7 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        from segnet_deploy.passes.forms import to_form
+        from segnet_deploy.passes.to_form import to_form
 
         return _serialized(to_form(load_model(self.path), "lowered").model)
 
@@ -61,7 +61,7 @@ class ModelFile:
 
         Raises UnsupportedModelError where that is not exact.
         """
-        from segnet_deploy.passes.onnxruntime_ops import to_onnxruntime_ops
+        from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 
         return _serialized(to_onnxruntime_ops(load_model(self.path)).model)
 
@@ -76,7 +76,7 @@ def _serialized(model: ir.Model) -> bytes:
 
 def _suits_winograd(graph: ir.Graph) -> bool:
     """Tell whether most weights are in 3x3 convolutions of stride 1."""
-    from segnet_deploy.passes.build import ints
+    from segnet_deploy.passes.graph import ints
 
     small = total = 0
     for node in graph:

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from segnet_deploy import cuda
 from segnet_deploy.errors import EngineError, UnsupportedModelError
-from segnet_deploy.library import find_library
+from segnet_deploy.native.find import find_library
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Array, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.system import cuda_driver
 
 _SEVERITY_FATAL = 4
 
@@ -30,7 +30,7 @@ def has_cuda() -> bool:
         providers = require("onnxruntime", extra="onnxruntime").get_available_providers()
     except Exception:  # a broken wheel is reported where it is opened
         return False
-    return "CUDAExecutionProvider" in providers and cuda.device_count() > 0
+    return "CUDAExecutionProvider" in providers and cuda_driver.device_count() > 0
 
 
 def operator_library() -> Path | None:

@@ -17,8 +17,13 @@ from segnet_deploy import EngineError, InputError, MissingDependencyError
 from segnet_deploy.camera import STATES, Camera, Result, Status
 from segnet_deploy.camera.capture import LONGEST_DELAY, delays
 from segnet_deploy.camera.mailbox import Mailbox
-from segnet_deploy.camera.sources import Pending, SourceLostError, find_source, without_password
-from segnet_deploy.camera.v4l2 import CvStream
+from segnet_deploy.camera.sources.base import (
+    Pending,
+    SourceLostError,
+    find_source,
+    without_password,
+)
+from segnet_deploy.camera.sources.v4l2 import CvStream
 from segnet_deploy.frames import Frame
 
 Part = Frame | Exception | Callable[[], None] | None

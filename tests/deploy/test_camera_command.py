@@ -22,8 +22,8 @@ import pytest
 from sleep_engine import sleeping
 
 from segnet_deploy.camera import Camera
-from segnet_deploy.camera import cli as camera_cli
-from segnet_deploy.camera.sources import Wishes, find_source
+from segnet_deploy.camera.sources.base import Wishes, find_source
+from segnet_deploy.cli import camera as camera_cli
 from segnet_deploy.scenes import draw_scene
 
 
@@ -42,7 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(engine: Path, *words: object) -> list[str]:
-    program = [sys.executable, "-m", "segnet_deploy.camera.cli", "--engine", str(engine)]
+    program = [sys.executable, "-m", "segnet_deploy.cli.camera", "--engine", str(engine)]
     return program + ["--runtime", "onnxruntime", *map(str, words)]
 
 

@@ -15,17 +15,17 @@ import pytest
 
 from segnet_deploy import InputError
 from segnet_deploy.camera import Result, Status
-from segnet_deploy.camera.background import Background
-from segnet_deploy.camera.label_files import (
+from segnet_deploy.camera.outputs.background import Background
+from segnet_deploy.camera.outputs.label_files import (
     LabelImages,
     LabelLines,
     from_run_lengths,
     run_lengths,
 )
-from segnet_deploy.camera.logs import JsonLines, StatusLog
-from segnet_deploy.camera.recording import Recording
-from segnet_deploy.camera.service import Watchdog
-from segnet_deploy.camera.window import Window
+from segnet_deploy.camera.outputs.logs import JsonLines, StatusLog
+from segnet_deploy.camera.outputs.recording import Recording
+from segnet_deploy.camera.outputs.systemd import Watchdog
+from segnet_deploy.camera.outputs.window import Window
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 200, 0))
 STATUS = Status(state="live", source="script", uptime=1.0, frames_per_second=30.0, age=0.02)

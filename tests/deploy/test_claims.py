@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from segnet_deploy.compare.claims import verdicts
+from segnet_deploy.bench.comparison.claims import verdicts
 
 
 def network(name: str, seconds: float, megabytes: float, model: float) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from segnet_deploy import clocks, power
-from segnet_deploy.machine import describe_machine
+from segnet_deploy.system import clocks, power
+from segnet_deploy.system.machine import describe_machine
 
 
 def tree(root: Path, files: dict[str, object]) -> Path:

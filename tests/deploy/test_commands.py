@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segnet_deploy import bench, doctor, library, predict, windows
+from segnet_deploy.cli import bench, doctor, predict
+from segnet_deploy.native import find, max_unpool
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
 
@@ -143,8 +144,8 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 
     monkeypatch.delattr(onnxruntime, "get_available_providers")
-    monkeypatch.setattr(windows, "_library", lambda: None)
-    monkeypatch.setattr(library, "find_library", lambda name: Path(f"lib{name}.so"))
+    monkeypatch.setattr(max_unpool, "_library", lambda: None)
+    monkeypatch.setattr(find, "find_library", lambda name: Path(f"lib{name}.so"))
     checks = {check.name: check for check in doctor.examine()}
     assert checks["onnxruntime"].state == "broken"
     assert "get_available_providers" in checks["onnxruntime"].detail

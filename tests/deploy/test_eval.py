@@ -15,10 +15,10 @@ from onnx import numpy_helper
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 
-from segnet_deploy import eval as evaluate
-from segnet_deploy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
+from segnet_deploy.accuracy import evaluate as evaluate
+from segnet_deploy.accuracy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
+from segnet_deploy.accuracy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
 from segnet_deploy.errors import InputError
-from segnet_deploy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
 from segnet_deploy.runtimes import open_engine
 
 RNG = np.random.default_rng(0)
@@ -155,7 +155,7 @@ def test_flips_are_counted_by_stage(
         opened.append(arguments[1:])
         return open_engine(*arguments)
 
-    monkeypatch.setattr("segnet_deploy.flips.open_engine", watch)
+    monkeypatch.setattr("segnet_deploy.accuracy.index_flips.open_engine", watch)
     model = onnx.load(small_model)
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     weight = next(w for w in model.graph.initializer if w.name == conv.input[1])

@@ -14,8 +14,8 @@ import torch
 from onnx import helper as h
 from torch.nn import functional as F
 
-from segnet_deploy import windows
 from segnet_deploy.errors import EngineError
+from segnet_deploy.native import max_unpool
 from segnet_deploy.runtimes import open_engine
 
 pytestmark = pytest.mark.needs("ncnn")
@@ -69,7 +69,7 @@ def test_pair_between_convolutions_keeps_packed_channels_in_order(
 ) -> None:
     """A pool after a convolution is packed by 8, 4 or 1; the values are then the same."""
     if not native:
-        monkeypatch.setattr(windows, "_library", lambda: None)
+        monkeypatch.setattr(max_unpool, "_library", lambda: None)
     pair = graphs.ir.to_proto(graphs.standard_pair((2, channels, 9, 13), True))
     graph = pair.graph
     graph.node.insert(0, h.make_node("Conv", ["image", "w"], ["x"], name="conv"))
@@ -338,7 +338,7 @@ def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
 
 
 def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
-    from segnet_deploy.passes.lower import lower
+    from segnet_deploy.passes.lower_unpooling import lower
 
     model = lower(graphs.standard_pair((1, 3, 5, 7), True)).model
     path = tmp_path / "lowered.onnx"
@@ -351,9 +351,9 @@ def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
 def test_flat_areas_keep_pytorchs_index(tmp_path: Path) -> None:
     """Convolutions before a pool give equal values for equal neighbourhoods."""
     from segnet_export import SegNet, SegNetConfig
-    from segnet_export.exporting import ExportOptions, finish, save
-    from segnet_export.gate import GateInput, gate
-    from segnet_export.tracing import to_onnx
+    from segnet_export.exporter import ExportOptions, finish, save
+    from segnet_export.parity.gate import GateInput, gate
+    from segnet_export.torch_graph import to_onnx
 
     torch.manual_seed(1)
     module = SegNet(SegNetConfig.standard(5, width=16)).eval()

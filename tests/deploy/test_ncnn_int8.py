@@ -15,16 +15,16 @@ import torch
 from onnx import helper as h
 from torch.nn import functional as F
 
-from segnet_deploy import windows
 from segnet_deploy.errors import EngineError
-from segnet_deploy.fastest import measure
-from segnet_deploy.passes.forms import to_form
-from segnet_deploy.passes.frame_io import to_frame_io
-from segnet_deploy.passes.symmetric import to_symmetric
+from segnet_deploy.native import max_unpool
+from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_frame_io import to_frame_io
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.qdq import insert_qdq
 from segnet_deploy.quant.sites import find_sites
 from segnet_deploy.runtimes import open_engine
+from segnet_deploy.runtimes.auto_select import measure
 from segnet_deploy.scenes import draw_scene
 
 pytestmark = pytest.mark.needs("ncnn")
@@ -85,7 +85,7 @@ def test_pair_of_integers_equals_pytorch_on_the_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not native:
-        monkeypatch.setattr(windows, "_library", lambda: None)
+        monkeypatch.setattr(max_unpool, "_library", lambda: None)
     engine = open_model(integer_pair(shape, ceil_mode), tmp_path)
     assert [line.split()[0] for line in layers(engine)].count("Quantize") == 1
     for values in cases.VALUES:

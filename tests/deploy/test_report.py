@@ -13,14 +13,14 @@ from xml.etree import ElementTree
 import browser
 import pytest
 
-from segnet_deploy import bench
+from segnet_deploy.bench.report import as_comparison, report_file, write_report
+from segnet_deploy.bench.report.figures import NAMES
+from segnet_deploy.bench.report.formatting import million, milliseconds, network_labels
+from segnet_deploy.bench.report.svg import ticks
+from segnet_deploy.bench.roofline import work
+from segnet_deploy.bench.run_model import format_table, paper_row
+from segnet_deploy.cli import bench
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.report import as_comparison, report_file, write_report
-from segnet_deploy.report.figures import NAMES
-from segnet_deploy.report.svg import ticks
-from segnet_deploy.report.words import million, milliseconds, network_labels
-from segnet_deploy.roofline import work
-from segnet_deploy.single import format_table, paper_row
 
 
 @pytest.fixture(scope="module")

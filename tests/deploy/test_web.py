@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from pages import CLASSES, PALETTE, get, result, running, status, watch
 from prometheus_client.parser import text_string_to_metric_families
 
-from segnet_deploy.web.picture import MAX_WIDTH_PX, encode, run_lengths
+from segnet_deploy.camera.web.picture_message import MAX_WIDTH_PX, encode, run_lengths
 
 
 def read_picture(message: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
@@ -178,7 +178,7 @@ def test_health_is_the_state(state: str, code: int) -> None:
 
 
 def test_loop_that_says_nothing_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segnet_deploy.web.metrics._SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("segnet_deploy.camera.web.telemetry._SILENT_SECONDS", 0.05)
     with running() as page:
         time.sleep(0.1)
         code, _, text = get(page, "healthz")

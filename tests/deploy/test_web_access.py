@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession, CookieJar
 from pages import CLASSES, PALETTE, TOKEN, exchange, get, running
 
+from segnet_deploy.camera.web import serve
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.web import serve
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])

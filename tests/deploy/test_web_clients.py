@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from pages import exchange, get, result, running, showing, status, watch
 
-from segnet_deploy.web.server import WebPage
+from segnet_deploy.camera.web.server import WebPage
 
 
 def handshake(page: WebPage) -> socket.socket:
@@ -96,7 +96,7 @@ def test_server_stands_two_hundred_malformed_requests() -> None:
 def test_connection_without_a_whole_request_ends(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("segnet_deploy.web.server._IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("segnet_deploy.camera.web.server._IDLE_SECONDS", 0.2)
     with running() as page:
         port = int(page.url.split(":")[2].strip("/"))
         with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:

@@ -14,7 +14,7 @@ import pytest
 from browser import Browser
 from pages import CLASSES, PALETTE, TOKEN, result, running, showing, status
 
-from segnet_deploy.web.server import WebPage
+from segnet_deploy.camera.web.server import WebPage
 
 pytestmark = pytest.mark.needs("chromium")
 PIXELS = "Array.from(document.getElementById('picture').getContext('2d').getImageData(%s).data)"

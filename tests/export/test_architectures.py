@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from segnet_deploy.bench.paper import TABLE_1, TABLE_6, Table1Row, Table6Row
 from segnet_deploy.errors import InputError
-from segnet_deploy.paper import TABLE_1, TABLE_6, Table1Row, Table6Row
-from segnet_deploy.passes.pairs import find_pairs
+from segnet_deploy.passes.find_pairs import find_pairs
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_export import cli
-from segnet_export.exporting import export
+from segnet_export.exporter import export
 from segnet_export.models import ARCHITECTURES, create
 
 TITLES = {architecture.title: name for name, architecture in ARCHITECTURES.items()}

@@ -17,15 +17,15 @@ import onnx_ir
 import pytest
 import torch
 
+from segnet_deploy.accuracy.expose_indices import temporary_probe
 from segnet_deploy.errors import UsageError
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.probe import temporary_probe
 from segnet_deploy.runtimes import open_engine
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
-from segnet_deploy.trt.building import build, prepare
+from segnet_deploy.tensorrt_build.builder import build, prepare
 from segnet_export import cli
-from segnet_export.tracing import to_onnx
+from segnet_export.torch_graph import to_onnx
 
 SIZE = ["--imgsz", "45", "53"]
 
@@ -243,7 +243,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Pa
     code = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from segnet_export import cli, exporting\n"
+        "from segnet_export import cli, exporter\n"
         "import torch\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segnet_deploy.accuracy.expose_indices import probe
 from segnet_deploy.errors import EngineError, InputError, ParityError, UnsupportedModelError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.lower import lower
-from segnet_deploy.probe import probe
+from segnet_deploy.passes.lower_unpooling import lower
 from segnet_export import SegNet, SegNetBasic, SegNetConfig, Trace, export, trace, write
-from segnet_export.gate import GateInput, gate
+from segnet_export.parity.gate import GateInput, gate
 
 ORT = {"runtimes": ["onnxruntime"]}
 

@@ -16,8 +16,8 @@ import onnx
 import pytest
 import torch
 
-from segnet_deploy import build
-from segnet_deploy.eval import class_losses
+from segnet_deploy.accuracy.evaluate import class_losses
+from segnet_deploy.cli import build
 from segnet_deploy.scenes import draw_scene
 from segnet_export import cli
 

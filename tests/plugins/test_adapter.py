@@ -18,12 +18,12 @@ from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.qdq import insert_qdq
-from segnet_deploy.trt import building
-from segnet_deploy.trt.layers import wrong_precision
-from segnet_deploy.trt.plan import Plan
+from segnet_deploy.runtimes.tensorrt.plan import Plan
+from segnet_deploy.tensorrt_build import builder
+from segnet_deploy.tensorrt_build.log import wrong_precision
 from segnet_export import SegNet, SegNetConfig
-from segnet_export.exporting import save
-from segnet_export.tracing import to_onnx
+from segnet_export.exporter import save
+from segnet_export.torch_graph import to_onnx
 
 pytestmark = pytest.mark.needs("nvcc", "tensorrt-headers")
 ROOT = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def test_library_loads_in_tensorrt_lean(plugin: Path) -> None:
 @pytest.mark.needs("tensorrt-rtx")
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_plugin_form_is_built(plugin: Path, segnet: Path, precision: str, tmp_path: Path) -> None:
-    built = building.build(
+    built = builder.build(
         segnet, tmp_path / "m.trt", precision=precision, targets=("sm86",), plugin=plugin
     )
     assert built.form == "plugin"
@@ -145,7 +145,7 @@ def test_int8_plugins_read_and_write_int8(plugin: Path, segnet: Path, tmp_path: 
     model = insert_qdq(ir.load(segnet), calibrate(ir.load(segnet), images, "minmax")).model
     save(model, tmp_path / "int8.onnx")
     targets = ("sm86", "sm89")
-    built = building.build(
+    built = builder.build(
         tmp_path / "int8.onnx", tmp_path / "m.trt", targets=targets, plugin=plugin
     )
     assert (built.form, built.precision) == ("plugin", "int8")
@@ -159,7 +159,7 @@ def test_dynamic_batch_in_plugin_form(plugin: Path, tmp_path: Path) -> None:
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(2, 3, 45, 60), dynamic="batch")
     save(model, tmp_path / "m.onnx")
-    built = building.build(
+    built = builder.build(
         tmp_path / "m.onnx", tmp_path / "m.trt", targets=("sm86",), plugin=plugin, batch=(1, 2, 4)
     )
     assert built.form == "plugin"
@@ -172,7 +172,7 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60), dynamic="size")
     save(model, tmp_path / "m.onnx")
-    built = building.build(
+    built = builder.build(
         tmp_path / "m.onnx",
         tmp_path / "m.trt",
         precision=precision,
@@ -198,7 +198,7 @@ def test_full_segnet_needs_the_memory_that_is_promised(plugin: Path, tmp_path: P
     model, _ = to_onnx(net, torch.zeros(1, 3, 360, 480))
     save(model, tmp_path / "m.onnx")
     for precision, most in (("fp32", 100e6), ("fp16", 54e6)):
-        built = building.build(
+        built = builder.build(
             tmp_path / "m.onnx",
             tmp_path / "m.trt",
             precision=precision,
@@ -216,6 +216,6 @@ def test_library_that_is_no_plugin_is_an_error(segnet: Path, tmp_path: Path) -> 
     wrong = tmp_path / "wrong.so"
     wrong.write_bytes(b"no library")
     with pytest.raises(EngineError):
-        building.build(segnet, tmp_path / "m.trt", targets=("sm86",), plugin=wrong)
+        builder.build(segnet, tmp_path / "m.trt", targets=("sm86",), plugin=wrong)
     assert not (tmp_path / "m.trt").exists()
     assert graphs.ir.load(segnet) is not None

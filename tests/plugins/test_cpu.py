@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segnet_deploy import windows
-from segnet_deploy.library import find_library
+from segnet_deploy.native import max_unpool
+from segnet_deploy.native.find import find_library
 
 ROOT = Path(__file__).parents[2]
 BODIES = ("native", "numpy")
@@ -45,7 +45,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run the operations natively, then in numpy."""
     native = request.getfixturevalue("library") if request.param == "native" else None
-    monkeypatch.setattr(windows, "_library", lambda: native)
+    monkeypatch.setattr(max_unpool, "_library", lambda: native)
     return request.param
 
 
@@ -70,11 +70,11 @@ def pair(x: Any, ceil_mode: bool, pack: int, threads: int, gap: int = 0) -> tupl
     """Return pooled values, codes and what is put back, each (N, C, ...)."""
     n, c, h, w = x.shape
     planes = packed(x, pack, gap)
-    size = windows.pooled_size((h, w), ceil_mode)
+    size = max_unpool.pooled_size((h, w), ceil_mode)
     y = packed(np.zeros((n, c, *size), x.dtype), pack, gap)
-    codes = windows.pool(planes, y, ceil_mode, threads)
+    codes = max_unpool.pool(planes, y, ceil_mode, threads)
     back = packed(np.full_like(x, 77), pack, gap)
-    windows.unpool(y, codes, back, ceil_mode, threads)
+    max_unpool.unpool(y, codes, back, ceil_mode, threads)
     return unpacked(y, n, c), unpacked(codes, n, c), unpacked(back, n, c)
 
 
@@ -118,14 +118,14 @@ def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
 def test_sizes_that_do_not_fit_are_refused(body: str) -> None:
     x = np.zeros((2, 6, 8, 4), np.float32)
     y, codes = np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 3, 4, 4), np.uint8)
-    windows.unpool(y, codes, x, False)
+    max_unpool.unpool(y, codes, x, False)
     for wrong in (y[:, :2], y[:1], y[..., :1]):
         with pytest.raises(ValueError, match="expected"):
-            windows.unpool(wrong, codes, x, False)
+            max_unpool.unpool(wrong, codes, x, False)
     with pytest.raises(ValueError, match="expected"):
-        windows.unpool(y, codes, np.zeros((2, 5, 8, 4), np.float32), False)
+        max_unpool.unpool(y, codes, np.zeros((2, 5, 8, 4), np.float32), False)
     with pytest.raises(ValueError, match="257 classes"):
-        windows.label_map(np.zeros((257, 2, 2), np.float32))
+        max_unpool.label_map(np.zeros((257, 2, 2), np.float32))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
@@ -136,13 +136,13 @@ import ctypes, resource
 import numpy as np
 from segnet_deploy import windows
 native = ctypes.CDLL({library._name!r})
-windows._library = lambda: native
+max_unpool._library = lambda: native
 x = np.random.default_rng(0).standard_normal((4, 64, 64, 1)).astype(np.float32)
 y, back = np.zeros((4, 32, 32, 1), np.float32), np.full_like(x, 7)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20),) * 2)
-codes = windows.pool(x, y, False, 4)
-windows.unpool(y, codes, back, False, 4)
+codes = max_unpool.pool(x, y, False, 4)
+max_unpool.unpool(y, codes, back, False, 4)
 blocks = x.reshape(4, 32, 2, 32, 2).transpose(0, 1, 3, 2, 4).reshape(4, 32, 32, 4)
 assert np.array_equal(y[..., 0], blocks.max(-1))
 assert np.array_equal(codes[..., 0], blocks.argmax(-1))
@@ -156,7 +156,7 @@ print("done")
 
 def test_label_map_is_the_first_maximum(body: str) -> None:
     logits = np.random.default_rng(1).integers(-3, 4, (11, 45, 61)).astype(np.float32)
-    assert np.array_equal(windows.label_map(logits), logits.argmax(0))
+    assert np.array_equal(max_unpool.label_map(logits), logits.argmax(0))
     apart = np.zeros((11, 47, 61), np.float32)
     apart[:, :45] = logits
-    assert np.array_equal(windows.label_map(apart[:, :45]), logits.argmax(0))
+    assert np.array_equal(max_unpool.label_map(apart[:, :45]), logits.argmax(0))

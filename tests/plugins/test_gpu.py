@@ -92,8 +92,8 @@ def test_nan_is_kept_where_torch_keeps_it(kernels: ctypes.CDLL, kind: str, layou
 
 @pytest.fixture
 def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # imported where cuda is
-    from segnet_deploy.gpu.session import Session
     from segnet_deploy.runtimes import Port
+    from segnet_deploy.runtimes.tensorrt.session import Session
 
     shape = (1, 17, 45, 61)
     pair = cuda_kernels.Pair(kernels, "fp32", "NCHW", shape)
@@ -125,7 +125,7 @@ def test_session_runs_directly_and_from_a_graph(session) -> None:  # type: ignor
 
 
 def test_session_executes_without_its_graph(session) -> None:  # type: ignore[no-untyped-def]
-    from segnet_deploy.gpu.objects import spin_wait
+    from segnet_deploy.runtimes.tensorrt.cuda_objects import spin_wait
 
     x = np.random.default_rng(1).standard_normal((1, 17, 45, 61)).astype(np.float32)
     before = session.run({"x": x})["back"].copy()
@@ -144,7 +144,7 @@ def test_session_takes_and_gives_arrays_of_the_gpu(session) -> None:  # type: ig
 
 
 def test_dlpack_is_taken_without_a_copy() -> None:
-    from segnet_deploy.gpu.arrays import device_array
+    from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
 
     class OnlyDlpack:
         def __init__(self, tensor: torch.Tensor):
@@ -163,7 +163,7 @@ def test_dlpack_is_taken_without_a_copy() -> None:
 
 def test_out_of_memory_says_how_much_is_free() -> None:
     from segnet_deploy.errors import EngineError
-    from segnet_deploy.gpu.objects import DeviceBuffer
+    from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
 
     with pytest.raises(EngineError, match=r"out of GPU memory: .* MB asked for, .* MB are free"):
         DeviceBuffer(1 << 46)

@@ -25,7 +25,8 @@ def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.
     library = folder / "libhost.so"
     command = ["c++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     command += ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    command += [f"-I{ROOT / 'plugins/include'}", str(kernels / "host_loop.cpp")]
+    command += [f"-I{ROOT / 'plugins/include'}", f"-I{kernels}"]
+    command.append(str(ROOT / "plugins/tools/host_loop.cpp"))
     done = subprocess.run(
         [*command, "-o", str(library)], capture_output=True, text=True, check=False
     )
@@ -138,7 +139,7 @@ def test_every_half_orders_as_its_value(host: ctypes.CDLL) -> None:
 @pytest.mark.needs("nvcc")
 def test_kernels_compile_without_spills(tmp_path: Path) -> None:
     command = ["nvcc", "-std=c++17", "-arch=sm_87", "-Xptxas", "-v", "-c"]
-    command += [f"-I{ROOT / 'plugins/include'}", str(ROOT / "plugins/kernels/kernels.cu")]
+    command += [f"-I{ROOT / 'plugins/include'}", str(ROOT / "plugins/cuda/kernels.cu")]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "kernels.o")], capture_output=True, text=True, check=False
     )

@@ -9,8 +9,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.errors import InputError
-from segnet_deploy.paper import TITLES
 from segnet_export.models.basic import SegNetBasic
 from segnet_export.models.basic_variants import FCNBasic
 from segnet_export.models.deconvnet import DeconvNet, pooled_size

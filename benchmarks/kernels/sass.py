@@ -1,0 +1,102 @@
+"""Machine code of the kernels, read without a GPU: registers, local memory, access widths.
+
+Needs nvcc, and cuobjdump and nvdisasm on PATH or from NVIDIA's wheels of those names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+THREADS = 256  # of a block, plugins/cuda/element.h
+_ALLOCATED_REGISTERS, _REGISTERS = 256, 65536  # per warp at a time; of a multiprocessor
+# Threads and shared memory of a multiprocessor: CUDA C++ Programming Guide, compute capabilities.
+MULTIPROCESSORS = {
+    75: (1024, 64),
+    80: (2048, 164),
+    86: (1536, 100),
+    87: (1536, 164),
+    89: (1536, 100),
+    90: (2048, 228),
+    100: (2048, 228),
+    120: (1536, 100),
+}
+TYPES = {"f": "fp32", "a": "int8", "4Half": "fp16", "8BFloat16": "bf16"}
+_FUNCTION = re.compile(r"Function : \S*block_kernelINS_\d+(Pool|Unpool)(\w+?)I(?:NS_)?(\w+?)E")
+_RESOURCES = re.compile(r"Function \S*?block_kernelINS_\d+(Pool|Unpool)(\w+?)I(?:NS_)?(\w+?)E\S*:")
+_ACCESS = re.compile(r"\b(LDG|STG|LDL|STL)\.([\w.]*)")
+
+
+def tools() -> dict[str, str] | None:
+    """Return an environment in which cuobjdump runs, or None."""
+    path = os.environ.get("PATH", "")
+    spec = importlib.util.find_spec("nvidia")
+    for folder in list(spec.submodule_search_locations or []) if spec else []:
+        for found in Path(folder).glob("*/bin/cuobjdump"):
+            path = f"{found.parent}{os.pathsep}{path}"
+    usable = shutil.which("nvcc") and shutil.which("cuobjdump", path=path)
+    return {**os.environ, "PATH": path} if usable else None
+
+
+def kernels(source: Path, include: Path, architecture: int, folder: Path) -> list[dict[str, Any]]:
+    """Compile `source` for sm_`architecture`; return what each kernel's code does."""
+    environment = tools()
+    binary = folder / f"sm_{architecture}.o"
+    command = ["nvcc", "-std=c++17", f"-arch=sm_{architecture}", f"-I{include}", "-c"]
+    subprocess.run([*command, str(source), "-o", str(binary)], check=True)
+    registers: dict[tuple[str, ...], int] = {}
+    name: tuple[str, ...] = ()
+    for line in _output(environment, "-res-usage", binary):
+        if match := _RESOURCES.search(line):
+            name = match.groups()
+        if match := re.search(r"REG:(\d+)", line):
+            registers[name] = int(match[1])
+    accesses: dict[tuple[str, ...], Counter[str]] = {}
+    for line in _output(environment, "-sass", binary):
+        if match := _FUNCTION.search(line):
+            accesses[name := match.groups()] = Counter()
+        elif match := _ACCESS.search(line):
+            accesses[name][f"{match[1]}.{_bits(match[2])}"] += 1
+    return [
+        {
+            "op": op.lower(),
+            "path": path.lower(),
+            "type": TYPES[kind],
+            "registers": registers[op, path, kind],
+            "accesses": dict(sorted(found.items())),
+            "local_accesses": sum(n for key, n in found.items() if key[2] == "L"),
+        }
+        for (op, path, kind), found in accesses.items()
+    ]
+
+
+def occupancy(architecture: int, registers: int, shared_bytes: int) -> float:
+    """Return the part of a multiprocessor's threads that can be resident: theoretical."""
+    most, shared_kb = MULTIPROCESSORS[architecture]
+    warp = -(-registers * 32 // _ALLOCATED_REGISTERS) * _ALLOCATED_REGISTERS
+    by_registers = _REGISTERS // (warp * THREADS // 32)
+    # A block takes 1 KB more for the system, from compute capability 8.0 on.
+    by_memory = shared_kb * 1024 // (shared_bytes + 1024)
+    return min(most // THREADS, by_registers, by_memory) * THREADS / most
+
+
+def _bits(suffix: str) -> int:
+    sizes = [part for part in suffix.split(".") if part in ("128", "64", "U8", "S8", "U16", "S16")]
+    return int(sizes[0].lstrip("US")) if sizes else 32
+
+
+def _output(environment: dict[str, str] | None, flag: str, binary: Path) -> list[str]:
+    done = subprocess.run(
+        ["cuobjdump", flag, str(binary)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()

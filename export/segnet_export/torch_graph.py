@@ -1,0 +1,98 @@
+"""PyTorch module -> ONNX graph by torch's own exporter, with the unpooling restored."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes.fuse_lrn import fuse_lrn
+from segnet_deploy.passes.restore_unpooling import restore
+
+OLDEST_OPSET = 20
+DYNAMIC = ("batch", "size")
+
+
+class FirstOutput(nn.Module):
+    """Call a module and take its logits: the output, or the first of several."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.module(x)
+        if isinstance(out, dict):
+            out = out["out"] if "out" in out else next(iter(out.values()))
+        while isinstance(out, (tuple, list)):
+            out = out[0]
+        return out  # type: ignore[no-any-return]  # whatever the user's module returns
+
+
+def to_onnx(
+    module: nn.Module, example: Tensor, opset: int = OLDEST_OPSET, dynamic: str | None = None
+) -> tuple[ir.Model, int]:
+    """Export with torch and restore the unpooling; return the model and its pairs.
+
+    Batch normalisation is folded. Raises UnsupportedModelError.
+    """
+    auto = torch.export.Dim.DYNAMIC
+    axes = {None: {}, "batch": {0: auto}, "size": {0: auto, 2: auto, 3: auto}}[dynamic]
+    if axes and example.shape[0] < 2:
+        example = example.repeat(2, 1, 1, 1)  # torch.export takes 0 and 1 for constants
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=(axes,) if axes else None,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever goes wrong in its own types
+        raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
+    assert program is not None
+    result = restore(program.model)
+    return fuse_lrn(result.model).model, result.changed
+
+
+@contextlib.contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Switch to evaluation and back, module by module."""
+    training = [m for m in module.modules() if m.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for item in training:
+            item.training = True
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress and its notes about other packages off the screen."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

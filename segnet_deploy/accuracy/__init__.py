@@ -1,0 +1,1 @@
+"""Accuracy on labelled frames, and how far two files agree."""

@@ -1,0 +1,167 @@
+"""Folders of frames with their true labels: CamVid, SUN RGB-D, or images/ and labels/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.accuracy.metrics import VOID
+from segnet_deploy.errors import InputError
+from segnet_deploy.frames import IMAGE_SUFFIXES, Frame, read_image
+from segnet_deploy.optional import require
+
+LAYOUTS = ("camvid", "folders", "sunrgbd")
+# CamVid's 32 colours (RGB) by the eleven classes of SegNet's tutorial; every other is void.
+CAMVID_COLOURS = {
+    0: ((128, 128, 128),),
+    1: ((192, 0, 128), (0, 128, 64), (128, 0, 0), (64, 0, 64), (64, 192, 0)),
+    2: ((192, 192, 128), (0, 0, 64)),
+    3: ((128, 64, 128), (128, 0, 192), (192, 0, 64)),
+    4: ((0, 0, 192), (64, 192, 128), (128, 128, 192)),
+    5: ((128, 128, 0), (192, 192, 0)),
+    6: ((192, 128, 128), (128, 128, 64), (0, 64, 64)),
+    7: ((64, 64, 128),),
+    8: ((64, 0, 128), (64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)),
+    9: ((64, 64, 0), (192, 128, 64), (64, 0, 192), (64, 128, 64)),
+    10: ((0, 128, 192), (192, 0, 192)),
+}
+CAMVID_VOID = ((0, 0, 0),)
+_CAMVID_IDS, _SUNRGBD_IDS = 11, 37
+
+
+@dataclass(frozen=True)
+class Example:
+    """A frame and the file of its labels."""
+
+    image: Path
+    labels: Path
+    layout: str
+
+    def frame(self) -> Frame:
+        """Return (H, W, 3) uint8 BGR. Raises InputError."""
+        return read_image(self.image)
+
+    def truth(self, classes: int) -> Frame:
+        """Return (H, W) uint8 ids, VOID where there is none. Raises InputError."""
+        raw = read_labels(self.labels)
+        if self.layout == "camvid":
+            return _camvid(raw, self.labels)
+        if raw.ndim != 2:
+            raise InputError(f"{self.labels} is in colour; expected a PNG of ids")
+        if self.layout == "sunrgbd":  # 0 is void, 1 to 37 the classes
+            _check(raw, _SUNRGBD_IDS + 1, self.labels, void=False)
+            return np.asarray(np.where(raw == 0, VOID, raw.astype(np.int16) - 1), np.uint8)
+        _check(raw, classes, self.labels)
+        return raw
+
+    def pair(self, classes: int) -> tuple[Frame, Frame]:
+        """Return frame and truth of one size, for a network of `classes`. Raises InputError."""
+        check_classes(self.layout, classes)
+        frame, truth = self.frame(), self.truth(classes)
+        if frame.shape[:2] != truth.shape:
+            raise InputError(
+                f"{self.labels} is {truth.shape}, and its frame {frame.shape[:2]}; expected one "
+                "size"
+            )
+        return frame, truth
+
+
+def find_examples(folder: Path, layout: str, split: str | None = None) -> list[Example]:
+    """Pair images and labels by name. Raises InputError.
+
+    camvid: `<split>/` and `<split>annot/`, or `images/` and `labels/`, also `<name>_L.png` as the
+    original has them. folders, sunrgbd: `images/` and `labels/`.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r}; expected {', '.join(LAYOUTS)}")
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {folder}")
+    if split and layout != "camvid":
+        raise InputError(f"split {split!r}; layout {layout} has none: leave --split out")
+    images, labels = _folders(folder, layout, split)
+    found, missing = [], []
+    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
+        names = [labels / f"{image.stem}{end}" for end in (".png", "_L.png")]
+        path = next((name for name in names if name.is_file()), None)
+        if path is None:
+            missing.append(image.name)
+        else:
+            found.append(Example(image, path, layout))
+    if missing:
+        raise InputError(
+            f"{len(missing)} images of {images} have no labels in {labels} ({missing[0]}); "
+            "expected a PNG of the same name"
+        )
+    if not found:
+        raise InputError(f"{images} holds no image; expected PNG or JPEG files")
+    return found
+
+
+def check_classes(layout: str, count: int) -> None:
+    """Raise InputError where a network of `count` classes cannot be judged by a layout's labels."""
+    expected = {"camvid": _CAMVID_IDS, "sunrgbd": _SUNRGBD_IDS}.get(layout, count)
+    if count != expected:
+        raise InputError(
+            f"the network has {count} classes, layout {layout} has {expected}; use --layout "
+            "folders with labels of the network's own classes"
+        )
+
+
+def read_labels(path: Path) -> Frame:
+    """Return ids (H, W), or colours (H, W, 3) RGB, as the file stores them. Raises InputError.
+
+    A palette PNG gives its ids, not its colours.
+    """
+    image = require("PIL.Image", extra="eval")
+    try:
+        with image.open(path) as opened:
+            opened.load()
+            array = np.array(opened if opened.mode in ("L", "P", "1") else opened.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"cannot read labels {path}: {error}") from error
+    return np.asarray(array, np.uint8)
+
+
+def _folders(folder: Path, layout: str, split: str | None) -> tuple[Path, Path]:
+    pairs = [(folder / "images", folder / "labels")]
+    if layout == "camvid":
+        names = [split] if split else ["val", "test", "train"]
+        pairs = [(folder / n, folder / f"{n}annot") for n in names] + ([] if split else pairs)
+    for images, labels in pairs:
+        if images.is_dir() and labels.is_dir():
+            return images, labels
+    wanted = " or ".join(f"{images.name}/ and {labels.name}/" for images, labels in pairs)
+    raise InputError(f"{folder} has no data of layout {layout}; expected {wanted} in it")
+
+
+def _camvid(raw: Frame, path: Path) -> Frame:
+    if raw.ndim == 2:
+        _check(raw, _CAMVID_IDS + 1, path)
+        return np.asarray(np.where(raw < _CAMVID_IDS, raw, VOID), np.uint8)
+    table = np.full(1 << 24, -1, np.int16)
+    for label, colours in (*CAMVID_COLOURS.items(), (VOID, CAMVID_VOID)):
+        for colour in colours:
+            table[_packed(np.array(colour))] = label
+    ids = table[_packed(raw)]
+    if (ids < 0).any():
+        row, column = np.argwhere(ids < 0)[0]
+        raise InputError(
+            f"{path} has the colour {tuple(raw[row, column].tolist())} at row {row}, column "
+            f"{column}; expected CamVid's 32 colours"
+        )
+    return np.asarray(ids, np.uint8)
+
+
+def _packed(colour: Any) -> Any:
+    wide = colour.astype(np.int64)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _check(raw: Frame, count: int, path: Path, void: bool = True) -> None:
+    ids = raw[raw != VOID] if void else raw
+    if ids.size and ids.max() >= count:
+        expected = f"ids below {count}" + (f", or {VOID}" if void else "")
+        raise InputError(f"{path} has the id {ids.max()}; expected {expected}")

@@ -1,0 +1,103 @@
+"""A second file for checking: the exported graph with its pool indices as outputs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.passes import contract
+from segnet_deploy.passes.find_pairs import find_pairs
+from segnet_deploy.passes.lower_unpooling import lower, masks
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A model whose outputs are `logits` and, by stage, one index or four masks."""
+
+    model: ir.Model
+    logits: str
+    stages: tuple[tuple[str, ...], ...]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file."""
+        ir.save(self.model, path)
+
+    def plane_index(self, stage: int, outputs: dict[str, Array], size: tuple[int, int]) -> Array:
+        """Return (N, C, Ho, Wo) int64 indices into the pool's (H, W) input of `size`."""
+        arrays = [outputs[name] for name in self.stages[stage]]
+        height, width = size
+        if len(arrays) == 4:
+            code = np.stack(arrays).argmax(0)
+            rows = 2 * np.arange(code.shape[2])[:, None] + code // 2
+            columns = 2 * np.arange(code.shape[3]) + code % 2
+        else:
+            # The file pads odd sizes to even ones, or leaves them as they are.
+            flat, pooled = arrays[0], arrays[0].shape[2:]
+            height, width = _plane(flat, size, pooled)
+            rows, columns = np.divmod(flat % (height * width), width)
+        index: Array = rows * size[1] + columns
+        return index
+
+
+def probe(path: str | os.PathLike[str], lowered: bool) -> Probe:
+    """Read an exported file and expose its indices; `lowered` takes that form first."""
+    model = ir.load(path)
+    ir.external_data.load_to_model(model)  # the probe is saved elsewhere
+    if lowered or contract.DOMAIN in model.opset_imports:
+        model = lower(model).model
+    graph = model.graph
+    logits = graph.outputs[0]
+    producer = logits.producer()
+    while producer is not None and producer.op_type in ("Cast", "ArgMax"):
+        inner = producer.inputs[0]
+        assert inner is not None
+        logits, producer = inner, inner.producer()
+    if logits.name is None:
+        logits.name = "segnet.logits"
+    stages = _masks(model) or [(p.pool.outputs[1],) for p in find_pairs(graph)]
+    names = []
+    for stage in stages:
+        for value in stage:
+            value.type = value.type or ir.TensorType(ir.DataType.INT64)
+        names.append(tuple(str(value.name) for value in stage))
+    old = graph.outputs[0]
+    graph.outputs.clear()
+    graph.outputs.append(logits)
+    if old is not logits:
+        graph.outputs.append(old)
+    graph.outputs.extend([value for stage in stages for value in stage])
+    return Probe(model, str(logits.name), tuple(names))
+
+
+def temporary_probe(
+    path: str | os.PathLike[str], lowered: bool, folder: Path
+) -> tuple[Probe, Path]:
+    """Write a probe of `path` into `folder`."""
+    made = probe(path, lowered)
+    target = folder / f"probe-{'lowered' if lowered else 'as-is'}.onnx"
+    made.save(target)
+    return made, target
+
+
+def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
+    found: dict[int, list[ir.Value]] = {}
+    for value in masks(model.graph):
+        value.type = ir.TensorType(ir.DataType.BOOL)
+        found.setdefault(int(str(value.name).split(".")[-2]), []).append(value)
+    return [
+        tuple(sorted(values, key=lambda value: str(value.name)))
+        for _, values in sorted(found.items())
+    ]
+
+
+def _plane(flat: Array, size: tuple[int, int], pooled: tuple[int, ...]) -> tuple[int, int]:
+    """Return the size of the planes that flat indices count in."""
+    even = (2 * pooled[0], 2 * pooled[1])
+    return (max(even[0], size[0]), max(even[1], size[1]))

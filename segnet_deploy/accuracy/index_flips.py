@@ -1,0 +1,100 @@
+"""Pooling indices that two files choose differently, by stage."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
+from segnet_deploy.errors import InputError
+from segnet_deploy.runtimes import Array, Engine, open_engine
+from segnet_deploy.runtimes.tensorrt.plan import is_plan
+from segnet_deploy.segmenter import Segmenter
+
+
+def check_files(files: Sequence[str]) -> None:
+    """Raise InputError where one of `files` is an engine."""
+    for path in files:
+        if is_plan(path):
+            raise InputError(
+                f"{path} is an engine, whose indices cannot be read; give the .onnx files"
+            )
+
+
+class IndexFlips:
+    """Counts over frames: windows of each pooling stage, and those with another index.
+
+    Both files run once more, with their indices as outputs, in the runtimes of the segmenters, on
+    so many `threads` (None: the runtime's choice).
+    """
+
+    def __init__(
+        self,
+        files: tuple[str, str],
+        segmenters: tuple[Segmenter, Segmenter],
+        threads: int | None = None,
+    ):
+        check_files(files)
+        self._segmenters, self._threads = segmenters, threads
+        self._opened = contextlib.ExitStack()
+        try:
+            folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory()))
+            self._probes = [
+                self._open(path, segmenter, folder / str(number))
+                for number, (path, segmenter) in enumerate(zip(files, segmenters, strict=True))
+            ]
+            first, second = (len(probe.stages) for probe, _ in self._probes)
+            if first != second:
+                raise InputError(f"{files[0]} has {first} pools with indices, {files[1]} {second}")
+        except BaseException:
+            self._opened.close()
+            raise
+        self.flips, self.windows = [0] * first, [0] * first
+
+    def add(self, frame: Any) -> None:
+        """Run both on `frame`, (H, W, 3) uint8, and count."""
+        chosen = [
+            _indices(probe, engine, segmenter.preprocess([frame]).x, segmenter.metadata.io)
+            for (probe, engine), segmenter in zip(self._probes, self._segmenters, strict=True)
+        ]
+        for stage, (one, other) in enumerate(zip(*chosen, strict=True)):
+            if one.shape != other.shape:
+                raise InputError(f"pooling stage {stage + 1} is {one.shape} and {other.shape}")
+            self.flips[stage] += int((one != other).sum())
+            self.windows[stage] += one.size
+
+    def close(self) -> None:
+        """Close both engines and remove their files."""
+        self._opened.close()
+
+    def __enter__(self) -> IndexFlips:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(
+        self, path: str | os.PathLike[str], segmenter: Segmenter, folder: Path
+    ) -> tuple[Probe, Engine]:
+        folder.mkdir()
+        probe, target = temporary_probe(path, segmenter.engine.lowered, folder)
+        engine = open_engine(target, segmenter.engine.name, self._threads)
+        self._opened.callback(engine.close)
+        return probe, engine
+
+
+def _indices(probe: Probe, engine: Engine, x: Array, io: str) -> list[Array]:
+    """Return each stage's indices into the plane that it pools: the one before pooled it."""
+    outputs = engine.run_all(np.ascontiguousarray(x))
+    size = (x.shape[1], x.shape[2]) if io == "frame" else (x.shape[2], x.shape[3])
+    found = []
+    for stage in range(len(probe.stages)):
+        found.append(probe.plane_index(stage, outputs, size).copy())
+        size = (found[-1].shape[2], found[-1].shape[3])
+    return found

@@ -1,0 +1,1 @@
+"""Where a camera loop's frames come from."""

@@ -1,0 +1,144 @@
+"""The op pair and the label map on the CPU: native code where it was built, else numpy.
+
+Planes are (P, H, W, K) arrays: K channels packed side by side, or K = 1 for one channel each.
+Planes may lie apart; what is inside one is contiguous. Source: plugins/cpu.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+
+from segnet_deploy.native.find import find_library
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_KINDS = ("float32", "int8", "uint8")  # CpuKind in plugins/include/segnet/cpu.h
+_PACKS = (1, 4, 8, 16)
+LABELS = 256  # what a label map tells apart
+
+
+def pooled_size(size: tuple[int, int], ceil_mode: bool) -> tuple[int, int]:
+    """Return the (height, width) after 2x2 pooling."""
+    extra = 1 if ceil_mode else 0
+    return (size[0] + extra) // 2, (size[1] + extra) // 2
+
+
+def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
+    """Pool planes `x` into planes `y`; return the codes, uint8 of y's shape.
+
+    A code is the place 0 1 / 2 3 of the first maximum; NaN wins as in PyTorch.
+    """
+    codes = np.empty(y.shape, np.uint8)
+    if y.size and not _call("segnet_cpu_pool", (x, y, codes), x, y, ceil_mode, threads):
+        _pool(x, y, codes)
+    return codes
+
+
+def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) -> None:
+    """Put planes `y` back into planes `x` where `codes` say, zero elsewhere.
+
+    Raises ValueError where the sizes are not those of a pool from `x` to `y`.
+    """
+    pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
+    if not y.shape == codes.shape == pooled:
+        raise ValueError(f"values {y.shape}, codes {codes.shape} for {x.shape}; expected {pooled}")
+    if not y.size:
+        x[...] = 0
+    elif not _call("segnet_cpu_unpool", (y, codes, x), x, y, ceil_mode, threads):
+        _unpool(y, codes, x)
+
+
+def label_map(logits: Array) -> Array:
+    """Return the first maximum over (C, H, W) logits, as (H, W) uint8.
+
+    Raises ValueError for more than 256 channels.
+    """
+    classes, height, width = logits.shape
+    if classes > LABELS:
+        raise ValueError(f"{classes} classes; a label map holds {LABELS}")
+    library = _library()
+    inside = logits.strides[1:] == (4 * width, 4)
+    if library is None or logits.dtype != np.float32 or not inside:
+        return _label_map(logits)
+    labels = np.empty((height, width), np.uint8)
+    step = logits.strides[0] // 4
+    library.segnet_cpu_labels(_at(logits), _at(labels), *map(_int64, (classes, labels.size, step)))
+    return labels
+
+
+def is_native() -> bool:
+    """Tell whether the native library was built and loads."""
+    return _library() is not None
+
+
+def _call(
+    name: str, buffers: tuple[Array, ...], x: Array, y: Array, ceil_mode: bool, threads: int
+) -> bool:
+    """Run the native operation on its buffers; False where it cannot take these planes."""
+    library, kind, pack = _library(), x.dtype.name, x.shape[3]
+    planes_whole = all(a[0].flags.c_contiguous for a in (x, y))
+    if library is None or kind not in _KINDS or pack not in _PACKS or not planes_whole:
+        return False
+    numbers = map(_int64, (*x.shape, x.strides[0] // x.itemsize, y.strides[0] // y.itemsize))
+    operation = getattr(library, name)
+    status: int = operation(
+        _KINDS.index(kind), *map(_at, buffers), *numbers, int(ceil_mode), threads
+    )
+    return status == 0
+
+
+@functools.cache
+def _library() -> Any:
+    path = find_library("segnet_cpu")
+    try:
+        return None if path is None else ctypes.CDLL(str(path))
+    except OSError:  # built for another machine: numpy does it
+        return None
+
+
+_int64 = ctypes.c_int64
+
+
+def _at(array: Array) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _label_map(logits: Array) -> Array:
+    """Compare plane by plane, faster than numpy's argmax over axis 0."""
+    best = logits[0].copy()
+    labels = np.zeros(best.shape, np.uint8)
+    for index in range(1, len(logits)):
+        wins = logits[index] > best
+        labels[wins] = index
+        np.maximum(best, logits[index], out=best)
+    return labels
+
+
+def _elements(x: Array, pooled: tuple[int, ...]) -> list[tuple[int, Array, tuple[slice, slice]]]:
+    """Return code, elements and the windows that have one, for each place of a window."""
+    found = []
+    for code in range(4):
+        part = x[:, code // 2 :: 2, code % 2 :: 2][:, : pooled[1], : pooled[2]]
+        found.append((code, part, (slice(part.shape[1]), slice(part.shape[2]))))
+    return found
+
+
+def _pool(x: Array, y: Array, codes: Array) -> None:
+    codes[...] = 0
+    for code, part, (rows, columns) in _elements(x, y.shape):
+        if code == 0:
+            y[...] = part
+            continue
+        best, chosen = y[:, rows, columns], codes[:, rows, columns]
+        with np.errstate(invalid="ignore"):
+            wins = (part > best) | (part != part)
+        best[wins], chosen[wins] = part[wins], code
+
+
+def _unpool(y: Array, codes: Array, x: Array) -> None:
+    x[...] = 0
+    for code, part, (rows, columns) in _elements(x, y.shape):
+        part[...] = np.where(codes[:, rows, columns] == code, y[:, rows, columns], x.dtype.type(0))

@@ -1,0 +1,180 @@
+"""Find pool/unpool pairs, in the standard form and in the plugin form.
+
+A pair is exact to rewrite when the pool is 2x2 with stride 2 and the unpooling puts each
+value back into a plane of the pool's own input size. Everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes import contract
+from segnet_deploy.passes.graph import constant, integer, ints, static_size
+
+_KEEPING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pool with indices and the unpoolings that use them."""
+
+    pool: ir.Node
+    unpools: tuple[ir.Node, ...]
+    ceil_mode: bool
+    non_negative: bool
+
+    @property
+    def source(self) -> ir.Value:
+        """The pool's input, (N, C, H, W)."""
+        value = self.pool.inputs[0]
+        assert value is not None
+        return value
+
+
+def find_pairs(graph: ir.Graph) -> list[Pair]:
+    """Return the pairs of `graph` in order.
+
+    Raises UnsupportedModelError for a pool with used indices, or an unpooling, that
+    cannot be rewritten exactly.
+    """
+    for node in filter(is_channels_last, graph):
+        raise _refusal(
+            node, "it reads channels last, for ONNX Runtime; take the file it is made of"
+        )
+    pairs = [_pair(node) for node in graph if _has_used_indices(node)]
+    known = {id(unpool) for pair in pairs for unpool in pair.unpools}
+    for node in graph:
+        if _is_unpool(node) and id(node) not in known:
+            raise _refusal(node, "its indices do not come straight from a MaxPool")
+    return pairs
+
+
+def is_channels_last(node: ir.Node) -> bool:
+    """Tell whether `node` is one of the pair as `passes.onnxruntime_ops` leaves it."""
+    return node.domain == contract.DOMAIN and bool(integer(node, "channels_last", 0))
+
+
+def is_non_negative(value: ir.Value | None) -> bool:
+    """Tell whether the graph proves that `value` has no element below 0 (the lowest of uint8)."""
+    while value is not None and (node := value.producer()) is not None:
+        if value.dtype is not None and value.dtype.numpy().kind == "u":
+            return True
+        if node.op_type in ("Relu", "Sigmoid", "Softmax", "HardSigmoid"):
+            return True
+        if node.op_type == "Clip":
+            low = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+            return low is not None and bool(low >= 0)
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            if zero is None or zero.any():
+                return False
+        elif node.op_type not in _KEEPING:
+            return False
+        value = node.inputs[0]
+    return False
+
+
+def _is_unpool(node: ir.Node) -> bool:
+    return (node.domain, node.op_type) in {("", "MaxUnpool"), (contract.DOMAIN, contract.UNPOOL)}
+
+
+def _has_used_indices(node: ir.Node) -> bool:
+    if (node.domain, node.op_type) == (contract.DOMAIN, contract.POOL):
+        return True
+    return (
+        (node.domain, node.op_type) == ("", "MaxPool")
+        and len(node.outputs) > 1
+        and (bool(node.outputs[1].uses()) or node.outputs[1].is_graph_output())
+    )
+
+
+def _pair(pool: ir.Node) -> Pair:
+    index = pool.outputs[1]
+    if index.is_graph_output():
+        raise _refusal(pool, "its indices are an output of the graph")
+    users = tuple(use.node for use in index.uses())
+    for user in users:
+        if not _is_unpool(user):
+            raise _refusal(pool, f"its indices also feed {user.op_type} '{user.name}'")
+    if pool.domain == "":
+        _require_two_by_two(pool)
+    source = pool.inputs[0]
+    assert source is not None
+    for unpool in users:
+        _check_unpool(pool, unpool, source)
+    return Pair(pool, users, bool(integer(pool, "ceil_mode", 0)), is_non_negative(source))
+
+
+def is_two_by_two(node: ir.Node) -> bool:
+    """Tell whether a pool or unpooling is 2x2 with stride 2 and no padding."""
+    kernel, strides, pads, dilations = _geometry(node)
+    auto_pad = node.attributes.get("auto_pad")
+    padded = any(pads) or (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID"))
+    return kernel == strides == (2, 2) and not padded and all(d == 1 for d in dilations)
+
+
+def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
+    defaults = {"kernel_shape": (), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    return tuple(ints(node, name, default) for name, default in defaults.items())
+
+
+def _require_two_by_two(node: ir.Node) -> None:
+    if not is_two_by_two(node):
+        kernel, strides, pads, dilations = map(list, _geometry(node))
+        raise _refusal(
+            node,
+            f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
+            "with stride 2 and no padding is rewritten",
+        )
+    if integer(node, "storage_order", 0):
+        raise _refusal(node, "column-major indices (storage_order 1)")
+
+
+def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
+    if unpool.domain == "":
+        _require_two_by_two(unpool)
+    pooled, values = pool.outputs[0].shape, _shape(unpool.inputs[0])
+    if pooled is not None and values is not None:
+        differ = [
+            (a, b)
+            for a, b in zip(pooled, values, strict=False)
+            if isinstance(a, int) and isinstance(b, int) and a != b
+        ]
+        if differ or len(pooled) != len(values):
+            raise _refusal(unpool, f"its input {values} is not shaped like the pool's {pooled}")
+    want, have = static_size(source), unpool_size(unpool)
+    if want is None or have is None or want == have:
+        return
+    evened = tuple(size + size % 2 for size in want)
+    flat = unpool.domain == ""
+    if have != evened or (flat and have != want and not integer(pool, "ceil_mode", 0)):
+        raise _refusal(
+            unpool,
+            f"it unpools into {have[0]}x{have[1]} but pool '{pool.name}' read "
+            f"{want[0]}x{want[1]}; use input sizes that are multiples of 32",
+        )
+
+
+def unpool_size(unpool: ir.Node) -> tuple[int, int] | None:
+    """Return the (height, width) that an unpooling writes, where it is static."""
+    if unpool.domain == contract.DOMAIN:
+        height, width = integer(unpool, "height", 0), integer(unpool, "width", 0)
+        return (height, width) if height and width else static_size(unpool.outputs[0])
+    shape = constant(unpool.inputs[2]) if len(unpool.inputs) > 2 else None
+    if shape is not None:
+        return int(shape[-2]), int(shape[-1])
+    if len(unpool.inputs) > 2 and unpool.inputs[2] is not None:
+        return static_size(unpool.outputs[0])
+    size = static_size(unpool.inputs[0]) if unpool.inputs[0] is not None else None
+    return None if size is None else (2 * size[0], 2 * size[1])
+
+
+def _shape(value: ir.Value | None) -> ir.Shape | None:
+    return None if value is None else value.shape
+
+
+def _refusal(node: ir.Node, why: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{node.op_type} '{node.name}' cannot be rewritten exactly: {why}")

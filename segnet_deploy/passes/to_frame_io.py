@@ -1,0 +1,54 @@
+"""Tensor in, logits out -> frame in, label map out, all inside the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes import PassResult
+from segnet_deploy.passes.graph import Builder, infer_shapes
+
+
+def to_frame_io(
+    model: ir.Model, mean: Sequence[float], std: Sequence[float], channel_order: str
+) -> PassResult:
+    """Give `model` an (N, H, W, 3) uint8 BGR input and an (N, H, W) uint8 label output.
+
+    `mean` and `std` are on the 0-255 scale in the model's `channel_order` ('bgr'|'rgb').
+    """
+    graph = model.graph
+    old, logits = graph.inputs[0], graph.outputs[0]
+    if old.shape is None or len(old.shape) != 4 or old.shape[1] != 3:
+        raise UnsupportedModelError(
+            f"--io frame needs a model with 3 input channels; this one takes {old.shape}"
+        )
+    n, _, height, width = old.shape
+    frame = ir.Value(
+        name="frame",
+        type=ir.TensorType(ir.DataType.UINT8),
+        shape=ir.Shape([n, height, width, 3]),
+    )
+    first = graph[0]
+    graph.inputs[0] = frame
+    build = Builder(graph, first)
+    x = build.op("Transpose", frame, perm=[0, 3, 1, 2])
+    if channel_order == "rgb":
+        x = build.op("Gather", x, build.const([2, 1, 0]), axis=1)
+    x = build.op("Cast", x, to=int(ir.DataType.FLOAT))
+    shape = (1, 3, 1, 1)
+    if any(mean):
+        x = build.op("Sub", x, build.const(np.reshape(mean, shape), np.float32))
+    if any(s != 1 for s in std):
+        x = build.op("Div", x, build.const(np.reshape(std, shape), np.float32))
+    ir.convenience.replace_all_uses_with(old, x)
+    arg = ir.node("ArgMax", [logits], {"axis": 1, "keepdims": 0})
+    cast = ir.node("Cast", arg.outputs, {"to": int(ir.DataType.UINT8)})
+    graph.extend([arg, cast])
+    labels = cast.outputs[0]
+    labels.name = "labels"
+    labels.type = ir.TensorType(ir.DataType.UINT8)
+    graph.outputs[0] = labels
+    return PassResult(infer_shapes(model), 1)

@@ -1,0 +1,176 @@
+"""Pool/unpool pairs -> the plugin's SegNetMaxPool / SegNetMaxUnpool (contract.json)."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes import PassResult, contract
+from segnet_deploy.passes.find_pairs import (
+    Pair,
+    find_pairs,
+    is_non_negative,
+    is_two_by_two,
+    unpool_size,
+)
+from segnet_deploy.passes.graph import (
+    Builder,
+    constant,
+    infer_shapes,
+    integer,
+    ints,
+    lowest,
+    remove_dead,
+    replace,
+    static_size,
+)
+from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
+
+_WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+_RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
+_RESIZING |= {"GlobalAveragePool", "GlobalMaxPool", "SpaceToDepth", "DepthToSpace"}
+_COMMON = {
+    "plugin_version": contract.PLUGIN_VERSION,
+    "plugin_namespace": contract.PLUGIN_NAMESPACE,
+}
+
+
+def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
+    """Rewrite every standard pair of `model` in place as the plugin's op pair.
+
+    A pad that never wins before a pool is taken into the pool (ceil mode). Between Q and DQ of
+    one scale the plugins work on the `integers`. Static sizes become
+    attributes; otherwise the unpooling reads the network's image and a level.
+    Raises UnsupportedModelError where a pair cannot be rewritten exactly.
+    """
+    model = infer_shapes(model)
+    if integers:
+        model = to_integer_pairs(model).model
+    graph = model.graph
+    pairs = [p for p in find_pairs(graph) if p.pool.domain != contract.DOMAIN]
+    for pair in pairs:
+        _rewrite(graph, pair)
+    if pairs:
+        model.opset_imports[contract.DOMAIN] = 1
+        model = remove_dead(model)
+    return PassResult(model, len(pairs), tuple(f"plugin for '{p.pool.name}'" for p in pairs))
+
+
+def _rewrite(graph: ir.Graph, pair: Pair) -> None:
+    source, ceil_mode = _unpadded(pair)
+    at = None if static_size(source) is not None else _level(source, ceil_mode)
+    build = Builder(graph, pair.pool)
+    y, code = build.multi(
+        contract.POOL,
+        source,
+        outputs=2,
+        domain=contract.DOMAIN,
+        ceil_mode=int(ceil_mode),
+        **_COMMON,
+    )
+    y.type = source.type
+    y.shape = pair.pool.outputs[0].shape
+    code.type = ir.TensorType(ir.DataType.INT32)
+    replace(pair.pool.outputs[0], y)
+    for unpool in pair.unpools:
+        _rewrite_unpool(Builder(graph, unpool), unpool, source, code, ceil_mode, at)
+        graph.remove(unpool, safe=True)
+    graph.remove(pair.pool, safe=True)
+
+
+def _rewrite_unpool(
+    build: Builder,
+    unpool: ir.Node,
+    source: ir.Value,
+    code: ir.Value,
+    ceil_mode: bool,
+    at: tuple[int, ir.Value] | None,
+) -> None:
+    size = static_size(source)
+    inputs = [unpool.inputs[0], code]
+    attributes: dict[str, int] = {"ceil_mode": int(ceil_mode)}
+    if size is not None:
+        attributes |= {"height": size[0], "width": size[1]}
+    else:
+        assert at is not None
+        attributes["level"], image = at
+        inputs.append(image)
+    x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
+    values = unpool.inputs[0]
+    x.type = (values.type if values is not None else None) or source.type
+    x.shape = source.shape
+    old = unpool.outputs[0]
+    crop = _crop_to(old, size, unpool_size(unpool))
+    if crop is not None:
+        replace(crop.outputs[0], x)
+        build.graph.remove(crop, safe=True)
+    else:
+        replace(old, x)
+
+
+def _unpadded(pair: Pair) -> tuple[ir.Value, bool]:
+    """Return the value before a trailing pad that never wins, and the pooling geometry."""
+    node = pair.source.producer()
+    if node is None or node.op_type != "Pad":
+        return pair.source, pair.ceil_mode
+    value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    inner = node.inputs[0]
+    if value is None or inner is None:
+        return pair.source, pair.ceil_mode
+    if (value != lowest(inner)).any() and (value.any() or not is_non_negative(inner)):
+        return pair.source, pair.ceil_mode
+    pads = constant(node.inputs[1])
+    if pads is not None and (any(pads[:6]) or max(pads[6:]) > 1):
+        return pair.source, pair.ceil_mode
+    return inner, True
+
+
+def _crop_to(
+    value: ir.Value, size: tuple[int, int] | None, written: tuple[int, int] | None
+) -> ir.Node | None:
+    """Return the Slice that cuts the even-sized result back, which the plugin does itself."""
+    if size is not None and size == written:
+        return None
+    uses = [use.node for use in value.uses() if use.node.op_type == "Slice"]
+    return uses[0] if len(uses) == 1 and len(value.uses()) == 1 else None
+
+
+def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:
+    """Count the halvings from the network's (N, C, H, W) image to `value`; return both.
+
+    Raises UnsupportedModelError for a node between them that changes the size in another way.
+    """
+    level = 0
+    while (node := value.producer()) is not None and node.op_type != "Transpose":
+        if _halves(node, ceil_mode):
+            level += 1
+        elif not _keeps_size(node):
+            raise UnsupportedModelError(
+                f"{node.op_type} '{node.name}' changes the size: with dynamic sizes the plugin "
+                f"form needs 2x2 pools only, all of ceil_mode {int(ceil_mode)} here; export with "
+                "a static --imgsz"
+            )
+        inner = node.inputs[0]
+        assert inner is not None
+        value = inner
+    return level, value
+
+
+def _halves(node: ir.Node, ceil_mode: bool) -> bool:
+    if node.op_type == "MaxPool" and not is_two_by_two(node):
+        return False
+    is_pool = node.op_type in ("MaxPool", contract.POOL)
+    return is_pool and bool(integer(node, "ceil_mode", 0)) == ceil_mode
+
+
+def _keeps_size(node: ir.Node) -> bool:
+    if node.op_type not in _WINDOWED:
+        return node.op_type not in _RESIZING
+    auto_pad = node.attributes.get("auto_pad")
+    same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    kernel = ints(node, "kernel_shape", (weight and static_size(weight)) or ())
+    pads, dilations = ints(node, "pads", (0, 0, 0, 0)), ints(node, "dilations", (1, 1))
+    lost = [d * (k - 1) for d, k in zip(dilations, kernel, strict=False)]
+    padded = [a + b for a, b in zip(pads[:2], pads[2:], strict=False)]
+    return ints(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)

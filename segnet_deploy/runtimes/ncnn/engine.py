@@ -1,0 +1,126 @@
+"""ncnn on the CPU, in fp32: Winograd convolutions, and this project's own pool and unpool."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.optional import require
+from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
+from segnet_deploy.runtimes.ncnn.execution import Run
+from segnet_deploy.runtimes.ncnn.program import Net, to_program
+
+_OFF = (
+    "use_vulkan_compute",
+    "use_fp16_packed",
+    "use_fp16_storage",
+    "use_fp16_arithmetic",
+    "use_bf16_packed",
+    "use_bf16_storage",
+    "use_winograd63_convolution",
+)
+# Of Winograd's forms only F(2,3) gives equal values for equal neighbourhoods.
+_OFF_FOR_TIES = ("use_winograd43_convolution",)
+
+
+def open_file(file: ModelFile, threads: int | None) -> NcnnEngine:
+    """Load `file`, translated; EngineError names the node that ncnn cannot have."""
+    return NcnnEngine(file, threads)
+
+
+class NcnnEngine:
+    """A net and the host's steps behind the Engine protocol; images run one after the other."""
+
+    name = "ncnn"
+    device = "cpu"
+    lowered = False
+    computes_half = False
+    gpu_seconds = None
+    device_bytes = None
+
+    def __init__(self, file: ModelFile, threads: int | None):
+        self._path: Path = file.path
+        self._ncnn = require("ncnn", extra="ncnn")
+        model = load_model(file.path)
+        self.inputs = tuple(_port(value) for value in model.graph.inputs)
+        self.outputs = tuple(_port(value) for value in model.graph.outputs)
+        try:
+            self._program = to_program(model)
+        except UnsupportedModelError as error:
+            raise self._error("cannot take", error) from error
+        release(model)
+        self._threads = threads or min(self._ncnn.Option().num_threads, _cpus())
+        self._nets = [self._load(net) for net in self._program.nets]
+
+    def run(self, x: Array) -> Array:
+        """Run the first input and return the first output."""
+        name = self.outputs[0].name
+        return self._infer(x, [name])[name]
+
+    def run_all(self, x: Array) -> dict[str, Array]:
+        """Run the first input and return every output by name."""
+        return self._infer(x, [port.name for port in self.outputs])
+
+    def close(self) -> None:
+        """Drop the nets."""
+        self._nets = []
+
+    def _load(self, net: Net) -> Any:
+        """Return ncnn's net; the weights of `net` are given up."""
+        loaded = self._ncnn.Net()
+        for name in (*_OFF, *(_OFF_FOR_TIES if net.keeps_ties else ())):
+            if hasattr(loaded.opt, name):
+                setattr(loaded.opt, name, False)
+        loaded.opt.num_threads = self._threads
+        with tempfile.TemporaryDirectory() as folder:
+            param, weights = Path(folder) / "net.param", Path(folder) / "net.bin"
+            try:
+                param.write_text(net.param, "utf-8")
+                with weights.open("wb") as stream:
+                    for array in net.weights:
+                        stream.write(array.data)
+            except OSError as error:
+                raise self._error("cannot write its net of", error.strerror or error) from error
+            net.weights.clear()
+            if loaded.load_param(str(param)) or loaded.load_model(str(weights)):
+                raise self._error("cannot load", "the translated net is refused")
+        return loaded
+
+    def _infer(self, x: Array, names: list[str]) -> dict[str, Array]:
+        if not self._nets:
+            raise EngineError(f"{self._path} is closed; open it again")
+        check_input(self.inputs[0], x)
+        if not len(x):
+            raise self._error("cannot run", "the batch is empty")
+        try:
+            images = [self._run().outputs(image, names) for image in x]
+        except (EngineError, RuntimeError, ValueError) as error:  # ncnn's binding, numpy's shapes
+            raise self._error("cannot run", error) from error
+        if len(images) == 1:
+            return {name: value[None] for name, value in images[0].items()}
+        return {name: np.stack([image[name] for image in images]) for name in names}
+
+    def _run(self) -> Run:
+        return Run(self._nets, self._ncnn.Mat, self._program, self._threads)
+
+    def _error(self, what: str, why: object) -> EngineError:
+        return EngineError(f"ncnn {what} {self._path}: {why}; try --runtime openvino")
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _port(value: ir.Value) -> Port:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
+    if value.dtype is None:
+        raise EngineError(f"ncnn cannot take '{value.name}', whose type is not known")
+    return Port(str(value.name), shape, value.dtype.numpy())

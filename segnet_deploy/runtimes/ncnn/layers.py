@@ -1,0 +1,267 @@
+"""One ONNX node -> one ncnn layer: its type, its numbered parameters and its weights.
+
+The numbers are those of ncnn's operator list (docs/developer-guide/operators.md there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes.graph import constant, integer, ints, static_size
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
+RELU = 1
+_LOWERED = ("SpaceToDepth", "DepthToSpace", "Split", "GreaterOrEqual", "Where")
+_REST = 2**31 - 233  # an end that reaches the edge, as ncnn writes it
+
+
+@dataclass
+class Layer:
+    """What the .param line says after its blobs; the weights go to .bin in this order."""
+
+    kind: str
+    parameters: dict[int, object] = field(default_factory=dict)
+    weights: list[Array] = field(default_factory=list)
+
+    def fuse_relu(self) -> bool:
+        """Take a ReLU that follows into the layer, where it has a place for it."""
+        if not self.kind.startswith(("Convolution", "Deconvolution")):
+            return False
+        self.parameters[9] = RELU
+        return True
+
+    def __str__(self) -> str:
+        return " ".join(_parameter(number, value) for number, value in self.parameters.items())
+
+
+def _parameter(number: int, value: object) -> str:
+    if isinstance(value, tuple):  # an array: its id is -23300 - number
+        return f"{-23300 - number}={','.join(map(str, (len(value), *value)))}"
+    return f"{number}={value!r}" if isinstance(value, float) else f"{number}={value}"
+
+
+def to_layer(node: ir.Node) -> Layer:
+    """Return the layer of `node`. Raises UnsupportedModelError, naming the node."""
+    rule = _RULES.get(node.op_type) if node.domain == "" else None
+    if rule is None:
+        lowered = node.op_type in _LOWERED
+        hint = ": the lowered form has it; take the standard form" if lowered else ""
+        raise refusal(node, f"no such operator is translated{hint}")
+    return rule(node)
+
+
+def refusal(node: ir.Node, why: str) -> UnsupportedModelError:
+    """Return the error for a node that ncnn cannot have."""
+    return UnsupportedModelError(f"{node.op_type} '{node.name}' is not for ncnn: {why}")
+
+
+def _need(node: ir.Node, index: int, what: str) -> Array:
+    value = constant(node.inputs[index]) if len(node.inputs) > index else None
+    if value is None:
+        raise refusal(node, f"its {what} is no constant")
+    return value
+
+
+def _fp32(node: ir.Node, index: int, what: str) -> Array:
+    value = _need(node, index, what)
+    if value.dtype != np.float32:
+        raise refusal(node, f"its {what} is {value.dtype}; expected float32")
+    return np.ascontiguousarray(value)
+
+
+def _pads(node: ir.Node) -> tuple[int, int, int, int]:
+    """Return top, left, bottom, right."""
+    auto = node.attributes.get("auto_pad")
+    if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
+        raise refusal(node, f"auto_pad {auto.as_string()}")
+    pads = ints(node, "pads", (0, 0, 0, 0))
+    if len(pads) != 4:
+        raise refusal(node, f"pads {list(pads)}; expected two axes")
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
+    """Return the kind of a convolution's layer and its numbers; `weight` is (K, C, h, w)."""
+    transposed = node.op_type == "ConvTranspose"
+    groups = integer(node, "group", 1)
+    if weight.ndim != 4 or (transposed and groups != 1):
+        raise refusal(node, f"weight {weight.shape}, group {groups}")
+    top, left, bottom, right = _pads(node)
+    strides, dilations = ints(node, "strides", (1, 1)), ints(node, "dilations", (1, 1))
+    channels, _, height, width = weight.shape
+    parameters: dict[int, object] = {0: channels, 1: width, 11: height}
+    parameters |= {2: dilations[1], 12: dilations[0], 3: strides[1], 13: strides[0]}
+    parameters |= {4: left, 14: top, 15: right, 16: bottom, 6: weight.size}
+    if transposed:
+        extra = ints(node, "output_padding", (0, 0))
+        if "output_shape" in node.attributes:
+            raise refusal(node, "output_shape is given; expected pads")
+        return "Deconvolution", parameters | {18: extra[1], 19: extra[0]}
+    if groups != 1:
+        return "ConvolutionDepthWise", parameters | {7: groups}
+    return "Convolution", parameters
+
+
+def _convolution(node: ir.Node) -> Layer:
+    weight = _fp32(node, 1, "weight")
+    if node.op_type == "ConvTranspose" and weight.ndim == 4:
+        weight = np.ascontiguousarray(weight.transpose(1, 0, 2, 3))
+    kind, parameters = geometry(node, weight)
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None
+    bias = [_fp32(node, 2, "bias")] if biased else []
+    return Layer(kind, parameters | {5: int(biased)}, [FP32_TAG, weight, *bias])
+
+
+def _batch_norm(node: ir.Node) -> Layer:
+    scale, bias, mean, variance = (_fp32(node, i, "statistics") for i in (1, 2, 3, 4))
+    epsilon = node.attributes.get("epsilon")
+    return Layer(
+        "BatchNorm",
+        {0: scale.size, 1: epsilon.as_float() if epsilon is not None else 1e-5},
+        [scale, mean, variance, bias],
+    )
+
+
+def _lrn(node: ir.Node) -> Layer:
+    known = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+    known |= {k: node.attributes[k].as_float() for k in known if k in node.attributes}
+    size = node.attributes["size"].as_int()
+    if size % 2 == 0:
+        raise refusal(node, f"size {size}; expected an odd one")
+    return Layer("LRN", {0: 0, 1: size, 2: known["alpha"], 3: known["beta"], 4: known["bias"]})
+
+
+def _pooling(node: ir.Node) -> Layer:
+    kernel, strides = ints(node, "kernel_shape", ()), ints(node, "strides", (1, 1))
+    top, left, bottom, right = _pads(node)
+    ceil_mode = integer(node, "ceil_mode", 0)
+    if len(kernel) != 2 or any(d != 1 for d in ints(node, "dilations", (1, 1))):
+        raise refusal(node, f"kernel {list(kernel)}, or dilated")
+    if ceil_mode and (any((top, left, bottom, right)) or kernel != strides):
+        raise refusal(node, "ceil_mode with padding or overlapping windows")
+    average = node.op_type == "AveragePool"
+    if average and ceil_mode:
+        raise refusal(node, "ceil_mode of an average")
+    parameters: dict[int, object] = {0: int(average), 1: kernel[1], 11: kernel[0]}
+    parameters |= {2: strides[1], 12: strides[0], 3: left, 13: top, 14: right, 15: bottom}
+    parameters |= {5: 0 if ceil_mode else 1, 6: integer(node, "count_include_pad", 0)}
+    return Layer("Pooling", parameters)
+
+
+def _concat(node: ir.Node) -> Layer:
+    if integer(node, "axis", 0) != 1:
+        raise refusal(node, "only channels are joined")
+    if any(constant(value) is not None for value in node.inputs):
+        raise refusal(node, "an operand is a constant")
+    return Layer("Concat", {0: 0})
+
+
+def _binary(node: ir.Node) -> Layer:
+    number = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3}[node.op_type]
+    shapes = [None if value is None else value.shape for value in node.inputs]
+    second = constant(node.inputs[1])
+    if second is not None and second.size == 1 and second.dtype == np.float32:
+        return Layer("BinaryOp", {0: number, 1: 1, 2: float(second.item())})
+    if second is not None or constant(node.inputs[0]) is not None or shapes[0] != shapes[1]:
+        raise refusal(node, f"operands {shapes[0]} and {shapes[1]}; expected one shape or a scalar")
+    return Layer("BinaryOp", {0: number})
+
+
+def _resize(node: ir.Node) -> Layer:
+    def text(name: str, default: str) -> str:
+        found = node.attributes.get(name)
+        return default if found is None else found.as_string()
+
+    mode = text("mode", "nearest")
+    how = text("coordinate_transformation_mode", "half_pixel")
+    size = static_size(node.outputs[0])
+    known = {("linear", "half_pixel"): 0, ("linear", "pytorch_half_pixel"): 0}
+    known |= {("linear", "align_corners"): 1, ("nearest", "asymmetric"): 0}
+    rounding = text("nearest_mode", "round_prefer_floor")
+    if (mode, how) not in known or (mode == "nearest" and rounding != "floor"):
+        raise refusal(node, f"mode {mode}, {how}, {rounding}")
+    if size is None:
+        raise refusal(node, f"its size is {node.outputs[0].shape}; expected a static one")
+    if integer(node, "antialias", 0):
+        raise refusal(node, "antialias")
+    if how != "align_corners" and not _has_own_scale(node, size):
+        raise refusal(node, f"its scales are not those of {size} to its input's size")
+    kind = 2 if mode == "linear" else 1
+    return Layer("Interp", {0: kind, 3: size[0], 4: size[1], 6: known[mode, how]})
+
+
+def _has_own_scale(node: ir.Node, size: tuple[int, int]) -> bool:
+    """Tell whether the scales are those of the sizes, by which ncnn computes."""
+    scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scales is None or not scales.size:
+        return True
+    source = None if node.inputs[0] is None else static_size(node.inputs[0])
+    if source is None or scales.size != 4:
+        return False
+    return np.allclose(scales, (1, 1, size[0] / source[0], size[1] / source[1]), rtol=1e-6)
+
+
+def _slice(node: ir.Node) -> Layer:
+    starts, ends, axes = (_need(node, i, "range") for i in (1, 2, 3))
+    steps = _need(node, 4, "step") if len(node.inputs) > 4 else np.ones(1)
+    if (steps != 1).any() or (axes < 1).any():
+        raise refusal(node, f"axes {axes.tolist()}, steps {steps.tolist()}")
+    last = tuple(int(min(end, _REST)) for end in ends)
+    return Layer(
+        "Crop",
+        {9: tuple(map(int, starts)), 10: last, 11: tuple(int(axis) - 1 for axis in axes)},
+    )
+
+
+def _pad(node: ir.Node) -> Layer:
+    mode = node.attributes.get("mode")
+    pads = _need(node, 1, "padding")
+    value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    plain = pads.size == 8 and not pads[[0, 1, 4, 5]].any() and (pads >= 0).all()
+    if (mode is not None and mode.as_string() != "constant") or not plain:
+        raise refusal(node, f"pads {pads.tolist()}")
+    parameters: dict[int, object] = {0: int(pads[2]), 1: int(pads[6])}
+    parameters |= {2: int(pads[3]), 3: int(pads[7]), 4: 0}
+    return Layer("Padding", parameters | {5: 0.0 if value is None else float(value.item())})
+
+
+def _softmax(node: ir.Node) -> Layer:
+    if integer(node, "axis", -1) != 1:
+        raise refusal(node, "only over channels")
+    return Layer("Softmax", {0: 0, 1: 1})
+
+
+def _leaky(node: ir.Node) -> Layer:
+    alpha = node.attributes.get("alpha")
+    return Layer("ReLU", {0: alpha.as_float() if alpha is not None else 0.01})
+
+
+_RULES: dict[str, Callable[[ir.Node], Layer]] = {
+    "Conv": _convolution,
+    "ConvTranspose": _convolution,
+    "Relu": lambda node: Layer("ReLU"),
+    "LeakyRelu": _leaky,
+    "Sigmoid": lambda node: Layer("Sigmoid"),
+    "BatchNormalization": _batch_norm,
+    "LRN": _lrn,
+    "MaxPool": _pooling,
+    "AveragePool": _pooling,
+    "GlobalAveragePool": lambda node: Layer("Pooling", {0: 1, 4: 1}),
+    "Concat": _concat,
+    "Add": _binary,
+    "Sub": _binary,
+    "Mul": _binary,
+    "Div": _binary,
+    "Resize": _resize,
+    "Slice": _slice,
+    "Pad": _pad,
+    "Softmax": _softmax,
+}
+SAME = ("Identity", "Dropout")  # what leaves its input as it is

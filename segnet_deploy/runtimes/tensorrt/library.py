@@ -1,0 +1,114 @@
+"""Load TensorRT or TensorRT-RTX, whichever packages brought it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.errors import InputError, MissingDependencyError
+from segnet_deploy.optional import available, require
+from segnet_deploy.tensorrt_build.log import first_error
+
+KINDS = ("tensorrt", "tensorrt-rtx")
+# The ONNX Runtime provider's wheel bundles the RTX libraries; the bindings' wheel has none.
+_BUNDLE, _BINDINGS = "onnxruntime_ep_nv_tensorrt_rtx", "tensorrt_rtx_bindings"
+_LOAD_ORDER = ("libcudart.so*", "libtensorrt_rtx.so*", "libtensorrt_onnxparser_rtx.so*")
+
+
+@dataclass(frozen=True)
+class Library:
+    """A loaded builder: its Python module and which of KINDS it is."""
+
+    trt: Any
+    kind: str
+
+    @property
+    def version(self) -> str:
+        return str(self.trt.__version__)
+
+
+def choose(kind: str, cross: bool) -> str:
+    """Return the kind for 'auto': RTX where a target is named or TensorRT is missing.
+
+    Raises InputError or MissingDependencyError.
+    """
+    if kind not in ("auto", *KINDS):
+        raise InputError(f"builder {kind!r}; expected auto, {', '.join(KINDS)}")
+    if kind == "auto":
+        kind = "tensorrt" if available("tensorrt") and not cross else "tensorrt-rtx"
+    if kind == "tensorrt" and cross:
+        raise InputError(
+            "TensorRT builds for the GPU that it runs on; --target needs --builder tensorrt-rtx"
+        )
+    if kind == "tensorrt" and not available("tensorrt"):
+        require("tensorrt", extra="tensorrt")
+    if kind == "tensorrt-rtx" and not (available("tensorrt_rtx") or available(_BINDINGS)):
+        raise MissingDependencyError(
+            'no TensorRT builder is here; install one with: pip install "segnet-deploy[tensorrt]" '
+            '(with an NVIDIA GPU) or "segnet-deploy[tensorrt-rtx]" (builds without one)'
+        )
+    return kind
+
+
+def load(kind: str) -> Library:
+    """Import the library. Raises MissingDependencyError."""
+    if kind == "tensorrt":
+        return Library(require("tensorrt", extra="tensorrt"), kind)
+    if available("tensorrt_rtx"):
+        return Library(require("tensorrt_rtx", extra="tensorrt-rtx"), kind)
+    _load_bundle()
+    return Library(require(_BINDINGS, extra="tensorrt-rtx"), kind)
+
+
+def linked_names(folder: Path) -> bool:
+    """Give the bundled libraries their unversioned names in `folder`; tell whether there are any.
+
+    Before it takes a plugin's node the RTX parser opens libtensorrt_rtx.so by that name, and
+    ends the process where there is none.
+    """
+    found = [path for folder_ in _bundle() for path in Path(folder_).glob("libtensorrt*.so.*")]
+    for path in found:
+        (folder / (path.name.partition(".so")[0] + ".so")).symlink_to(path)
+    return bool(found)
+
+
+def logger(trt: Any, keep_lines: bool = False) -> Any:
+    """Return an ILogger that keeps errors, and every line where asked."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.lines: list[str] = []
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if keep_lines:
+                self.lines.append(message)
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+
+        def reason(self) -> str:
+            return first_error(self.errors)
+
+    return Log()
+
+
+def _bundle() -> list[str]:
+    spec = importlib.util.find_spec(_BUNDLE)
+    return list(spec.submodule_search_locations or []) if spec else []
+
+
+def _load_bundle() -> None:
+    """Load the bundled libraries with global symbols, which the bindings look for."""
+    for pattern in _LOAD_ORDER:
+        for path in sorted(p for folder in _bundle() for p in Path(folder).glob(pattern)):
+            try:
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+            except OSError as error:
+                raise MissingDependencyError(
+                    f"{path.name} cannot be loaded ({error}); install again with: "
+                    'pip install --force-reinstall "segnet-deploy[tensorrt-rtx]"'
+                ) from error

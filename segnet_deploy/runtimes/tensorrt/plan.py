@@ -1,0 +1,207 @@
+"""A plan file and its sidecar: what they say, and whether they can be loaded here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.errors import EngineError, InputError
+from segnet_deploy.files import sha256
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes import contract
+from segnet_deploy.tensorrt_build.profiles import Sizes, ranges
+
+SUFFIXES = (".trt", ".engine", ".plan")
+MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
+# Major, minor, patch, build: as trtexec reads them (samples/common/sampleEngines.cpp), and as
+# TensorRT-RTX writes them.
+_VERSION = slice(24, 28)
+_HEADER = 32
+# Fields of the sidecar and their types; others may be there.
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "format": int,
+    "builder": str,
+    "version": str,
+    "targets": list,
+    "form": str,
+    "precision": str,
+    "onnx": str,
+    "plan_sha256": str,
+    "profiles": dict,
+    "metadata": dict,
+}
+_FORMAT = 1
+
+
+class StalePlanError(EngineError):
+    """The engine cannot run here, but its ONNX file can be built again."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan file; `sidecar` is empty where it has none."""
+
+    path: Path
+    kind: str
+    version: str
+    sidecar: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read header and sidecar. Raises InputError (missing, cut short, changed, no plan)."""
+        plan = Path(path)
+        if not plan.is_file():
+            raise InputError(f"no such file: {plan}; expected an engine of segnet-build")
+        with plan.open("rb") as stream:
+            header = stream.read(_HEADER)
+        sidecar = read_sidecar(plan)
+        kind = MAGICS.get(header[:4])
+        if kind is None or len(header) < _HEADER:
+            raise InputError(
+                f"{plan} is no TensorRT plan, or is cut short (it starts with {header[:4]!r}); "
+                "build it again with segnet-build"
+            )
+        version = ".".join(map(str, header[_VERSION]))
+        if sidecar:
+            if sidecar["builder"] != kind:
+                raise InputError(
+                    f"{plan} is a plan of {kind}, but {sidecar_path(plan).name} says "
+                    f"{sidecar['builder']}; build it again with segnet-build"
+                )
+            if sha256(plan) != sidecar["plan_sha256"]:
+                raise InputError(
+                    f"{plan} is not the file that {sidecar_path(plan).name} describes: it is cut "
+                    "short or was changed; copy both again, or build it again with segnet-build"
+                )
+        return cls(plan, kind, version, sidecar)
+
+    @property
+    def metadata(self) -> Metadata:
+        """Classes and normalisation; defaults without a sidecar. Raises InputError."""
+        props = self.sidecar.get("metadata", {})
+        return Metadata.from_props({str(k): v for k, v in props.items() if isinstance(v, str)})
+
+    @property
+    def onnx(self) -> Path | None:
+        """The ONNX file that it was built from, where that lies beside it."""
+        name = Path(self.sidecar.get("onnx", "")).name
+        path = self.path.with_name(name) if name else None
+        return path if path is not None and path.is_file() else None
+
+    def rebuild_command(self) -> str:
+        """Return the command line that builds this engine again."""
+        sidecar = self.sidecar
+        words = ["segnet-build", sidecar.get("onnx", "segnet.onnx"), "-o", str(self.path)]
+        words += ["--builder", self.kind]
+        for option in ("precision", "form"):
+            if option in sidecar:
+                words += [f"--{option}", str(sidecar[option])]
+        batch, sizes = self.ranges()
+        if batch:
+            words += ["--batch", *map(str, batch)]
+        if sizes:
+            words += ["--size", *(f"{height}x{width}" for height, width in sizes)]
+        return " ".join(words)
+
+    def ranges(self) -> tuple[tuple[int, ...] | None, Sizes | None]:
+        """Return the batches and sizes of its profile. Raises InputError."""
+        try:
+            return ranges(self.sidecar.get("profiles", {}), self.metadata.io)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{sidecar_path(self.path)} has no profiles that can be read ({error}); build the "
+                "engine again with segnet-build"
+            ) from error
+
+    def check(self, library_version: str, capability: tuple[int, int]) -> None:
+        """Raise StalePlanError where this library or this GPU cannot take the plan.
+
+        `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
+        """
+        if _release(self.version) != _release(library_version):
+            raise StalePlanError(
+                f"{self.path} was built by {self.kind} {self.version}, and {library_version} is "
+                f"here; build it again: {self.rebuild_command()} (or --rebuild)"
+            )
+        targets = [str(target) for target in self.sidecar.get("targets", [])]
+        here = f"sm{capability[0]}{capability[1]}"
+        if targets and here not in targets:
+            raise StalePlanError(
+                f"{self.path} was built for {', '.join(targets)}, and this GPU is {here}; build "
+                f"it again: {self.rebuild_command()} (or --rebuild)"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the plan brings the plugin library itself."""
+        facts = self.sidecar.get("plugin")
+        return isinstance(facts, dict) and facts.get("embedded") is True
+
+    def plugin(self, library: Path | None) -> Path | None:
+        """Return the plugin library that the engine needs, None where it needs none.
+
+        `library` is the installed one. Raises EngineError.
+        """
+        facts = self.sidecar.get("plugin")
+        if facts is None:
+            return None
+        wanted = (facts.get("namespace"), facts.get("version")) if isinstance(facts, dict) else ()
+        have = (contract.PLUGIN_NAMESPACE, contract.PLUGIN_VERSION)
+        if wanted != have:
+            raise StalePlanError(
+                f"{self.path} needs the plugins {wanted}, and this version of segnet-deploy has "
+                f"{have}; build it again: {self.rebuild_command()} (or --rebuild)"
+            )
+        if self.embedded:
+            return None
+        if library is None:
+            raise EngineError(
+                f"{self.path} needs the plugin library, which is not here: build it with CMake "
+                "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
+            )
+        return library
+
+
+def is_plan(path: str | os.PathLike[str]) -> bool:
+    """Tell by the suffix whether this is an engine of TensorRT."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def sidecar_path(plan: Path) -> Path:
+    """Return where the sidecar of `plan` lies."""
+    return plan.with_name(plan.name + ".json")
+
+
+def read_sidecar(plan: Path) -> dict[str, Any]:
+    """Return the sidecar of `plan`, or {} where there is none. Raises InputError."""
+    path = sidecar_path(plan)
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"it is not JSON ({error})") from error
+    if not isinstance(known, dict):
+        raise _damaged(path, "it is not a JSON object")
+    for name, kind in _FIELDS.items():
+        if not isinstance(known.get(name), kind):
+            raise _damaged(path, f"'{name}' is {known.get(name)!r:.60}")
+    if known["format"] != _FORMAT:
+        raise InputError(
+            f"{path} has format {known['format']}; this version reads {_FORMAT}: build the engine "
+            "again with segnet-build"
+        )
+    return known
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is damaged: {why}; build the engine again with segnet-build")
+
+
+def _release(version: str) -> tuple[str, ...]:
+    """Major, minor and patch: plans are good for the version that built them."""
+    return tuple(re.findall(r"\d+", version)[:3])

@@ -1,0 +1,1 @@
+"""Facts about this machine: processor, clocks, power, GPU."""

@@ -1,0 +1,151 @@
+"""Clock rates, temperatures, power mode and throttling of the CPU, where the system tells.
+
+Everything is read from Linux' sysfs; `root` is where that lies. Where nothing can be read
+the answer is empty, never a guess.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.bench.timing import Caution
+from segnet_deploy.system import nvml
+
+SYSFS = Path("/sys")
+DROP_LIMIT = 0.9
+HOT_C = 95.0
+MOST_CPUS = 16  # reading one rate can take some 10 us of a kernel call to that CPU
+_COOLING = ("processor", "cpufreq", "throttle")
+
+
+def read(root: Path = SYSFS, gpu: bool = False) -> dict[str, Any]:
+    """Return what is known now: MHz (median and limit), governor, Celsius by zone, throttling.
+
+    With `gpu` also NVML's clock and the bits of what holds it down (segnet_deploy/system/nvml.py).
+
+    `throttles` counts the kernel's thermal events since boot; `cooling` is the largest state
+    of a cooling device that slows the CPU down, 0 for none.
+    """
+    cpus = [f"cpu{number}" for number in usable_cpus()[:MOST_CPUS]]
+    folders = [root / "devices/system/cpu" / cpu for cpu in cpus]
+    rates = _numbers([f / "cpufreq/scaling_cur_freq" for f in folders])
+    limits = _numbers([f / "cpufreq/scaling_max_freq" for f in folders])
+    counts = _numbers(
+        f / f"thermal_throttle/{scope}_throttle_count"
+        for f in folders
+        for scope in ("core", "package")
+    )
+    cooling = [
+        state
+        for device in sorted((root / "class/thermal").glob("cooling_device*"))
+        if any(word in (_text(device / "type") or "").lower() for word in _COOLING)
+        for state in _numbers([device / "cur_state"])
+    ]
+    found = {
+        "mhz": statistics.median(rates) / 1e3 if rates else None,
+        "limit_mhz": max(limits) / 1e3 if limits else None,
+        "governor": _text(folders[0] / "cpufreq/scaling_governor") if folders else None,
+        "temperature_c": _temperatures(root) or None,
+        "throttles": int(sum(counts)) if counts else None,
+        "cooling": int(max(cooling)) if cooling else None,
+    }
+    if gpu and (facts := nvml.read()):
+        found |= {"gpu_mhz": facts["graphics_mhz"], "gpu_throttled": facts["throttled"]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def power_mode(root: Path = SYSFS) -> str | None:
+    """Return the power mode: Jetson's nvpmodel, or the firmware's platform profile; else None."""
+    try:
+        said = subprocess.run(
+            ["nvpmodel", "-q"], capture_output=True, text=True, timeout=5, check=False
+        )
+        for line in said.stdout.splitlines():
+            if line.startswith("NV Power Mode:"):
+                return f"nvpmodel {line.partition(':')[2].strip()}"
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+    profile = _text(root / "firmware/acpi/platform_profile")
+    return f"platform profile {profile}" if profile else None
+
+
+class History:
+    """Readings while something is measured, `spacing` seconds apart or more."""
+
+    def __init__(self, root: Path = SYSFS, spacing: float = 0.5, gpu: bool = False):
+        self.readings: list[dict[str, Any]] = []
+        self._root, self._spacing, self._gpu, self._next = root, spacing, gpu, 0.0
+
+    def sample(self) -> None:
+        """Read the clocks, unless that was just done; call it between the measured parts."""
+        if time.monotonic() >= self._next:
+            self.readings.append(read(self._root, self._gpu))
+            self._next = time.monotonic() + self._spacing
+
+
+def throttling(history: Sequence[dict[str, Any]]) -> list[Caution]:
+    """Return what the readings, in order of time, say against the times measured meanwhile."""
+    if len(history) < 2:
+        return []
+    first, last, found = history[0], history[-1], []
+    events = last.get("throttles", 0) - first.get("throttles", 0)
+    cooling = max(reading.get("cooling", 0) for reading in history)
+    if events > 0 or cooling > 0:
+        said = f"{events} thermal events" if events > 0 else f"cooling state {cooling}"
+        found.append(Caution(f"the CPU was throttled ({said})", "cool the machine, run again"))
+    rates = [reading["mhz"] for reading in history if "mhz" in reading]
+    third = max(1, len(rates) // 3)
+    if len(rates) >= 3:
+        early, late = statistics.median(rates[:third]), statistics.median(rates[-third:])
+        if late < early * DROP_LIMIT:
+            found.append(
+                Caution(
+                    f"the CPU's clock fell from {early:.0f} to {late:.0f} MHz",
+                    "cool the machine, or fix the clock (governor performance, jetson_clocks)",
+                )
+            )
+    # NVML's power cap, slowdown, thermal and power brake bits.
+    if any(int(reading.get("gpu_throttled") or 0) & 0xEC for reading in history):
+        found.append(Caution("the GPU was throttled", "cool it, or raise its power limit"))
+    hottest = max((max(r.get("temperature_c", {"": 0.0}).values()) for r in history), default=0)
+    if hottest >= HOT_C:
+        found.append(Caution(f"a sensor reads {hottest:.0f} C", "cool the machine, run again"))
+    return found
+
+
+def usable_cpus() -> list[int]:
+    """Return the numbers of the CPUs that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+
+
+def _temperatures(root: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for zone in sorted((root / "class/thermal").glob("thermal_zone*")):
+        values = _numbers([zone / "temp"])
+        if values and values[0] > 0:
+            found[_text(zone / "type") or zone.name] = values[0] / 1e3
+    return found
+
+
+def _numbers(paths: Any) -> list[float]:
+    found = []
+    for path in paths:
+        try:
+            found.append(float(_text(path) or ""))
+        except ValueError:
+            continue
+    return found
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""Build TensorRT engines from ONNX files, in a child process."""

@@ -1,0 +1,169 @@
+"""The child process of segnet-build: parse, build, answer.
+
+    python -m segnet_deploy.tensorrt_build.build_process request.json
+
+A crash inside NVIDIA's library ends this process, not the user's. Progress goes to stdout
+as `done total phase` lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from segnet_deploy.errors import EngineError, InputError, SegNetError
+from segnet_deploy.files import atomic_write
+from segnet_deploy.runtimes.tensorrt.library import Library, load, logger
+from segnet_deploy.system.cuda_driver import device_name
+from segnet_deploy.tensorrt_build.log import layers, totals
+from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
+
+
+def main() -> int:
+    """Build what the request file asks for."""
+    request = BuildRequest.read(Path(sys.argv[1]))
+    answer = BuildAnswer()
+    started = time.perf_counter()
+    try:
+        _build(load(request.kind), request, answer)
+    except SegNetError as error:
+        answer.error = str(error)
+    answer.seconds = time.perf_counter() - started
+    answer.write(Path(request.answer))
+    return 1 if answer.error else 0
+
+
+def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None:
+    trt = library.trt
+    answer.version = library.version
+    log = logger(trt, keep_lines=True)
+    builder = trt.Builder(log)
+    if request.plugin is not None:
+        _load_plugin(builder, request.plugin, log)
+    flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flag)  # the parser does not keep it alive
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(Path(request.onnx).read_bytes()):
+        raise EngineError(f"{library.kind} does not take the graph: {_refusal(parser, log)}")
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if request.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
+    _targets(trt, config, request.targets)
+    _profiles(builder, config, request, log)
+    with contextlib.suppress(AttributeError):  # older bindings have no monitor
+        config.progress_monitor = _monitor(trt)
+    if request.embed_plugin:
+        config.plugins_to_serialize = [request.plugin]
+    cache = TimingCache(library, config, request)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
+    Path(request.plan).write_bytes(memoryview(plan))
+    cache.save()
+    answer.layers = layers(log.lines)
+    memory = totals(log.lines)
+    answer.activation_bytes = memory["activation_bytes"]
+    answer.weights_bytes = memory["weights_bytes"]
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    answer.ports = [_port(t, True) for t in inputs] + [_port(t, False) for t in outputs]
+
+
+class TimingCache:
+    """What the builder timed, kept for its next build of the same version and device."""
+
+    def __init__(self, library: Library, config: Any, request: BuildRequest):
+        self._config, self._path = config, None
+        if request.timing_cache is None:
+            return
+        device = "-".join(request.targets) or device_name()
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{library.kind}-{library.version}-{device}")
+        self._path = Path(request.timing_cache) / f"{name}.timing"
+        known = self._path.read_bytes() if self._path.is_file() else b""
+        cache = config.create_timing_cache(known) or config.create_timing_cache(b"")
+        if cache is not None:
+            config.set_timing_cache(cache, False)
+
+    def save(self) -> None:
+        """Write the cache, where there is one."""
+        cache = self._config.get_timing_cache() if self._path is not None else None
+        if self._path is not None and cache is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(self._path, bytes(cache.serialize()))
+
+
+def _port(tensor: Any, is_input: bool) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "input": is_input,
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
+    }
+
+
+def _load_plugin(builder: Any, path: str, log: Any) -> None:
+    """Load the plugin library; the registry answers None where it cannot."""
+    registry = builder.get_plugin_registry()
+    if registry.load_library(path) is None and log.errors:
+        raise EngineError(f"the plugin library {path} cannot be loaded: {log.reason()}")
+
+
+def _monitor(trt: Any) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a base of the loaded library
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            if parent is None:
+                self.steps[phase] = steps
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            if phase in self.steps:
+                print(step + 1, self.steps[phase], phase, flush=True)
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            self.steps.pop(phase, None)
+
+    return Monitor()
+
+
+def _refusal(parser: Any, log: Any) -> str:
+    if not parser.num_errors:
+        return str(log.reason())
+    error = parser.get_error(0)
+    with contextlib.suppress(AttributeError):
+        return f"node '{error.node_name()}' ({error.node_operator()}): {error.desc()}"
+    return str(error)
+
+
+def _targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+    if not targets:
+        return
+    known = {n.lower(): v for n, v in trt.ComputeCapability.__members__.items() if n != "NONE"}
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
+        if target not in known:
+            names = ", ".join(name for name in known if name.startswith("sm"))
+            raise InputError(f"--target {target}; this builder knows {names}")
+        config.set_compute_capability(known[target], index)
+
+
+def _profiles(builder: Any, config: Any, request: BuildRequest, log: Any) -> None:
+    if not request.profiles:
+        return
+    profile = builder.create_optimization_profile()
+    for name, (least, usual, largest) in request.profiles.items():
+        profile.set_shape(name, tuple(least), tuple(usual), tuple(largest))
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"the profile {request.profiles} is refused: {log.reason()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What is refused, and that the message names the node and the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import graphs
+import numpy as np
+import onnx
+import pytest
+from onnx import helper as h
+
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes.find_pairs import find_pairs, is_non_negative
+from segnet_deploy.passes.lower_unpooling import lower
+from segnet_deploy.passes.to_plugin_ops import to_plugin
+
+
+def pair_with(
+    pool: dict[str, Any] | None = None,
+    unpool: dict[str, Any] | None = None,
+    between: list[onnx.NodeProto] | None = None,
+    index: str = "index",
+    size: tuple[int, ...] = (1, 2, 8, 8),
+) -> graphs.ir.Model:
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        h.make_node("MaxPool", ["x"], ["y", "index"], name="the_pool", **(window | (pool or {}))),
+        *(between or []),
+        h.make_node(
+            "MaxUnpool",
+            ["y", index, "size"],
+            ["z"],
+            name="the_unpool",
+            **(window | (unpool or {})),
+        ),
+    ]
+    constants = [onnx.numpy_helper.from_array(np.array(size), "size")]
+    return graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"z": list(size)}, constants)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (pair_with(pool={"kernel_shape": [3, 3]}), ["the_pool", "kernel [3, 3]"]),
+        (pair_with(pool={"strides": [1, 1]}), ["the_pool", "strides [1, 1]"]),
+        (pair_with(pool={"pads": [1, 1, 1, 1]}), ["the_pool", "pads"]),
+        (pair_with(pool={"dilations": [2, 2]}), ["the_pool", "dilations"]),
+        (pair_with(pool={"storage_order": 1}), ["the_pool", "storage_order"]),
+        (pair_with(size=(1, 2, 10, 10)), ["the_unpool", "10x10", "8x8"]),
+        (
+            pair_with(between=[h.make_node("Identity", ["index"], ["i2"])], index="i2"),
+            ["the_pool", "Identity"],
+        ),
+        (
+            pair_with(between=[h.make_node("Add", ["index", "index"], ["i2"])], index="i2"),
+            ["the_pool", "Add"],
+        ),
+    ],
+    ids=["kernel", "stride", "pads", "dilation", "order", "size", "identity", "arithmetic"],
+)
+@pytest.mark.parametrize("rewrite", [lower, to_plugin])
+def test_inexact_pair_is_refused_by_name(rewrite: Any, model: Any, words: list[str]) -> None:
+    fresh = graphs.ir.from_proto(graphs.ir.to_proto(model))
+    with pytest.raises(UnsupportedModelError) as caught:
+        rewrite(fresh)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_index_from_elsewhere_is_refused() -> None:
+    nodes = [
+        h.make_node("MaxUnpool", ["x", "i"], ["z"], name="lonely", kernel_shape=[2, 2],
+                    strides=[2, 2])
+    ]  # fmt: skip
+    constants = [onnx.numpy_helper.from_array(np.zeros((1, 2, 8, 8), np.int64), "i")]
+    model = graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"z": [1, 2, 16, 16]}, constants)
+    with pytest.raises(UnsupportedModelError, match="lonely"):
+        lower(model)
+
+
+def test_pool_without_indices_is_left_alone() -> None:
+    nodes = [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
+    model = graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"y": [1, 2, 4, 4]})
+    result = lower(model)
+    assert result.changed == 0
+    assert graphs.operators(result.model) == ["MaxPool"]
+
+
+def test_two_unpoolings_may_share_a_pool() -> None:
+    model = graphs.ir.to_proto(graphs.standard_pair((1, 2, 4, 6), False))
+    model.graph.node.append(
+        h.make_node("MaxUnpool", ["y", "index"], ["z2"], kernel_shape=[2, 2], strides=[2, 2])
+    )
+    model.graph.output.append(h.make_tensor_value_info("z2", onnx.TensorProto.FLOAT, [1, 2, 4, 6]))
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 6)).astype(np.float32)
+    _, z, z2 = graphs.run(lower(graphs.ir.from_proto(model)).model, x, "onnxruntime")
+    assert np.array_equal(z, z2)
+
+
+def test_non_negative_is_proved_through_the_graph() -> None:
+    nodes = [
+        h.make_node("Relu", ["x"], ["a"]),
+        h.make_node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2], strides=[2, 2]),
+        h.make_node("Neg", ["b"], ["c"]),
+    ]
+    graph = graphs.model(nodes, {"x": [1, 1, 4, 4]}, {"c": [1, 1, 2, 2]}).graph
+    relu, pool, negative = list(graph)
+    assert is_non_negative(relu.outputs[0])
+    assert is_non_negative(pool.outputs[0])
+    assert not is_non_negative(negative.outputs[0])
+    assert not is_non_negative(graph.inputs[0])
+    assert find_pairs(graph) == []

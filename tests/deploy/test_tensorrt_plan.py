@@ -1,0 +1,164 @@
+"""Plans and sidecars as the loader sees them; plans are the real builder's."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import fuzz
+import numpy as np
+import pytest
+
+from segnet_deploy.cli import bench
+from segnet_deploy.errors import EngineError, InputError
+from segnet_deploy.runtimes.tensorrt import cuda_objects
+from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
+from segnet_deploy.runtimes.tensorrt.plan import Plan, StalePlanError, is_plan, sidecar_path
+from segnet_deploy.system.cuda_driver import device_count
+
+pytestmark = pytest.mark.needs("tensorrt-rtx")
+ROOT = Path(__file__).parents[2]
+no_gpu = pytest.mark.skipif(device_count() > 0, reason="a GPU is here")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return fuzz.make_files(tmp_path_factory.mktemp("plan"))
+
+
+@pytest.fixture
+def plan(made: tuple[Path, Path], tmp_path: Path) -> Path:
+    """Return a copy of a plan with its sidecar, to change."""
+    copy = tmp_path / "segnet.trt"
+    shutil.copy(made[1], copy)
+    shutil.copy(sidecar_path(made[1]), sidecar_path(copy))
+    return copy
+
+
+def change(plan: Path, **entries: Any) -> None:
+    known = json.loads(sidecar_path(plan).read_text())
+    sidecar_path(plan).write_text(json.dumps(known | entries))
+
+
+def test_plan_says_what_it_is(plan: Path) -> None:
+    read = Plan.read(plan)
+    assert is_plan(plan)
+    assert read.kind == "tensorrt-rtx"
+    assert read.version == read.sidecar["version"]  # header and builder agree
+    assert read.metadata.io == "tensor"
+    assert read.onnx is None
+    (plan.parent / "segnet.onnx").write_bytes(b"")
+    assert Plan.read(plan).onnx == plan.parent / "segnet.onnx"
+
+
+def test_plan_without_sidecar_is_told_by_its_magic(plan: Path) -> None:
+    sidecar_path(plan).unlink()
+    read = Plan.read(plan)
+    assert (read.kind, read.sidecar) == ("tensorrt-rtx", {})
+    assert read.metadata.mean == (0.0, 0.0, 0.0)
+
+
+def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
+    read = Plan.read(plan)
+    read.check(read.version, (8, 6))
+    with pytest.raises(StalePlanError, match=r"10\.3\.0 is here.*segnet-build segnet\.onnx -o"):
+        read.check("10.3.0", (8, 6))
+    with pytest.raises(StalePlanError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
+        read.check(read.version, (8, 9))
+
+
+def test_missing_or_other_plugin_is_an_error(plan: Path) -> None:
+    assert Plan.read(plan).plugin(None) is None
+    change(plan, plugin={"namespace": "segnet", "version": "1"})
+    with pytest.raises(EngineError, match="needs the plugin library, which is not here"):
+        Plan.read(plan).plugin(None)
+    assert Plan.read(plan).plugin(Path("lib.so")) == Path("lib.so")
+    change(plan, plugin={"namespace": "segnet", "version": "99"})
+    with pytest.raises(StalePlanError, match="99"):
+        Plan.read(plan).plugin(Path("lib.so"))
+
+
+BAD = {
+    "missing": (lambda p: p.unlink(), "no such file"),
+    "empty": (lambda p: p.write_bytes(b""), "no TensorRT plan, or is cut short"),
+    "cut": (lambda p: p.write_bytes(p.read_bytes()[:-1000]), "cut short or was changed"),
+    "no plan": (lambda p: p.write_bytes(b"PK\3\4" * 100), "no TensorRT plan"),
+    "no json": (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
+    "list": (lambda p: sidecar_path(p).write_text("[]"), "not a JSON object"),
+    "type": (lambda p: change(p, targets="sm86"), "'targets' is 'sm86'"),
+    "format": (lambda p: change(p, format=2), "has format 2"),
+    "builder": (lambda p: change(p, builder="tensorrt"), "is a plan of tensorrt-rtx"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_plan_is_one_line(name: str, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damage, words = BAD[name]
+    damage(plan)
+    with pytest.raises(InputError, match=re.escape(words)):
+        Plan.read(plan)
+    assert bench.main(["--engine", str(plan)]) == 1
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+@no_gpu
+def test_engine_without_gpu_is_one_line(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench.main(["--engine", str(plan)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert "GPU" in error or "cuda" in error
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_mutated_plan_or_sidecar_is_an_error(made: tuple[Path, Path], seed: int) -> None:
+    assert fuzz.check_load(made[1], seed) == ""
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_mutated_onnx_is_built_or_refused(made: tuple[Path, Path], seed: int) -> None:
+    assert fuzz.check_build(made[0], seed) == ""
+
+
+def test_every_function_exists_in_cuda_python() -> None:
+    """The names are strings, so the real library is asked for each."""
+    files = [
+        *(ROOT / "segnet_deploy/gpu").glob("*.py"),
+        ROOT / "segnet_deploy/runtimes/tensorrt/engine.py",
+    ]
+    source = "".join(path.read_text() for path in files)
+    names = set(re.findall(r'call\(\s*"(cuda\w+)"', source))
+    assert len(names) > 15
+    runtime = cuda_objects.runtime()
+    assert [name for name in names if not hasattr(runtime, name)] == []
+    assert runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+    for name in cuda_objects.NO_DRIVER:
+        assert hasattr(runtime.cudaError_t, name)
+
+
+@no_gpu
+def test_no_driver_is_said() -> None:
+    with pytest.raises(EngineError, match=r"GPU answers here|cannot be called"):
+        cuda_objects.Stream()
+
+
+class OnDevice:
+    """An array as another library shows it."""
+
+    def __init__(self, **facts: Any):
+        self.__cuda_array_interface__ = {"data": (4096, False), "version": 3} | facts
+
+
+def test_array_of_another_library_is_taken_without_a_copy() -> None:
+    array = device_array(OnDevice(shape=(2, 3, 4), typestr="<f4", strides=(48, 16, 4)))
+    assert (array.pointer, array.shape, array.dtype) == (4096, (2, 3, 4), np.float32)
+    assert device_array(array) == array  # what a session returns goes back in
+    with pytest.raises(InputError, match=r"strides.*C order"):
+        device_array(OnDevice(shape=(2, 3), typestr="<f4", strides=(4, 8)))
+    with pytest.raises(InputError, match="list is no array of a GPU"):
+        device_array([1.0])
+    with pytest.raises(InputError, match="lies in host memory"):
+        device_array(np.zeros((2, 3), np.float32))  # over DLPack
