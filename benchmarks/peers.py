@@ -25,10 +25,11 @@ from segnet_deploy.bench.timing import Timing, interleaved
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Array, Port, installed, open_engine
+from segnet_deploy.runtimes import Port, installed, open_engine
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.system.machine import describe_machine, versions
+from segnet_deploy.types import Array
 from segnet_export.checkpoints import load_checkpoint
 from segnet_export.exporter import ExportOptions, finish, save
 from segnet_export.models import SegNet, SegNetConfig

@@ -38,7 +38,6 @@ from segnet_deploy.bench.timing import interleaved
 from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
-from segnet_deploy.frames import Frame
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
@@ -48,6 +47,7 @@ from segnet_deploy.runtimes import installed
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.system.machine import describe_machine, versions
+from segnet_deploy.types import Frame
 
 Inputs = Sequence[Any]
 PAUSE = 0.25  # s, as in peers.py

@@ -8,8 +8,8 @@ import numpy as np
 
 from segnet_deploy.classes import Colour
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
+from segnet_deploy.types import Frame
 
 _ROW_PX = 18
 _FONT_SCALE = 0.42

@@ -12,18 +12,11 @@ import numpy as np
 
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.frames import (
-    FITS,
-    Frame,
-    Placement,
-    Size,
-    fit_frame,
-    place,
-    restore_labels,
-)
+from segnet_deploy.geometry import FITS, Placement, fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import label_map
-from segnet_deploy.runtimes import Array, Engine, Port, open_engine
+from segnet_deploy.runtimes import Engine, Port, open_engine
+from segnet_deploy.types import Array, Frame, Size
 
 MAX_CLASSES = 256
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.classes import load_classes
-from segnet_deploy.frames import Frame
+from segnet_deploy.types import Frame
 
 CLASSES = 11
 NAMES = load_classes("camvid", CLASSES).names

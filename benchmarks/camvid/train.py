@@ -31,7 +31,7 @@ from segnet_deploy.accuracy.metrics import VOID, Accuracy, confusion
 from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder
-from segnet_deploy.frames import Frame
+from segnet_deploy.types import Frame
 from segnet_export.models import ARCHITECTURES, create
 
 # What a run may not change when it goes on.

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.options import build_parser, check_options
 
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_SIZE = (360, 480)
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
     *("bn_order", "module", "module_args"),

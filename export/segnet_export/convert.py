@@ -19,8 +19,9 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import own_precision, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
-from segnet_deploy.runtimes import Array, installed, open_engine
+from segnet_deploy.runtimes import installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
+from segnet_deploy.types import Array
 from segnet_export.exporter import library_versions, save
 from segnet_export.parity.inputs import InputMaker
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
-from segnet_deploy.frames import Frame
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_half_precision import to_precision
 from segnet_deploy.system.machine import versions
+from segnet_deploy.types import Frame
 from segnet_export.parity.gate import gate, gate_labels
 from segnet_export.parity.inputs import InputMaker, Size
 from segnet_export.parity.report import GateReport

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import installed
 from segnet_deploy.segmenter import load
+from segnet_deploy.types import Frame
 
 LEAST = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.93}
 

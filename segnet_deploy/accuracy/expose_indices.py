@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -13,8 +12,7 @@ import onnx_ir as ir
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.find_pairs import find_pairs
 from segnet_deploy.passes.lower_unpooling import lower, masks
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from segnet_deploy.types import Array
 
 
 @dataclass(frozen=True)

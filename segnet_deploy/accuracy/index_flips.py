@@ -13,9 +13,10 @@ import numpy as np
 
 from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
 from segnet_deploy.errors import InputError
-from segnet_deploy.runtimes import Array, Engine, open_engine
+from segnet_deploy.runtimes import Engine, open_engine
 from segnet_deploy.runtimes.tensorrt.plan import is_plan
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Array
 
 
 def check_files(files: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
+from segnet_deploy.types import Frame
 
 VOID = 255
 BOUNDARY_TOLERANCE = 0.0075  # of the image's diagonal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.accuracy.datasets import Example
-from segnet_deploy.frames import fit_frame, place
+from segnet_deploy.geometry import fit_frame, place
 from segnet_deploy.optional import require
 from segnet_deploy.overlay import colorize, with_legend
 from segnet_deploy.segmenter import Segmenter

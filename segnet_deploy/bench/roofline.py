@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.errors import EngineError
-from segnet_deploy.system.clocks import usable_cpus
+from segnet_deploy.system.cpus import usable_cpus
 
 DENSE = ("Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "FusedConv")
 SIDE = 2048  # of the matrices; 50 MB in all

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.bench.stages import PartTimer
+from segnet_deploy.types import DEFAULT_SIZE
 
 if TYPE_CHECKING:
-    from segnet_deploy.bench.timing import Clock
-    from segnet_deploy.frames import Frame
     from segnet_deploy.metadata import Metadata
     from segnet_deploy.segmenter import Segmenter
-
-
-DEFAULT_SIZE = (360, 480)
+    from segnet_deploy.types import Clock, Frame
 
 
 def run_single(

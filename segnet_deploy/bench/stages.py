@@ -6,9 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from segnet_deploy.bench.timing import Clock
-    from segnet_deploy.frames import Frame
     from segnet_deploy.segmenter import Segmenter
+    from segnet_deploy.types import Clock, Frame
 
 PARTS = ("pre", "infer", "post", "total")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-Clock = Callable[[], float]
+from segnet_deploy.types import Clock
 
 NOISE_LIMIT = 0.05
 TREND_LIMIT = 1.1

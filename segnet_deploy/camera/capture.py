@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from segnet_deploy.bench.timing import Clock
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.camera.sources.base import Pending, Source, SourceLostError, Stream
 from segnet_deploy.errors import SegNetError
+from segnet_deploy.types import Clock
 
 log = logging.getLogger("segnet_deploy.camera")
 

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from segnet_deploy.bench.timing import Clock
 from segnet_deploy.camera.capture import Captured
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.errors import EngineError, SegNetError
-from segnet_deploy.frames import Frame
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Clock, Frame
 
 log = logging.getLogger("segnet_deploy.camera")
 

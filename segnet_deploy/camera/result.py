@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from segnet_deploy.frames import Frame
+    from segnet_deploy.types import Frame
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended")
 

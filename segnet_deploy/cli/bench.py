@@ -12,6 +12,7 @@ from typing import Any
 from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.names import CHOICES
+from segnet_deploy.types import DEFAULT_SIZE
 
 RUNS, ROUNDS, RUNS_PER_ROUND = 30, 9, 2
 
@@ -117,7 +118,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         arguments.threads,
         arguments.rounds or ROUNDS,
         arguments.runs or RUNS_PER_ROUND,
-        tuple(arguments.imgsz or (360, 480)),
+        tuple(arguments.imgsz or DEFAULT_SIZE),
         arguments.image,
     )
     comparison = compare(

@@ -14,8 +14,8 @@ from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.runtimes.names import CHOICES
 
 if TYPE_CHECKING:
-    from segnet_deploy.frames import Frame
     from segnet_deploy.segmenter import Segmenter
+    from segnet_deploy.types import Frame
 
 
 def main(argv: Sequence[str] | None = None) -> int:

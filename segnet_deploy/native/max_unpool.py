@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.native.find import find_library
+from segnet_deploy.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _KINDS = ("float32", "int8", "uint8")  # CpuKind in plugins/include/segnet/cpu.h
 _PACKS = (1, 4, 8, 16)
 LABELS = 256  # what a label map tells apart

@@ -10,11 +10,9 @@ Correction), section 4.2, with measured means.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from segnet_deploy.types import Array
 
 
 def bias_shift(weight: Array, rounded: Array, means: Array) -> Array:

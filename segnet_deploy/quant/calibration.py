@@ -18,8 +18,9 @@ import onnx_ir as ir
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.quant import METHODS
-from segnet_deploy.quant.observe import Array, observe
+from segnet_deploy.quant.observe import observe
 from segnet_deploy.quant.sites import find_sites
+from segnet_deploy.types import Array
 
 PERCENTILE = 99.99
 _BINS, _LEVELS = 2048, 128  # of the histogram; of the quantised one in the entropy search

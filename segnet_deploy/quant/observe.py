@@ -6,14 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.graph import opset
+from segnet_deploy.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _SEVERITY_FATAL = 4
 
 

@@ -22,8 +22,8 @@ from segnet_deploy.passes.graph import Builder, constant, infer_shapes, opset, r
 from segnet_deploy.passes.lower_unpooling import soften_pad
 from segnet_deploy.quant.bias import bias_shift
 from segnet_deploy.quant.calibration import Statistics
-from segnet_deploy.quant.observe import Array
 from segnet_deploy.quant.sites import Site, find_sites
+from segnet_deploy.types import Array
 
 _WEIGHT_MAX = 127
 _PAIR_MAX = 128  # 255 * 128 < 2 ** 15

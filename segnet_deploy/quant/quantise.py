@@ -13,7 +13,7 @@ import onnx_ir as ir
 from segnet_deploy.accuracy.agreement import Agreement, check_agreement, compare_labels
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
-from segnet_deploy.frames import Frame, find_inputs, is_video, read_image
+from segnet_deploy.frames import find_inputs, is_video, read_image
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.restore_unpooling import restore
@@ -23,10 +23,10 @@ from segnet_deploy.passes.to_integer_pairs import is_quantised
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant import GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
-from segnet_deploy.quant.observe import Array
 from segnet_deploy.quant.qdq import insert_qdq
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
+from segnet_deploy.types import Array, Frame
 
 
 @dataclass(frozen=True)

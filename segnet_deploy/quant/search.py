@@ -13,12 +13,12 @@ from typing import Any
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
 from segnet_deploy.quant.observe import observe
 from segnet_deploy.quant.quantise import Quantiser, spread
 from segnet_deploy.runtimes import installed
 from segnet_deploy.segmenter import Segmenter, load
+from segnet_deploy.types import Frame
 
 SENSITIVITY_FRAMES = 4
 

@@ -20,11 +20,10 @@ from segnet_deploy.errors import (
 )
 from segnet_deploy.optional import available
 from segnet_deploy.runtimes.names import CHOICES, RUNTIMES
+from segnet_deploy.types import Array
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.model_file import ModelFile
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)

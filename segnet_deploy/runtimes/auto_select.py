@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 from segnet_deploy import __version__
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import atomic_write, sha256
+from segnet_deploy.types import DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes import Engine
     from segnet_deploy.runtimes.model_file import ModelFile
 
-MEASURED_SIZE = (360, 480)  # where the file leaves the size open
 ROUNDS, SECONDS = 5, 3.0  # of interleaved calls, whichever ends first
 TIME_LIMIT = 120.0
 _KEPT = 200  # files that are remembered
@@ -131,7 +131,7 @@ def _shape(engine: Engine) -> tuple[int, ...]:
     """Return a shape that the input takes: one image, of its own size or the usual one."""
     port = engine.inputs[0]
     frame = port.dtype == "uint8"
-    default = (1, *MEASURED_SIZE, 3) if frame else (1, 3, *MEASURED_SIZE)
+    default = (1, *DEFAULT_SIZE, 3) if frame else (1, 3, *DEFAULT_SIZE)
     return tuple(d if s is None else s for s, d in zip(port.shape, default, strict=True))
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.native.find import find_library
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes import Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
+from segnet_deploy.types import Array
 
 _SEVERITY_FATAL = 4
 

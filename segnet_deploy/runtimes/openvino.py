@@ -13,8 +13,9 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes import Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.types import Array
 
 _HALVES = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}  # capability, hint
 

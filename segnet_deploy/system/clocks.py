@@ -6,7 +6,6 @@ the answer is empty, never a guess.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 from segnet_deploy.bench.timing import Caution
 from segnet_deploy.system import nvml
+from segnet_deploy.system.cpus import usable_cpus
 
 SYSFS = Path("/sys")
 DROP_LIMIT = 0.9
@@ -117,12 +117,6 @@ def throttling(history: Sequence[dict[str, Any]]) -> list[Caution]:
     if hottest >= HOT_C:
         found.append(Caution(f"a sensor reads {hottest:.0f} C", "cool the machine, run again"))
     return found
-
-
-def usable_cpus() -> list[int]:
-    """Return the numbers of the CPUs that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 def _temperatures(root: Path) -> dict[str, float]:

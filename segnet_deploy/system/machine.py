@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from segnet_deploy.system import clocks
+from segnet_deploy.system.cpus import usable_cpus
 
 WHEELS = {
     "numpy": ("numpy",),
@@ -35,7 +36,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
-        "cpus": len(clocks.usable_cpus()),
+        "cpus": len(usable_cpus()),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "clocks": clocks.read(),

@@ -24,7 +24,7 @@ from segnet_deploy.camera.sources.base import (
     without_password,
 )
 from segnet_deploy.camera.sources.v4l2 import CvStream
-from segnet_deploy.frames import Frame
+from segnet_deploy.types import Frame
 
 Part = Frame | Exception | Callable[[], None] | None
 

@@ -13,12 +13,14 @@ from onnx import helper as h
 
 from segnet_deploy import InputError, UnsupportedModelError, load
 from segnet_deploy.errors import EngineError
-from segnet_deploy.frames import fit_frame, is_whole, place, restore_labels
+from segnet_deploy.frames import is_whole
+from segnet_deploy.geometry import fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Array, Port, installed, onnxruntime, open_engine
+from segnet_deploy.runtimes import Port, installed, onnxruntime, open_engine
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Array
 
 RUNTIMES = ("onnxruntime", "openvino")
 

@@ -17,8 +17,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse
 
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web.server import WebPage
-from segnet_deploy.frames import Frame
 from segnet_deploy.scenes import draw_scene
+from segnet_deploy.types import Frame
 
 Answer = tuple[int, dict[str, str], str]
 CLASSES = ("left", "right", "box")

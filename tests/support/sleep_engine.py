@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Array, Port
+from segnet_deploy.runtimes import Port
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Array
 
 
 class SleepEngine:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.errors import InputError
+from segnet_deploy.types import DEFAULT_SIZE, Size
 from segnet_export.models.basic import SegNetBasic
 from segnet_export.models.basic_variants import FCNBasic
 from segnet_export.models.deconvnet import DeconvNet, pooled_size
@@ -18,8 +19,6 @@ from segnet_export.models.deeplab import DeepLabLargeFOV
 from segnet_export.models.fcn import FCN
 from segnet_export.models.segnet import SegNet, SegNetConfig
 from segnet_export.models.unet import UNet
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Architecture:
 
     name: str
     build: Callable[[int, int, Size], nn.Module]
-    size: Size = (360, 480)
+    size: Size = DEFAULT_SIZE
 
     @property
     def title(self) -> str:

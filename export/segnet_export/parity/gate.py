@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +24,10 @@ from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_deploy.runtimes.names import WINOGRAD
+from segnet_deploy.types import Array
 from segnet_export.parity.report import GateReport, GateRow
 from segnet_export.pool_recorder import PoolCall, run_watched
 
-Array = np.ndarray[Any, np.dtype[Any]]
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
 WINOGRAD_FLIP_LIMIT = 2e-2  # ties at the edges of flat areas come apart (docs/runtimes.md)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segnet_deploy.frames import Frame, fit_frame, place
+from segnet_deploy.geometry import fit_frame, place
 from segnet_deploy.scenes import draw_scene
+from segnet_deploy.types import Frame
 from segnet_export.parity.gate import GateInput
 
 Size = tuple[int, int, int]  # batch, height, width

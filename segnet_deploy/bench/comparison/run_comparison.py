@@ -19,6 +19,7 @@ from segnet_deploy.files import make_folder, sha256
 from segnet_deploy.runtimes.names import RUNTIMES
 from segnet_deploy.runtimes.tensorrt.plan import SUFFIXES, is_plan
 from segnet_deploy.system.clocks import throttling
+from segnet_deploy.types import DEFAULT_SIZE, Size
 
 Progress = Callable[[str], None]
 REOPENED = Caution(
@@ -41,7 +42,7 @@ class Settings:
     threads: int | None = None
     rounds: int = 9
     runs: int = 2
-    size: tuple[int, int] = (360, 480)
+    size: Size = DEFAULT_SIZE
     image: str | None = None
     warm_ups: int = 6
 

@@ -10,7 +10,8 @@ import numpy as np
 from segnet_deploy.camera.outputs.disk_space import LEAST_BYTES, DiskGuard
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import Frame, write_png
+from segnet_deploy.frames import write_png
+from segnet_deploy.types import Frame
 
 
 class LabelImages:

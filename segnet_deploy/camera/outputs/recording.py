@@ -12,9 +12,9 @@ from segnet_deploy.camera.outputs.disk_space import LEAST_BYTES, DiskGuard
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.classes import Colour
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
 from segnet_deploy.overlay import overlay
+from segnet_deploy.types import Frame
 
 ENCODERS = ("libx264", "mpeg4")
 TICKS = 90_000  # a second, in units of the file's times

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.camera.sources.base import Pending, SourceLostError, Wishes, without_password
-from segnet_deploy.frames import Frame, is_whole
+from segnet_deploy.frames import is_whole
 from segnet_deploy.optional import require
+from segnet_deploy.types import Frame
 
 # Little probing, a small reordering queue. Not `nobuffer`: it throws away what was probed, a key
 # frame often, and the first picture then waits for the next one.

@@ -14,7 +14,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES, Frame
+from segnet_deploy.frames import IMAGE_SUFFIXES
+from segnet_deploy.types import Frame
 
 Pending = Callable[[], Frame]  # converts a decoded picture to (H, W, 3) uint8 BGR
 

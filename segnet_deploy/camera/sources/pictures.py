@@ -10,9 +10,9 @@ import numpy as np
 
 from segnet_deploy.camera.sources.base import Pending, Wishes
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES, Frame, read_image
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image
+from segnet_deploy.types import DEFAULT_SIZE, Frame
 
-SIZE = (360, 480)
 FOLDER_FPS = 10.0
 SCENE_FPS = 30.0
 
@@ -23,7 +23,7 @@ class Synthetic:
     name, live = "synthetic", True
 
     def __init__(self, wishes: Wishes):
-        self._size = wishes.size or SIZE
+        self._size = wishes.size or DEFAULT_SIZE
         self._fps = wishes.fps or SCENE_FPS
 
     def open(self, timeout: float) -> PacedStream:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from segnet_deploy.frames import Frame
 from segnet_deploy.optional import require
+from segnet_deploy.types import Frame
 
 MAX_WIDTH_PX = 1280
 _QUALITY = 80

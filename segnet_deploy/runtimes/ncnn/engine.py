@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,12 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes import Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
 from segnet_deploy.runtimes.ncnn.execution import Run
 from segnet_deploy.runtimes.ncnn.program import Net, to_program
+from segnet_deploy.system.cpus import usable_cpus
+from segnet_deploy.types import Array
 
 _OFF = (
     "use_vulkan_compute",
@@ -56,7 +57,7 @@ class NcnnEngine:
         except UnsupportedModelError as error:
             raise self._error("cannot take", error) from error
         release(model)
-        self._threads = threads or min(self._ncnn.Option().num_threads, _cpus())
+        self._threads = threads or min(self._ncnn.Option().num_threads, len(usable_cpus()))
         self._nets = [self._load(net) for net in self._program.nets]
 
     def run(self, x: Array) -> Array:
@@ -112,11 +113,6 @@ class NcnnEngine:
 
     def _error(self, what: str, why: object) -> EngineError:
         return EngineError(f"ncnn {what} {self._path}: {why}; try --runtime openvino")
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _port(value: ir.Value) -> Port:

@@ -10,8 +10,8 @@ import numpy as np
 from segnet_deploy.errors import EngineError
 from segnet_deploy.native import max_unpool
 from segnet_deploy.runtimes.ncnn.program import Program, Step
+from segnet_deploy.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _PLAIN, _PACKED = 0, 1  # extract a blob unpacked, or as it lies in memory
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes.graph import Builder, constant, integer, producer, remove_dead, replace
-from segnet_deploy.runtimes.ncnn.layers import RELU, Array, Layer, geometry, refusal
+from segnet_deploy.runtimes.ncnn.layers import RELU, Layer, geometry, refusal
+from segnet_deploy.types import Array
 
 DOMAIN = "segnet_deploy.ncnn"
 _TAG = np.array([0x000D4B38], np.uint32)  # before a weight that is int8

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes.graph import constant, integer, ints, static_size
+from segnet_deploy.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
 RELU = 1
 _LOWERED = ("SpaceToDepth", "DepthToSpace", "Split", "GreaterOrEqual", "Where")

@@ -29,8 +29,8 @@ from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.runtimes.ncnn import integers
 from segnet_deploy.runtimes.ncnn.integers import is_integer, to_integers
 from segnet_deploy.runtimes.ncnn.layers import SAME, Layer, refusal, to_layer
+from segnet_deploy.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": np.add}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError
 from segnet_deploy.optional import available, require
-from segnet_deploy.runtimes import Array
+from segnet_deploy.types import Array
 
 EXTRA = "tensorrt"
 NO_DRIVER = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInitializationError")

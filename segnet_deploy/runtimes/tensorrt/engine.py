@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import EngineError
-from segnet_deploy.runtimes import Array, Port, check_input
+from segnet_deploy.runtimes import Port, check_input
 from segnet_deploy.runtimes.tensorrt.cuda_objects import call, spin_wait
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
 from segnet_deploy.runtimes.tensorrt.library import choose, load, logger
 from segnet_deploy.runtimes.tensorrt.plan import Plan, StalePlanError
 from segnet_deploy.runtimes.tensorrt.session import Session
+from segnet_deploy.types import Array
 
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
 _DTYPES |= {"UINT8": "uint8", "INT8": "int8", "BOOL": "bool"}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from segnet_deploy.errors import EngineError, InputError
-from segnet_deploy.runtimes import Array, Port
+from segnet_deploy.runtimes import Port
 from segnet_deploy.runtimes.tensorrt.cuda_objects import (
     DeviceBuffer,
     Event,
@@ -19,6 +19,7 @@ from segnet_deploy.runtimes.tensorrt.cuda_objects import (
     runtime,
 )
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
+from segnet_deploy.types import Array
 
 _MAX_GRAPHS = 8
 

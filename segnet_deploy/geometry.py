@@ -1,0 +1,63 @@
+"""Fit frames to the model's size, and bring label maps back to the frame's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segnet_deploy.errors import InputError
+from segnet_deploy.optional import require
+from segnet_deploy.types import Frame, Size
+
+FITS = ("stretch", "letterbox")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a frame of `source` size lies in the model's plane, all (height, width)."""
+
+    source: Size
+    top: int
+    left: int
+    size: Size
+
+
+def place(source: Size, target: Size, fit: str) -> Placement:
+    """Return where `source` comes to lie in `target`: all of it, or centred with its aspect."""
+    if fit not in FITS:
+        raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
+    if fit == "stretch" or source == target:
+        return Placement(source, 0, 0, target)
+    scale = min(target[0] / source[0], target[1] / source[1])
+    height = min(target[0], max(1, round(source[0] * scale)))
+    width = min(target[1], max(1, round(source[1] * scale)))
+    return Placement(source, (target[0] - height) // 2, (target[1] - width) // 2, (height, width))
+
+
+def fit_frame(frame: Frame, target: Size, placement: Placement, border: Sequence[int]) -> Frame:
+    """Resize `frame` (bilinear) into a plane of `target` size; `border` is the BGR around it."""
+    if frame.shape[:2] != placement.size:
+        cv2 = require("cv2", extra="camera")
+        size = (placement.size[1], placement.size[0])
+        frame = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
+    if placement.size == target:
+        return frame
+    plane = np.empty((*target, 3), np.uint8)
+    plane[:] = np.asarray(border, np.uint8)
+    bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
+    plane[placement.top : bottom, placement.left : right] = frame
+    return plane
+
+
+def restore_labels(labels: Frame, placement: Placement) -> Frame:
+    """Cut the frame's part out of the model's labels and bring it to source size (nearest)."""
+    bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
+    part = np.ascontiguousarray(labels[placement.top : bottom, placement.left : right])
+    if placement.size == placement.source:
+        return part
+    cv2 = require("cv2", extra="camera")
+    size = (placement.source[1], placement.source[0])
+    restored: Frame = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return restored
