@@ -13,6 +13,9 @@ Each message says what failed, the value, what was expected and the next command
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 
 class SegNetError(Exception):
     """Base of every error this project raises on purpose."""
@@ -40,3 +43,20 @@ class MissingDependencyError(SegNetError):
 
 class EngineError(SegNetError):
     """A runtime failed to load or to run a file."""
+
+
+@contextlib.contextmanager
+def translated(kind: type[SegNetError], what: str, advice: str = "") -> Iterator[None]:
+    """Raise any foreign exception of the block as `kind`: `what`: its reason; `advice`.
+
+    The reason is the last line of the foreign message that is not empty. Errors of this project
+    pass through unchanged.
+    """
+    try:
+        yield
+    except SegNetError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise kind(f"{what}: {reason}" + (f"; {advice}" if advice else "")) from error
