@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SEGNET_AUTO"] = "order"  # no test waits for a measurement that it does not ask for
 HERE = Path(__file__).parent
 BENCHMARKS = HERE.parent / "benchmarks"
-for folder in (HERE / "support", BENCHMARKS, BENCHMARKS / "kernels"):
+for folder in (HERE / "support", HERE / "programs", BENCHMARKS, BENCHMARKS / "kernels"):
     sys.path.insert(0, str(folder))
 
 import browser  # noqa: E402 - after the path

@@ -1,4 +1,4 @@
-"""Where the native libraries of the package are."""
+"""Find the native libraries that were built with the package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def find_library(name: str) -> Path | None:
-    """Return the library `name` that was built with the package, or None."""
-    folder = Path(str(resources.files("segnet_deploy").joinpath("native")))
+    """Return the path of the native library `name`, or None if it was not built."""
+    folder = Path(str(resources.files("segnet_deploy.native").joinpath("lib")))
     return next(iter(sorted(folder.glob(f"*{name}.*"))), None)
