@@ -22,11 +22,11 @@ import onnx_ir as ir
 from ceilings import measure_ceilings
 from time_by_layer import profile
 
+from segnet_deploy import runtimes
 from segnet_deploy.bench.timing import interleaved
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.passes.graph import infer_shapes
-from segnet_deploy.runtimes import installed, open_engine
 from segnet_deploy.system.machine import describe_machine, versions
 
 PAUSE = 0.25  # s, as in peers.py
@@ -68,9 +68,9 @@ def measure(
     """Return one row per precision and runtime."""
     rows, calls, inputs = [], {}, {}
     for kind, path in files.items():
-        for runtime in installed():
+        for runtime in runtimes.installed():
             try:
-                engine = open_engine(path, runtime, threads)
+                engine = runtimes.open(path, runtime, threads)
             except SegNetError as error:
                 print(f"left out: {kind}, {runtime}: {error}", file=sys.stderr)
                 continue

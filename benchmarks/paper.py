@@ -28,7 +28,7 @@ from segnet_deploy.bench.report import write_report
 from segnet_deploy.bench.timing import Timing, peak_rss_bytes, rss_bytes
 from segnet_deploy.errors import InputError, SegNetError, UsageError
 from segnet_deploy.files import atomic_write, make_folder
-from segnet_deploy.runtimes.names import CHOICES
+from segnet_deploy.runtimes.base import CHOICES
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)

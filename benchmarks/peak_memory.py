@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 
+from segnet_deploy import runtimes
 from segnet_deploy.bench.timing import peak_rss_bytes
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Engine, open_engine
+from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
@@ -20,7 +21,7 @@ FRAMES = 3
 def open_with(file: ModelFile, runtime: str, threads: int, operators: bool | None) -> Engine:
     """Open a file; `operators` as in segnet_deploy.runtimes.onnxruntime.open_file."""
     if runtime != "onnxruntime":
-        return open_engine(file, runtime, threads)
+        return runtimes.open(file, runtime, threads)
     from segnet_deploy.runtimes.onnxruntime import open_file
 
     return open_file(file, threads, operators)

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from segnet_deploy import runtimes
 from segnet_deploy.bench.timing import Timing, interleaved
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Port, installed, open_engine
+from segnet_deploy.runtimes.base import Port
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.system.machine import describe_machine, versions
@@ -78,14 +79,14 @@ def peers(
     own = folder / "own.onnx"
     with contextlib.redirect_stdout(sys.stderr):
         torch.onnx.export(module, (example,), own, dynamo=True, verbose=False, external_data=False)
-    for runtime in installed():
+    for runtime in runtimes.installed():
         yield from _load(f"{OWN}, {runtime}", own, runtime, threads)
     for form in ("standard", "lowered"):
         path = folder / f"{form}.onnx"
         model, _ = to_onnx(module, example)
         finish(model, CLASSES, ExportOptions(form=form))
         save(model, path)
-        for runtime in installed():
+        for runtime in runtimes.installed():
             if form == "lowered" or runtime != "openvino":  # which lowers both
                 yield from _load(f"ours {form}, {runtime}", path, runtime, threads)
 
@@ -93,7 +94,7 @@ def peers(
 def _load(peer: str, path: Path, runtime: str, threads: int) -> Iterator[tuple[str, Segmenter]]:
     """Yield the peer, or nothing where the runtime refuses the file."""
     try:
-        engine = open_engine(path, runtime, threads)
+        engine = runtimes.open(path, runtime, threads)
     except SegNetError as error:
         print(f"left out: {peer}: {str(error).splitlines()[0]}", file=sys.stderr)
         return

@@ -26,6 +26,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import (
     add_data_arguments,
@@ -43,7 +44,6 @@ from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
 from segnet_deploy.quant.quantise import Quantiser, read_calibration
 from segnet_deploy.quant.search import Remembered
-from segnet_deploy.runtimes import installed
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.system.machine import describe_machine, versions
@@ -188,7 +188,7 @@ def judge(
     rows, opened = [], {}
     with Remembered(fp32) as reference:
         for name, path in files.items():
-            for runtime in installed():
+            for runtime in runtimes.installed():
                 try:
                     segmenter = load(path, runtime, threads=threads)
                     result = evaluate(segmenter, examples, boundary=False, other=reference)

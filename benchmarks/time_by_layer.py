@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segnet_deploy.runtimes import open_engine
+from segnet_deploy import runtimes
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import OrtEngine
 
@@ -19,7 +19,7 @@ RUNS = 3
 
 def profile(path: Path, runtime: str, threads: int, x: Any, folder: Path) -> dict[str, float]:
     """Return ms by kind of layer, the largest first; empty where the runtime cannot tell."""
-    engine: Any = open_engine(path, runtime, threads)
+    engine: Any = runtimes.open(path, runtime, threads)
     lowered = engine.lowered
     engine.close()
     file = ModelFile.read(path)
@@ -78,7 +78,7 @@ def _ncnn(path: Path, threads: int, x: Any) -> Counter[str]:
     """ncnn's wheel tells no layer's time: what the host does is timed, the rest is the nets'."""
     from segnet_deploy.runtimes.ncnn.execution import Run
 
-    engine: Any = open_engine(path, "ncnn", threads)
+    engine: Any = runtimes.open(path, "ncnn", threads)
     found: Counter[str] = Counter()
     total = 0.0
     for number in range(RUNS + 1):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segnet_deploy import runtimes
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.geometry import FITS, Placement, fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import label_map
-from segnet_deploy.runtimes import Engine, Port, open_engine
+from segnet_deploy.progress import Progress, silent
+from segnet_deploy.runtimes.base import Engine, Port
+from segnet_deploy.runtimes.loader import Rebuild
 from segnet_deploy.types import Array, Frame, Size
 
 MAX_CLASSES = 256
@@ -23,7 +25,7 @@ MAX_CLASSES = 256
 
 @dataclass(frozen=True)
 class Prepared:
-    """The model's input for some frames, and how their labels find back."""
+    """The model's input for some frames, and where each frame was placed in it."""
 
     x: Array
     placements: tuple[Placement, ...]
@@ -34,40 +36,37 @@ def load(
     runtime: str = "auto",
     fit: str = "stretch",
     threads: int | None = None,
-    rebuild: bool = False,
+    rebuild: Rebuild | None = None,
+    progress: Progress = silent,
 ) -> Segmenter:
     """Open an exported ONNX file, or an engine of segnet-build, as a segmenter.
 
-    `runtime` is auto, ncnn, openvino or onnxruntime, for ONNX files; `fit` is stretch or letterbox.
-    `rebuild` builds an engine of another version or GPU again, from the ONNX file beside it.
+    `runtime` is auto, ncnn, openvino or onnxruntime, for ONNX files; `fit`, how a frame is
+    fitted to the model's size, is stretch or letterbox; `threads` None leaves the number of CPU
+    threads to the runtime. `rebuild`, for engines built for another version or GPU, is
+    segnet_deploy.tensorrt_build.rebuild or None. What auto measured is reported to `progress`.
+
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
     """
-    from segnet_deploy.runtimes.model_file import ModelFile
-    from segnet_deploy.runtimes.tensorrt.plan import is_plan
-
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
-    if is_plan(path):
-        from segnet_deploy.runtimes.tensorrt.engine import open_plan
-
-        engine = open_plan(Path(path), rebuild)
-        return Segmenter(engine, engine.metadata, fit)
-    file = ModelFile.read(path)
-    metadata = Metadata.from_props(file.props)
-    return Segmenter(open_engine(file, runtime, threads), metadata, fit)
+    return Segmenter(runtimes.open(path, runtime, threads, rebuild, progress), fit=fit)
 
 
 class Segmenter:
-    """A segmentation engine with its pre- and postprocessing. One instance per thread."""
+    """A segmentation engine with its pre- and postprocessing. One instance per thread.
 
-    def __init__(self, engine: Engine, metadata: Metadata, fit: str = "stretch"):
+    `metadata` replaces what the engine's file records about itself.
+    """
+
+    def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):
         self.engine = engine
         self.fit = fit
         self._input = engine.inputs[0]
         if not any(key in self._input.dtype.name for key in ("float", "uint8")):
             raise _not_segmentation(engine, f"its input is {self._input.dtype}")
         io = "frame" if self._input.dtype == np.uint8 else "tensor"
-        self.metadata = _complete(replace(metadata, io=io), engine)
+        self.metadata = _complete(replace(metadata or engine.metadata, io=io), engine)
         shape = self._input.shape
         self._batch = shape[0]
         height, width = shape[1:3] if io == "frame" else shape[2:4]
@@ -90,9 +89,9 @@ class Segmenter:
         return self.segment_batch([frame])[0]
 
     def segment_batch(self, frames: Sequence[Frame]) -> list[Frame]:
-        """Return the labels of each frame; as many run at once as the model's batch allows.
+        """Return the labels of each frame, in batches of the model's size.
 
-        With dynamic sizes all frames need one size.
+        A model with dynamic size needs frames of one size per batch.
         """
         step = self._batch or max(1, len(frames))
         labels: list[Frame] = []
@@ -140,7 +139,7 @@ class Segmenter:
                     self.engine, f"its output is {raw.shape}, smaller than its input"
                 )
             result = restore_labels(labels, placement)
-            # A copy where the labels are still the engine's own memory.
+            # Copied if the labels are still in the engine's own memory.
             restored.append(result.copy() if np.shares_memory(result, raw) else result)
         return restored
 
@@ -179,15 +178,17 @@ class Segmenter:
 
 
 def _complete(metadata: Metadata, engine: Engine) -> Metadata:
-    """Check the ports and fill in names and colours that the file does not carry."""
+    """Check the ports, and add class names and colours if the file has none."""
     inputs, output = engine.inputs, engine.outputs[0]
     channel_axis = 3 if metadata.io == "frame" else 1
     port = inputs[0]
     if len(inputs) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
-        raise _not_segmentation(engine, f"it takes {_ports(inputs)}")
+        raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
     size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
     if not _is_map(output, size):
-        raise _not_segmentation(engine, f"it takes {_ports(inputs)} and gives {_ports([output])}")
+        raise _not_segmentation(
+            engine, f"its input is {_ports(inputs)}, its output {_ports([output])}"
+        )
     count = output.shape[1] if len(output.shape) == 4 else None
     if metadata.classes:
         if count is not None and count != len(metadata.classes):
@@ -201,7 +202,7 @@ def _complete(metadata: Metadata, engine: Engine) -> Metadata:
 
 
 def _is_map(port: Port, size: tuple[int | None, ...]) -> bool:
-    """Tell whether an output is (N, C, H, W) floats or (N, H, W) labels of the input's size."""
+    """Return whether an output is (N, C, H, W) floats or (N, H, W) labels of the input's size."""
     kinds = {4: "f", 3: "iu"}
     if port.dtype.kind not in kinds.get(len(port.shape), ""):
         return False
@@ -212,7 +213,7 @@ def _is_map(port: Port, size: tuple[int | None, ...]) -> bool:
 
 def _not_segmentation(engine: Engine, why: str) -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"the file is no segmentation net for {engine.name}: {why}; expected one "
+        f"the file is not a segmentation model for {engine.name}: {why}; expected one "
         "(N, 3, H, W) float or (N, H, W, 3) uint8 input, and (N, classes, H, W) logits or "
         "(N, H, W) labels of the same size: export it with segnet-export"
     )

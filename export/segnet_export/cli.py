@@ -49,10 +49,10 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _engine(arguments: argparse.Namespace, source: Path) -> None:
     from segnet_deploy.cli.build import parse_targets
-    from segnet_deploy.tensorrt_build.builder import build
+    from segnet_deploy.tensorrt_build import BuildOptions, build
 
-    targets = parse_targets(arguments.target)
-    built = build(source, Path(arguments.engine), targets=targets)  # in the file's own precision
+    options = BuildOptions(targets=parse_targets(arguments.target))  # the file's own precision
+    built = build(source, Path(arguments.engine), options, arguments.progress)
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy.agreement import LEAST
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError, UsageError
@@ -19,7 +20,6 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import own_precision, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
-from segnet_deploy.runtimes import installed, open_engine
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.types import Array
 from segnet_export.exporter import library_versions, save
@@ -140,12 +140,12 @@ def _compare(
     )
     size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
     x = maker.natural(size).feed
-    old = np.array(open_engine(source, "onnxruntime").run(x))
-    names = ["onnxruntime"] if metadata.precision == "fp32" else installed()
+    old = np.array(runtimes.open(source, "onnxruntime").run(x))
+    names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
     found: dict[str, tuple[float, float]] = {}
     for name in names:
         try:
-            new = np.array(open_engine(target, name).run(x))
+            new = np.array(runtimes.open(target, name).run(x))
         except EngineError:
             if name == names[-1] and not found:
                 raise

@@ -14,7 +14,7 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import installed
+from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.segmenter import load
 from segnet_deploy.types import Frame
 

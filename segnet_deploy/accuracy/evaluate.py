@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.runtimes.names import CHOICES
+from segnet_deploy.runtimes.base import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.accuracy.datasets import Example

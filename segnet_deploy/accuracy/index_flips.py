@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
 from segnet_deploy.errors import InputError
-from segnet_deploy.runtimes import Engine, open_engine
-from segnet_deploy.runtimes.tensorrt.plan import is_plan
+from segnet_deploy.runtimes.base import Engine, is_engine_file
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Array
 
@@ -22,7 +22,7 @@ from segnet_deploy.types import Array
 def check_files(files: Sequence[str]) -> None:
     """Raise InputError where one of `files` is an engine."""
     for path in files:
-        if is_plan(path):
+        if is_engine_file(path):
             raise InputError(
                 f"{path} is an engine, whose indices cannot be read; give the .onnx files"
             )
@@ -85,7 +85,7 @@ class IndexFlips:
     ) -> tuple[Probe, Engine]:
         folder.mkdir()
         probe, target = temporary_probe(path, segmenter.engine.lowered, folder)
-        engine = open_engine(target, segmenter.engine.name, self._threads)
+        engine = runtimes.open(target, segmenter.engine.name, self._threads)
         self._opened.callback(engine.close)
         return probe, engine
 

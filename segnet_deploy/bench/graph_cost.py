@@ -17,9 +17,9 @@ def weigh(path: Path) -> dict[str, Any]:
     `index_bytes` is what the file's own form takes: int64 indices (standard), four boolean
     masks (lowered) or 2 bits (plugin). None where a shape is not static, or for an engine.
     """
-    from segnet_deploy.runtimes.tensorrt.plan import is_plan
+    from segnet_deploy.runtimes.base import is_engine_file
 
-    if is_plan(path):
+    if is_engine_file(path):
         return {"gmac": None, "traffic_bytes": None, "index_windows": None, "index_bytes": None}
     done = work(path)
     windows, kind = index_windows(path)

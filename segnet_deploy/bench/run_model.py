@@ -13,6 +13,7 @@ from segnet_deploy.types import DEFAULT_SIZE
 
 if TYPE_CHECKING:
     from segnet_deploy.metadata import Metadata
+    from segnet_deploy.runtimes.loader import Rebuild
     from segnet_deploy.segmenter import Segmenter
     from segnet_deploy.types import Clock, Frame
 
@@ -22,7 +23,7 @@ def run_single(
     runtime: str = "auto",
     *,
     threads: int | None = None,
-    rebuild: bool = False,
+    rebuild: Rebuild | None = None,
     image: str | None = None,
     runs: int | None = None,
     duration: float | None = None,
@@ -224,11 +225,13 @@ def paper_row(path: Path, metadata: Metadata) -> dict[str, Any] | None:
     """
     from segnet_deploy.bench.graph_cost import index_shapes
     from segnet_deploy.bench.paper import TABLE_6, TITLES
-    from segnet_deploy.runtimes.tensorrt.plan import is_plan
+    from segnet_deploy.runtimes.base import is_engine_file
 
     title = TITLES.get(metadata.network, metadata.network)
     if not title:
-        is_ours = metadata.form != "unknown" if is_plan(path) else len(index_shapes(path)[0]) == 5
+        is_ours = (
+            metadata.form != "unknown" if is_engine_file(path) else len(index_shapes(path)[0]) == 5
+        )
         title = "SegNet" if is_ours else ""
     return next((vars(row) for row in TABLE_6 if row.network == title), None)
 

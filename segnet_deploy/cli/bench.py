@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.options import rebuild_callback
 from segnet_deploy.errors import UsageError
-from segnet_deploy.runtimes.names import CHOICES
+from segnet_deploy.runtimes.base import CHOICES
 from segnet_deploy.types import DEFAULT_SIZE
 
 RUNS, ROUNDS, RUNS_PER_ROUND = 30, 9, 2
@@ -91,7 +92,7 @@ def bench(arguments: argparse.Namespace) -> int:
         Path(arguments.engine[0]),
         arguments.runtime,
         threads=arguments.threads,
-        rebuild=arguments.rebuild,
+        rebuild=rebuild_callback(arguments),
         image=arguments.image,
         runs=RUNS if unlimited else arguments.runs,
         duration=arguments.duration,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.optional import require
 from segnet_deploy.quant.observe import observe
 from segnet_deploy.quant.quantise import Quantiser, spread
-from segnet_deploy.runtimes import installed
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.types import Frame
 
@@ -129,7 +129,7 @@ def measure_drop(
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "int8.onnx"
         quantiser.write(path, form, keep, for_tensorrt)
-        for runtime in installed():
+        for runtime in runtimes.installed():
             try:
                 segmenter = load(path, runtime)
             except EngineError as error:

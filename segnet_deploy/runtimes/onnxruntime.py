@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
 from segnet_deploy.native.find import find_library
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
 from segnet_deploy.types import Array
@@ -47,12 +48,10 @@ def open_file(file: ModelFile, threads: int | None, operators: bool | None = Non
     return OrtEngine(file, threads, operators)
 
 
-class OrtEngine:
-    """An InferenceSession behind the Engine protocol."""
+class OrtEngine(Engine):
+    """An InferenceSession."""
 
     name = "onnxruntime"
-    gpu_seconds = None
-    device_bytes = None
 
     def __init__(self, file: ModelFile, threads: int | None, operators: bool | None = None):
         self._file = file
@@ -75,7 +74,7 @@ class OrtEngine:
 
     @property
     def computes_half(self) -> bool:
-        """The CPU provider has no half convolution, and casts."""
+        """Whether halves are computed: the CPU provider has no half convolution, and casts."""
         return bool(self.device == "cuda")
 
     def run(self, x: Array) -> Array:
@@ -88,7 +87,7 @@ class OrtEngine:
         return dict(zip(names, self._infer(names, x), strict=True))
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
-        """Return each node's name, operator and median seconds, from a session of its own."""
+        """Return each node's name, operator and median seconds, from a separate session."""
         source = self.source()
         with tempfile.TemporaryDirectory() as folder:
             self._profile = Path(folder) / "profile"
@@ -103,7 +102,7 @@ class OrtEngine:
         return _node_times(events)
 
     def close(self) -> None:
-        """Drop the session."""
+        """Release the session."""
         self._session = None
 
     def _start_with_operators(self, needed: bool) -> bool:
@@ -146,12 +145,10 @@ class OrtEngine:
         if has_cuda():
             providers.insert(0, "CUDAExecutionProvider")
         source = model if isinstance(model, bytes) else str(model)
-        try:
+        with self._translated("cannot load"):
             if library is not None:
                 options.register_custom_ops_library(str(library))
             session = ort.InferenceSession(source, options, providers=providers)
-        except Exception as error:  # ONNX Runtime's error types have no common base
-            raise self._error("cannot load", error) from error
         self._session = session
         self.device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
         self.inputs = tuple(_port(value) for value in session.get_inputs())
@@ -163,19 +160,22 @@ class OrtEngine:
         check_input(self.inputs[0], x)
         feed = {self.inputs[0].name: x}
         try:
-            return list(self._session.run(names, feed))
-        except Exception as error:
+            with self._translated("cannot run"):
+                return list(self._session.run(names, feed))
+        except EngineError:
             if self.lowered or not self._file.has_unpool:
-                raise self._error("cannot run", error) from error
-        # Odd sizes are refused only when MaxUnpool runs: go on with the lowered form.
+                raise
+        # Odd sizes are rejected only when MaxUnpool runs: continue with the lowered form.
         self.lowered, self.operators = True, False
         self._start(*self.source())
         return self._infer(names, x)
 
-    def _error(self, what: str, error: Exception) -> EngineError:
-        return EngineError(
-            f"onnxruntime {what} {self._file.path}: {error}; try another --runtime, or export "
-            "with --form lowered"
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        # ONNX Runtime's error types have no common base.
+        return translated(
+            EngineError,
+            f"onnxruntime {what} {self._file.path}",
+            "try another --runtime, or export with --form lowered",
         )
 
 

@@ -6,17 +6,19 @@ import ctypes
 import gc
 import statistics
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.types import Array
 
+_ADVICE = "try --runtime onnxruntime"
 _HALVES = {"fp16": ("FP16", "f16"), "bf16": ("BF16", "bf16")}  # capability, hint
 
 
@@ -25,13 +27,11 @@ def open_file(file: ModelFile, threads: int | None) -> OpenVinoEngine:
     return OpenVinoEngine(file, threads)
 
 
-class OpenVinoEngine:
-    """A compiled model and one inference request behind the Engine protocol."""
+class OpenVinoEngine(Engine):
+    """A compiled model and one inference request."""
 
     name = "openvino"
-    device = "cpu"
-    gpu_seconds = None
-    device_bytes = None
+    _computes_half = False
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._path: Path = file.path
@@ -51,12 +51,15 @@ class OpenVinoEngine:
         try:
             source = file.lowered() if self.lowered else str(file.path)
         except UnsupportedModelError as error:
-            raise self._error("cannot take", error) from error
-        try:
+            raise EngineError(
+                f"openvino does not support {file.path}: {error}; {_ADVICE}"
+            ) from error
+        with self._translated("cannot load"):
             core = openvino.Core()
-            self.computes_half = capability in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            self._computes_half = capability in capabilities
             # Its own choice may be bf16 for an fp32 file.
-            config["INFERENCE_PRECISION_HINT"] = hint if self.computes_half else "f32"
+            config["INFERENCE_PRECISION_HINT"] = hint if self._computes_half else "f32"
             model = core.read_model(source)
             del source  # a copy of the weights; the graph behind it is full of cycles
             gc.collect()
@@ -68,8 +71,10 @@ class OpenVinoEngine:
             self.inputs = tuple(_port(port) for port in compiled.inputs)
             named = zip(compiled.outputs, file.outputs, strict=True)
             self.outputs = tuple(_port(port, name) for port, name in named)
-        except Exception as error:  # OpenVINO raises RuntimeError and its own types
-            raise self._error("cannot load", error) from error
+
+    @property
+    def computes_half(self) -> bool:
+        return self._computes_half
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
@@ -96,7 +101,7 @@ class OpenVinoEngine:
         ]
 
     def close(self) -> None:
-        """Drop the request and with it the compiled model."""
+        """Release the request and with it the compiled model."""
         self._request = None
 
     def _infer(self, x: Array) -> list[Array]:
@@ -104,16 +109,13 @@ class OpenVinoEngine:
             raise EngineError(f"{self._path} is closed; open it again")
         check_input(self.inputs[0], x)
         x = np.ascontiguousarray(x)
-        try:
+        with self._translated("cannot run"):
             results = self._request.infer({0: x}, share_inputs=True, share_outputs=True)
             return [results[index] for index in range(len(self.outputs))]
-        except Exception as error:
-            raise self._error("cannot run", error) from error
 
-    def _error(self, what: str, error: Exception) -> EngineError:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(error).__name__
-        return EngineError(f"openvino {what} {self._path}: {reason}; try --runtime onnxruntime")
+    def _translated(self, what: str) -> AbstractContextManager[None]:
+        # OpenVINO raises RuntimeError and types of its own.
+        return translated(EngineError, f"openvino {what} {self._path}", _ADVICE)
 
 
 def _trim_heap() -> None:

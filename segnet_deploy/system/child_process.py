@@ -32,6 +32,10 @@ _CLOSING = 20.0  # s for a child to end by itself
 _answers: TextIO | None = None  # of this process, if it is a child
 
 
+class ChildDiedError(EngineError):
+    """The child ended, by a crash or a signal, before it answered."""
+
+
 class ChildProcess:
     """A child that runs `module` and answers requests in order.
 
@@ -80,8 +84,8 @@ class ChildProcess:
     ) -> Any:
         """Run a task of the child and return its result; `arguments` must be JSON.
 
-        The child's `report` calls reach `progress`. Raises EngineError if the task fails, the
-        child dies, or `timeout` seconds pass; after the last two the child is gone.
+        The child's `report` calls reach `progress`. Raises EngineError if the task fails or
+        `timeout` seconds pass, ChildDiedError if the child ends; it is gone after the last two.
         """
         assert self._process.stdin is not None
         expired = threading.Event()
@@ -137,14 +141,15 @@ class ChildProcess:
             progress(*answer["progress"])
         raise EOFError
 
-    def _died(self) -> EngineError:
+    def _died(self) -> ChildDiedError:
         status = self._process.wait()
         if status == -signal.SIGKILL:
             how = "by signal 9, as when memory runs out; close other programs"
         else:
             how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        last = [line.strip() for line in self.stderr.splitlines() if line.strip()][-1:]
-        return EngineError(f"the child process ended {how}{''.join(f': {line}' for line in last)}")
+        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
+        reason = f": {lines[-1]}" if lines else ""
+        return ChildDiedError(f"the child process ended {how}{reason}")
 
     def _release(self) -> None:
         for stream in (self._process.stdin, self._process.stdout, self._stderr):

@@ -1,9 +1,6 @@
-"""The child process of segnet-build: parse, build, answer.
+"""The child process of segnet-build: parse the ONNX file, build, answer.
 
-    python -m segnet_deploy.tensorrt_build.build_process request.json
-
-A crash inside NVIDIA's library ends this process, not the user's. Progress goes to stdout
-as `done total phase` lines.
+A crash inside NVIDIA's library ends this process, not the user's.
 """
 
 from __future__ import annotations
@@ -12,35 +9,32 @@ import contextlib
 import re
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.errors import EngineError, InputError, SegNetError
+from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import atomic_write
-from segnet_deploy.runtimes.tensorrt.library import Library, load, logger
+from segnet_deploy.runtimes.tensorrt.library import Library, load
+from segnet_deploy.runtimes.tensorrt.logger import make_logger
+from segnet_deploy.system.child_process import report, serve
 from segnet_deploy.system.cuda_driver import device_name
 from segnet_deploy.tensorrt_build.log import layers, totals
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
 
 
-def main() -> int:
-    """Build what the request file asks for."""
-    request = BuildRequest.read(Path(sys.argv[1]))
-    answer = BuildAnswer()
+def build(request: dict[str, Any]) -> dict[str, Any]:
+    """Build what `request`, a BuildRequest as JSON, asks for; return the BuildAnswer as JSON."""
+    asked = BuildRequest.from_json(request)
     started = time.perf_counter()
-    try:
-        _build(load(request.kind), request, answer)
-    except SegNetError as error:
-        answer.error = str(error)
+    answer = _build(load(asked.kind), asked)
     answer.seconds = time.perf_counter() - started
-    answer.write(Path(request.answer))
-    return 1 if answer.error else 0
+    return asdict(answer)
 
 
-def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None:
+def _build(library: Library, request: BuildRequest) -> BuildAnswer:
     trt = library.trt
-    answer.version = library.version
-    log = logger(trt, keep_lines=True)
+    log = make_logger(trt, keep_lines=True)
     builder = trt.Builder(log)
     if request.plugin is not None:
         _load_plugin(builder, request.plugin, log)
@@ -48,7 +42,19 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
     network = builder.create_network(flag)  # the parser does not keep it alive
     parser = trt.OnnxParser(network, log)
     if not parser.parse(Path(request.onnx).read_bytes()):
-        raise EngineError(f"{library.kind} does not take the graph: {_refusal(parser, log)}")
+        raise EngineError(f"{library.kind} rejects the graph: {_refusal(parser, log)}")
+    config = _config(library, builder, request, log)
+    cache = TimingCache(library, config, request)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
+    Path(request.plan).write_bytes(memoryview(plan))
+    cache.save()
+    return _answer(library, network, log)
+
+
+def _config(library: Library, builder: Any, request: BuildRequest, log: Any) -> Any:
+    trt = library.trt
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if request.workspace_bytes is not None:
@@ -59,23 +65,24 @@ def _build(library: Library, request: BuildRequest, answer: BuildAnswer) -> None
         config.progress_monitor = _monitor(trt)
     if request.embed_plugin:
         config.plugins_to_serialize = [request.plugin]
-    cache = TimingCache(library, config, request)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
-    Path(request.plan).write_bytes(memoryview(plan))
-    cache.save()
-    answer.layers = layers(log.lines)
+    return config
+
+
+def _answer(library: Library, network: Any, log: Any) -> BuildAnswer:
     memory = totals(log.lines)
-    answer.activation_bytes = memory["activation_bytes"]
-    answer.weights_bytes = memory["weights_bytes"]
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
-    answer.ports = [_port(t, True) for t in inputs] + [_port(t, False) for t in outputs]
+    return BuildAnswer(
+        library.version,
+        memory["activation_bytes"],
+        memory["weights_bytes"],
+        layers(log.lines),
+        [_port(t, True) for t in inputs] + [_port(t, False) for t in outputs],
+    )
 
 
 class TimingCache:
-    """What the builder timed, kept for its next build of the same version and device."""
+    """The builder's timings, kept for the next build of the same version and device."""
 
     def __init__(self, library: Library, config: Any, request: BuildRequest):
         self._config, self._path = config, None
@@ -90,7 +97,7 @@ class TimingCache:
             config.set_timing_cache(cache, False)
 
     def save(self) -> None:
-        """Write the cache, where there is one."""
+        """Write the cache, if one is kept."""
         cache = self._config.get_timing_cache() if self._path is not None else None
         if self._path is not None and cache is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,14 +114,14 @@ def _port(tensor: Any, is_input: bool) -> dict[str, Any]:
 
 
 def _load_plugin(builder: Any, path: str, log: Any) -> None:
-    """Load the plugin library; the registry answers None where it cannot."""
+    """Load the plugin library; the registry returns None if it cannot."""
     registry = builder.get_plugin_registry()
     if registry.load_library(path) is None and log.errors:
         raise EngineError(f"the plugin library {path} cannot be loaded: {log.reason()}")
 
 
 def _monitor(trt: Any) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a base of the loaded library
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # a base class of the loaded library
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}
@@ -125,7 +132,7 @@ def _monitor(trt: Any) -> Any:
 
         def step_complete(self, phase: str, step: int) -> bool:
             if phase in self.steps:
-                print(step + 1, self.steps[phase], phase, flush=True)
+                report("building", step + 1, self.steps[phase])
             return True
 
         def phase_finish(self, phase: str) -> None:
@@ -151,7 +158,7 @@ def _targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
     for index, target in enumerate(targets):
         if target not in known:
             names = ", ".join(name for name in known if name.startswith("sm"))
-            raise InputError(f"--target {target}; this builder knows {names}")
+            raise InputError(f"--target {target}; this builder supports {names}")
         config.set_compute_capability(known[target], index)
 
 
@@ -159,11 +166,11 @@ def _profiles(builder: Any, config: Any, request: BuildRequest, log: Any) -> Non
     if not request.profiles:
         return
     profile = builder.create_optimization_profile()
-    for name, (least, usual, largest) in request.profiles.items():
-        profile.set_shape(name, tuple(least), tuple(usual), tuple(largest))
+    for name, (minimum, optimum, maximum) in request.profiles.items():
+        profile.set_shape(name, tuple(minimum), tuple(optimum), tuple(maximum))
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(f"the profile {request.profiles} is refused: {log.reason()}")
+        raise EngineError(f"the profile {request.profiles} is rejected: {log.reason()}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve({"build": build}))

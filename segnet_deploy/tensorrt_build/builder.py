@@ -1,11 +1,9 @@
-"""Build an engine: rewrite the ONNX file, run the child process, check, write the sidecar."""
+"""Build an engine: rewrite the ONNX file, build in a child process, check, write the sidecar."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,35 +11,54 @@ from typing import Any
 
 import onnx_ir as ir
 
-from segnet_deploy.errors import (
-    EngineError,
-    InputError,
-    MissingDependencyError,
-    SegNetError,
-    UnsupportedModelError,
-    UsageError,
-)
+from segnet_deploy.errors import EngineError, SegNetError, UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.native.find import find_library
-from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import is_lowered
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import own_precision, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.runtimes.tensorrt.library import choose, linked_names
+from segnet_deploy.runtimes.tensorrt.plan import Plan
+from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
+from segnet_deploy.runtimes.tensorrt.shape_ranges import Batches, Shape, Sizes
+from segnet_deploy.system.child_process import ChildDiedError, ChildProcess
 from segnet_deploy.tensorrt_build.log import convolutions, wrong_precision
-from segnet_deploy.tensorrt_build.profiles import Sizes, profile
-from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest, Shape
+from segnet_deploy.tensorrt_build.profiles import profile
+from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
 
 ANY_LAYOUT, CHANNELS_LAST = 0, 1
 
 
 @dataclass(frozen=True)
+class BuildOptions:
+    """How an engine is built.
+
+    `builder` is auto, tensorrt or tensorrt-rtx. `precision` None keeps the file's own. `targets`
+    are GPUs to build for without one, such as sm86 (TensorRT-RTX). `batch` and `sizes` give the
+    minimum, optimum and maximum of dynamic dimensions, sizes as (height, width). `form` is
+    plugin, lowered, or auto: plugin if its library is found. `plugin` is that library's path.
+    `timing_cache` is a folder.
+    """
+
+    builder: str = "auto"
+    precision: str | None = None
+    targets: tuple[str, ...] = ()
+    batch: Batches | None = None
+    sizes: Sizes | None = None
+    workspace_bytes: int | None = None
+    form: str = "auto"
+    plugin: Path | None = None
+    embed_plugin: bool = False
+    timing_cache: Path | None = None
+
+
+@dataclass(frozen=True)
 class Built:
-    """An engine that was written, with what its builder said."""
+    """An engine that was written, and the builder's answer."""
 
     path: Path
     kind: str
@@ -53,60 +70,42 @@ class Built:
 def build(
     source: Path,
     target: Path,
-    *,
-    builder: str = "auto",
-    precision: str | None = None,
-    targets: tuple[str, ...] = (),
-    batch: tuple[int, ...] | None = None,
-    sizes: Sizes | None = None,
-    workspace_bytes: int | None = None,
-    form: str = "auto",
-    plugin: Path | None = None,
-    embed_plugin: bool = False,
-    timing_cache: Path | None = None,
+    options: BuildOptions | None = None,
+    progress: Progress = silent,
 ) -> Built:
-    """Rewrite `source`, build it in a child process, and write `target` and its sidecar.
+    """Rewrite the ONNX file `source`, build it in a child process, write `target` and its sidecar.
 
-    `precision` is the file's own unless given. `form` is plugin, lowered, or auto: plugin where
-    its library is found. `batch` and `sizes` (height, width) give the least, usual and largest of
-    what is dynamic. `timing_cache` is a folder. The sidecar, `target` + .json, says what the
-    engine is and how it was built. Raises InputError, UnsupportedModelError,
-    MissingDependencyError or EngineError; then neither file is there.
+    The sidecar, `target` + .json, records what the engine is and how it was built. Raises
+    InputError, UnsupportedModelError, MissingDependencyError or EngineError; then neither file
+    is written.
+
+    Example: `build(Path("segnet.onnx"), Path("segnet.trt"), BuildOptions(targets=("sm86",)))`
     """
-    kind = choose(builder, bool(targets))
+    options = options or BuildOptions()
+    kind = choose(options.builder, bool(options.targets))
     if source.resolve() == target.resolve():
-        raise UsageError(f"-o {target} is the source itself; give another name")
-    own, lowered = look_into(source)
-    precision = precision or own
-    if form == "auto" and lowered:
-        form = "lowered"
-    library = None if form == "lowered" else find_plugin(plugin, required=form == "plugin")
-    form = "lowered" if library is None else "plugin"
-    if embed_plugin and library is None:
-        raise UsageError("--embed-plugin, but the engine has no plugin: give --form plugin")
+        raise UsageError(f"-o {target} is the source itself; choose another name")
+    own, lowered = inspect(source)
+    precision = options.precision or own
+    plugin = _plugin(options, lowered)
+    form = "lowered" if plugin is None else "plugin"
     with tempfile.TemporaryDirectory() as name, atomic_path(target) as plan:
         folder = Path(name)
-        metadata, profiles = prepare(
-            source,
-            folder / "rewritten.onnx",
-            form,
-            precision,
-            (batch, sizes),
-            layout(kind, precision),
-        )
+        rewritten = folder / "rewritten.onnx"
+        ranges, plugin_layout = (options.batch, options.sizes), layout(kind, precision)
+        metadata, profiles = prepare(source, rewritten, form, precision, ranges, plugin_layout)
         request = BuildRequest(
-            str(folder / "rewritten.onnx"),
+            str(rewritten),
             str(plan),
-            str(folder / "answer.json"),
             kind,
-            targets,
+            options.targets,
             profiles,
-            workspace_bytes,
-            None if library is None else str(library),
-            embed_plugin,
-            None if timing_cache is None else str(timing_cache),
+            options.workspace_bytes,
+            None if plugin is None else str(plugin),
+            options.embed_plugin,
+            None if options.timing_cache is None else str(options.timing_cache),
         )
-        answer = run_worker(request, folder)
+        answer = run_builder(request, folder, progress)
         check_precision(answer, precision, len(metadata.fp32_layers))
         sidecar = describe(source, plan, request, form, precision, metadata, answer)
         with atomic_path(f"{target}.json") as description:
@@ -114,32 +113,49 @@ def build(
     return Built(target, kind, form, precision, answer)
 
 
-def find_plugin(path: Path | None, required: bool) -> Path | None:
-    """Return the plugin library: `path`, or the one that was built into the package."""
-    if path is not None:
-        if not path.is_file():
-            raise InputError(f"--plugin {path}: no such file; expected libsegnet_tensorrt.so")
-        return path.resolve()
-    found = find_library("segnet_tensorrt")
-    if found is None and required:
-        raise MissingDependencyError(
-            "the plugin library is not installed: build it with CMake (TensorRT_ROOT and nvcc) and "
-            "give --plugin, or use --form lowered"
-        )
-    return found
+def rebuild(path: Path, progress: Progress = silent) -> None:
+    """Build an engine again in place, with its own options, from the ONNX file next to it.
+
+    This is the callback of `runtimes.open(path, rebuild=rebuild)`. Raises what `build` raises.
+    """
+    plan = Plan.read(path)
+    if plan.onnx is None:
+        raise EngineError(f"{path} has no ONNX file next to it; build it from its source again")
+    batch, sizes = plan.ranges()
+    options = BuildOptions(
+        builder=plan.kind,
+        precision=plan.sidecar["precision"],
+        batch=batch,
+        sizes=sizes,
+        form=plan.sidecar["form"],
+        embed_plugin=plan.embedded,
+    )
+    build(plan.onnx, path, options, progress)
 
 
-def look_into(source: Path) -> tuple[str, bool]:
-    """Return the precision that a file is in, and whether its pairs are lowered."""
+def _plugin(options: BuildOptions, lowered: bool) -> Path | None:
+    """Return the plugin library to build with, or None for the lowered form."""
+    form = "lowered" if options.form == "auto" and lowered else options.form
+    if form != "lowered":
+        plugin = find_plugin(options.plugin, required=form == "plugin")
+        if plugin is not None:
+            return plugin
+    if options.embed_plugin:
+        raise UsageError("--embed-plugin, but the engine has no plugin: give --form plugin")
+    return None
+
+
+def inspect(source: Path) -> tuple[str, bool]:
+    """Return the precision of a file, and whether its pairs are lowered."""
     model = load_model(source)
     return own_precision(model), is_lowered(model)
 
 
 def layout(kind: str, precision: str) -> int:
-    """Return the layout that the plugin is to insist on.
+    """Return the only layout that the plugin is to accept, or ANY_LAYOUT.
 
-    TensorRT-RTX takes the first one that a plugin accepts, and transposes around it where
-    that is not channels last, which it has for fp32 and fp16. TensorRT times them all.
+    TensorRT-RTX uses the first layout that a plugin accepts, and transposes around it unless
+    that is channels last, which it supports for fp32 and fp16. TensorRT times them all.
     """
     known = kind == "tensorrt-rtx" and precision in ("fp32", "fp16")
     return CHANNELS_LAST if known else ANY_LAYOUT
@@ -150,7 +166,7 @@ def prepare(
     path: Path,
     form: str,
     precision: str,
-    ranges: tuple[tuple[int, ...] | None, Sizes | None] = (None, None),
+    ranges: tuple[Batches | None, Sizes | None] = (None, None),
     plugin_layout: int = ANY_LAYOUT,
 ) -> tuple[Metadata, dict[str, tuple[Shape, Shape, Shape]]]:
     """Write `source` in `form` and in `precision`; return its metadata and profiles.
@@ -183,7 +199,7 @@ def prepare(
 
 
 def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> ir.Model:
-    """Return `model` in `form` and in `precision`; its plugins take `plugin_layout`.
+    """Return `model` in `form` and `precision`, with `plugin_layout` for its plugins.
 
     INT8 becomes symmetric, with plugins that work on integers.
     """
@@ -194,59 +210,29 @@ def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> i
     return to_precision(model, precision).model
 
 
-def run_worker(request: Any, folder: Path) -> BuildAnswer:
-    """Build in a child process, with a progress bar; a crash there becomes an EngineError."""
-    question = folder / "request.json"
-    request.write(question)
-    environment = dict(os.environ)
+def run_builder(request: BuildRequest, folder: Path, progress: Progress = silent) -> BuildAnswer:
+    """Build in a child process; a crash there becomes an EngineError."""
+    environment = {}
     if request.plugin is not None:
         names = folder / "libraries"
         names.mkdir()
         if linked_names(names):
-            old = environment.get("LD_LIBRARY_PATH")
+            old = os.environ.get("LD_LIBRARY_PATH")
             environment["LD_LIBRARY_PATH"] = f"{names}:{old}" if old else str(names)
-    command_line = [
-        sys.executable,
-        "-m",
-        "segnet_deploy.tensorrt_build.build_process",
-        str(question),
-    ]
-    bar = require("tqdm", extra="tensorrt").tqdm(desc="building", file=sys.stderr, leave=False)
-    with (
-        bar,
-        (folder / "stderr").open("w+") as errors,
-        subprocess.Popen(
-            command_line, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        ) as child,
-    ):
-        assert child.stdout is not None
+    module = "segnet_deploy.tensorrt_build.build_process"
+    with ChildProcess(module, environment=environment) as child:
         try:
-            for line in child.stdout:
-                done, total, *_ = [*line.split(), "", ""]
-                if done.isdigit() and total.isdigit():
-                    bar.total, bar.n = int(total), int(done)
-                    bar.refresh()
-        except KeyboardInterrupt:
-            child.kill()
-            raise
-        status = child.wait()
-        errors.seek(0)
-        tail = [line for line in errors.read().splitlines() if line.strip()][-1:]
-    answer_file = Path(request.answer)
-    if not answer_file.is_file():
-        how = f"signal {-status}" if status < 0 else f"status {status}"
-        raise EngineError(
-            f"the {request.kind} builder died ({how}): {' '.join(tail) or 'it said nothing'}; try "
-            "another --builder, or report the file"
-        )
-    answer = BuildAnswer.read(answer_file)
-    if answer.error:
-        raise EngineError(answer.error)
-    return answer
+            answer = child.ask("build", progress=progress, request=request.to_json())
+        except ChildDiedError as error:
+            raise EngineError(
+                f"the {request.kind} builder failed: {error}; try another --builder, or report "
+                "the file"
+            ) from error
+    return BuildAnswer(**answer)
 
 
 def check_precision(answer: BuildAnswer, precision: str, kept: int = 0) -> None:
-    """Raise EngineError where more than the `kept` layers are not what was asked for."""
+    """Raise EngineError if more than the `kept` layers are not in the requested precision."""
     count, wrong = convolutions(answer.layers), wrong_precision(answer.layers, precision)
     if not count:
         raise EngineError(
@@ -292,7 +278,7 @@ def describe(
 
 
 def plugin_facts(request: BuildRequest) -> dict[str, Any]:
-    """Return what a loader needs to know about the plugin library that an engine was built with."""
+    """Return what a loader must know about the plugin library of an engine."""
     path = Path(str(request.plugin))
     return {
         "file": path.name,

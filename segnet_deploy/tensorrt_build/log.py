@@ -55,13 +55,6 @@ def totals(log: Sequence[str]) -> dict[str, int | None]:
     }
 
 
-def first_error(errors: Sequence[str]) -> str:
-    """Return the first error of a log: the later ones follow from it."""
-    # Without a GPU every CUDA call is refused; that is no reason for a failed build.
-    real = [e for e in errors if "catchCudaError" not in e] or list(errors)
-    return " ".join(real[0].split()) if real else "no reason was given"
-
-
 def wrong_precision(found: Sequence[dict[str, Any]], precision: str) -> list[str]:
     """Return the convolutions that do not read `precision`."""
     return [

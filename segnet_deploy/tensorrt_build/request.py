@@ -1,22 +1,23 @@
-"""What the child process is asked and what it answers, as JSON."""
+"""What the builder's child process is asked to build, and its answer; both as JSON."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-Shape = tuple[int, ...]
+from segnet_deploy.runtimes.tensorrt.shape_ranges import Shape
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """`profiles` gives an input's least, usual and largest shape; `targets` are like sm86."""
+    """One build.
+
+    `profiles` gives the minimum, optimum and maximum shape of a dynamic input; `targets` are
+    GPUs such as sm86; `plan` is the file to write.
+    """
 
     onnx: str
     plan: str
-    answer: str
     kind: str
     targets: tuple[str, ...] = ()
     profiles: dict[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
@@ -25,35 +26,23 @@ class BuildRequest:
     embed_plugin: bool = False
     timing_cache: str | None = None
 
-    def write(self, path: Path) -> None:
-        """Write the request as JSON."""
-        path.write_text(json.dumps(asdict(self)), "utf-8")
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON values."""
+        return asdict(self)
 
     @classmethod
-    def read(cls, path: Path) -> BuildRequest:
-        """Read what `write` wrote."""
-        known = json.loads(path.read_text("utf-8"))
-        known["targets"] = tuple(known["targets"])
-        return cls(**known)
+    def from_json(cls, values: dict[str, Any]) -> BuildRequest:
+        """Read what `to_json` returned."""
+        return cls(**values | {"targets": tuple(values["targets"])})
 
 
 @dataclass
 class BuildAnswer:
-    """What was built, or the `error` that stopped it."""
+    """What was built: the builder's version, memory, layers as read back, ports and seconds."""
 
     version: str = ""
-    error: str = ""
     activation_bytes: int | None = None
     weights_bytes: int | None = None
     layers: list[dict[str, Any]] = field(default_factory=list)
     ports: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
-
-    def write(self, path: Path) -> None:
-        """Write the answer as JSON."""
-        path.write_text(json.dumps(asdict(self)), "utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> BuildAnswer:
-        """Read what `write` wrote."""
-        return cls(**json.loads(path.read_text("utf-8")))

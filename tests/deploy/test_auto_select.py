@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import graphs
 import pytest
 
+from segnet_deploy import runtimes
 from segnet_deploy.errors import EngineError, UnsupportedModelError
-from segnet_deploy.runtimes import auto_select, open_engine
+from segnet_deploy.runtimes import auto_select, speed_measurement
 from segnet_deploy.runtimes.model_file import ModelFile
 
 NAMES = ("openvino", "onnxruntime")
-REAL_MEASURE_APART = auto_select._measure_apart
+REAL_MEASURE = auto_select.measure_in_child
 
 
 @pytest.fixture
@@ -37,28 +39,29 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append(arguments)
         return {"openvino": 0.2, "onnxruntime": 0.1, "ncnn": 0.3}
 
-    monkeypatch.setattr(auto_select, "_measure_apart", apart)
+    monkeypatch.setattr(auto_select, "measure_in_child", apart)
     return calls
 
 
 @pytest.mark.needs("openvino")
 def test_real_runtimes_are_measured_in_another_process_and_remembered(
-    file: ModelFile, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = auto_select.by_speed(file, 1, NAMES)
-    said = capsys.readouterr().err
+    messages: list[str] = []
+    order = auto_select.by_speed(file, 1, NAMES, messages.append)
     assert set(order) == set(NAMES)
-    assert said.startswith(f"auto: {order[0]} ")
-    assert str(auto_select.cache_file()) in said
-    monkeypatch.setattr(auto_select, "_measure_apart", lambda *_: pytest.fail("measured again"))
-    assert auto_select.by_speed(file, 1, NAMES) == order
-    assert capsys.readouterr().err == ""
+    assert len(messages) == 1
+    assert messages[0].startswith(f"auto: {order[0]} ")
+    assert str(auto_select.cache_file()) in messages[0]
+    monkeypatch.setattr(auto_select, "measure_in_child", lambda *_: pytest.fail("measured again"))
+    assert auto_select.by_speed(file, 1, NAMES, messages.append) == order
+    assert len(messages) == 1
 
 
 def test_measurement_decides(file: ModelFile, measured: list[Any]) -> None:
     assert auto_select.by_speed(file, None, NAMES) == ["onnxruntime", "openvino"]
-    assert open_engine(file).name == "onnxruntime"
-    assert len(measured) in (1, 2)  # open_engine may know further runtimes
+    assert runtimes.open(file.path).name == "onnxruntime"
+    assert len(measured) in (1, 2)  # `open` may know further runtimes
 
 
 def test_other_threads_and_other_files_are_measured_apart(
@@ -80,44 +83,38 @@ def test_damaged_cache_is_replaced(file: ModelFile, measured: list[Any], content
     assert len(json.loads(auto_select.cache_file().read_text())) == 1
 
 
-def test_unwritable_cache_is_said(
-    file: ModelFile,
-    measured: list[Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_unwritable_cache_is_reported(
+    file: ModelFile, measured: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    messages: list[str] = []
     (tmp_path / "taken").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
-    assert auto_select.by_speed(file, 1, NAMES)[0] == "onnxruntime"
-    assert "not remembered" in capsys.readouterr().err
+    assert auto_select.by_speed(file, 1, NAMES, messages.append)[0] == "onnxruntime"
+    assert "not remembered" in messages[0]
 
 
-def test_failed_measurement_is_said_once_and_leaves_the_order(
-    file: ModelFile,
-    measured: list[Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_failed_measurement_is_reported_once_and_leaves_the_order(
+    file: ModelFile, measured: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    works = auto_select._measure_apart
-    monkeypatch.setattr(auto_select, "_measure_apart", REAL_MEASURE_APART)
+    messages: list[str] = []
+    works = auto_select.measure_in_child
+    monkeypatch.setattr(auto_select, "measure_in_child", REAL_MEASURE)
     monkeypatch.setattr(auto_select, "TIME_LIMIT", 0.01)
-    assert auto_select.by_speed(file, 1, NAMES) == list(NAMES)
-    said = capsys.readouterr().err
-    assert said.startswith("auto: not measured (it took over 0 s)")
-    assert said.count("\n") == 1
-    monkeypatch.setattr(auto_select, "_measure_apart", works)
-    assert auto_select.by_speed(file, 1, NAMES) == list(NAMES)
-    assert capsys.readouterr().err == ""
+    assert auto_select.by_speed(file, 1, NAMES, messages.append) == list(NAMES)
+    assert len(messages) == 1
+    assert messages[0].startswith("auto: not measured (it took over 0 s)")
+    monkeypatch.setattr(auto_select, "measure_in_child", works)
+    assert auto_select.by_speed(file, 1, NAMES, messages.append) == list(NAMES)
+    assert len(messages) == 1
     assert not measured
     monkeypatch.setattr(auto_select, "__version__", "a later one")
     assert auto_select.by_speed(file, 1, NAMES) == ["onnxruntime", "openvino"]
 
 
 def test_process_that_dies_says_why(file: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto_select.sys, "executable", "/bin/false")
-    with pytest.raises(EngineError, match="exit status 1"):
-        auto_select._measure_apart(file.path, 1, NAMES)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(EngineError, match="with status 1"):
+        auto_select.measure_in_child(file.path, 1, NAMES)
 
 
 def test_runtime_that_raises_anything_is_measured_as_unable(
@@ -127,7 +124,7 @@ def test_runtime_that_raises_anything_is_measured_as_unable(
         raise RuntimeError("no")
 
     monkeypatch.setattr("segnet_deploy.runtimes.ncnn.engine.open_file", broken)
-    seconds = auto_select.measure(file.path, 1, ("ncnn", "onnxruntime"))
+    seconds = speed_measurement.measure(file.path, 1, ("ncnn", "onnxruntime"))
     assert seconds["ncnn"] is None
     assert seconds["onnxruntime"]
 
@@ -139,9 +136,9 @@ def test_refusal_of_one_runtime_leaves_the_next(
         raise UnsupportedModelError("not exact")
 
     monkeypatch.setenv("SEGNET_AUTO", "order")
-    monkeypatch.setattr("segnet_deploy.runtimes.installed", lambda: ["ncnn", "onnxruntime"])
+    monkeypatch.setattr("segnet_deploy.runtimes.loader.installed", lambda: ["ncnn", "onnxruntime"])
     monkeypatch.setattr("segnet_deploy.runtimes.ncnn.engine.open_file", refuse)
-    assert open_engine(file).name == "onnxruntime"
+    assert runtimes.open(file.path).name == "onnxruntime"
 
 
 def test_order_can_be_asked_for(
@@ -156,6 +153,6 @@ def test_runtime_that_cannot_run_the_file_comes_last(
     file: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        auto_select, "_measure_apart", lambda *_: {"openvino": None, "onnxruntime": 1.0}
+        auto_select, "measure_in_child", lambda *_: {"openvino": None, "onnxruntime": 1.0}
     )
     assert auto_select.by_speed(file, 1, NAMES) == ["onnxruntime", "openvino"]

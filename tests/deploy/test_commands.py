@@ -12,6 +12,7 @@ import pytest
 
 from segnet_deploy.cli import bench, doctor, predict
 from segnet_deploy.native import find, max_unpool
+from segnet_deploy.runtimes import diagnosis
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
 
@@ -146,7 +147,7 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(onnxruntime, "get_available_providers")
     monkeypatch.setattr(max_unpool, "_library", lambda: None)
     monkeypatch.setattr(find, "find_library", lambda name: Path(f"lib{name}.so"))
-    checks = {check.name: check for check in doctor.examine()}
+    checks = {check.name: check for check in diagnosis.examine()}
     assert checks["onnxruntime"].state == "broken"
     assert "get_available_providers" in checks["onnxruntime"].detail
     assert checks["segnet_cpu"].state == "broken"

@@ -129,7 +129,7 @@ def test_worker_that_dies_is_an_error_and_is_tried_again(folder: Path, tmp_path:
     def watch(text: str) -> None:
         if text.startswith("round 1") and not killed:
             children = subprocess.run(
-                ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())],
+                ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
                 capture_output=True, text=True, check=True,
             ).stdout  # fmt: skip
             killed.append(next(int(c.split()[0]) for c in children.splitlines() if "worker" in c))

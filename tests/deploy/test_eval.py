@@ -15,11 +15,11 @@ from onnx import numpy_helper
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy import evaluate as evaluate
 from segnet_deploy.accuracy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
 from segnet_deploy.accuracy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
 from segnet_deploy.errors import InputError
-from segnet_deploy.runtimes import open_engine
 
 RNG = np.random.default_rng(0)
 
@@ -150,12 +150,13 @@ def test_flips_are_counted_by_stage(
 ) -> None:
     """The same file flips nothing; negated weights of the first convolution flip its windows."""
     opened: list[tuple[Any, ...]] = []
+    real_open = runtimes.open
 
     def watch(*arguments: Any) -> Any:
-        opened.append(arguments[1:])
-        return open_engine(*arguments)
+        opened.append(arguments[1:3])
+        return real_open(*arguments)
 
-    monkeypatch.setattr("segnet_deploy.accuracy.index_flips.open_engine", watch)
+    monkeypatch.setattr("segnet_deploy.accuracy.index_flips.runtimes.open", watch)
     model = onnx.load(small_model)
     conv = next(node for node in model.graph.node if node.op_type == "Conv")
     weight = next(w for w in model.graph.initializer if w.name == conv.input[1])

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from segnet_deploy import runtimes
 from segnet_deploy.bench.layer_profile import by_operator, format_layers, layers
 from segnet_deploy.bench.roofline import ceilings, work
-from segnet_deploy.runtimes import open_engine
 from segnet_deploy.runtimes.onnxruntime import OrtEngine
 from segnet_export.models import create
 from segnet_export.torch_graph import to_onnx
@@ -40,7 +40,7 @@ def test_layers_are_none_where_the_runtime_cannot_tell(
 
 def test_engine_runs_as_before_after_profiling(small_model: Path) -> None:
     for runtime in ("onnxruntime", "openvino"):
-        engine = open_engine(small_model, runtime, 1)
+        engine = runtimes.open(small_model, runtime, 1)
         x = np.random.default_rng(0).normal(size=(1, 3, 45, 61)).astype(np.float32)
         before = engine.run(x).copy()
         engine.profile(x, 1)  # type: ignore[attr-defined]

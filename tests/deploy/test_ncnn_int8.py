@@ -15,6 +15,7 @@ import torch
 from onnx import helper as h
 from torch.nn import functional as F
 
+from segnet_deploy import runtimes
 from segnet_deploy.errors import EngineError
 from segnet_deploy.native import max_unpool
 from segnet_deploy.passes.to_form import to_form
@@ -23,7 +24,6 @@ from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.qdq import insert_qdq
 from segnet_deploy.quant.sites import find_sites
-from segnet_deploy.runtimes import open_engine
 from segnet_deploy.runtimes.auto_select import measure
 from segnet_deploy.scenes import draw_scene
 
@@ -46,7 +46,7 @@ def pair_of(value: str, step: str) -> list[onnx.NodeProto]:
 def open_model(model: Any, tmp_path: Path, runtime: str = "ncnn") -> Any:
     path = tmp_path / "model.onnx"
     path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
-    return open_engine(path, runtime, threads=1)
+    return runtimes.open(path, runtime, threads=1)
 
 
 def run(model: Any, x: Any, tmp_path: Path) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from onnx import helper as h
 
-from segnet_deploy import InputError, UnsupportedModelError, load
+from segnet_deploy import InputError, UnsupportedModelError, load, runtimes
 from segnet_deploy.errors import EngineError
 from segnet_deploy.frames import is_whole
 from segnet_deploy.geometry import fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Port, installed, onnxruntime, open_engine
+from segnet_deploy.runtimes import onnxruntime
+from segnet_deploy.runtimes.base import Port
+from segnet_deploy.runtimes.function_engine import FunctionEngine
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
@@ -25,33 +27,19 @@ from segnet_deploy.types import Array
 RUNTIMES = ("onnxruntime", "openvino")
 
 
-class FunctionEngine:
-    """An engine that is a function from (N, 3, H, W) to logits."""
-
-    name, device, lowered, computes_half = "function", "cpu", False, False
-
-    def __init__(
-        self,
-        function: Callable[[Array], Array],
-        shape: tuple[int | None, ...] = (1, 3, 8, 12),
-        classes: int = 3,
-    ):
-        self.function = function
-        self.inputs = (Port("x", shape, np.dtype(np.float32)),)
-        self.outputs = (Port("y", (shape[0], classes, *shape[2:]), np.dtype(np.float32)),)
-
-    def run(self, x: Array) -> Array:
-        return self.function(x)
-
-    def run_all(self, x: Array) -> dict[str, Array]:
-        return {"y": self.function(x)}
-
-    def close(self) -> None:
-        self.function = None  # type: ignore[assignment]
+def function_engine(
+    function: Callable[[Array], Array],
+    shape: tuple[int | None, ...] = (1, 3, 8, 12),
+    classes: int = 3,
+) -> FunctionEngine:
+    """Return an engine from (N, 3, H, W) to logits."""
+    inputs = (Port("x", shape, np.dtype(np.float32)),)
+    outputs = (Port("y", (shape[0], classes, *shape[2:]), np.dtype(np.float32)),)
+    return FunctionEngine(function, inputs, outputs)
 
 
 def test_labels_come_back_at_source_size() -> None:
-    segmenter = Segmenter(FunctionEngine(lambda x: x), Metadata())
+    segmenter = Segmenter(function_engine(lambda x: x), Metadata())
     labels = segmenter.segment(draw_scene(0, 31, 47).frame)
     assert labels.shape == (31, 47)
     assert labels.dtype == np.uint8
@@ -59,7 +47,7 @@ def test_labels_come_back_at_source_size() -> None:
 
 def test_normalisation_follows_the_metadata() -> None:
     seen: list[Array] = []
-    engine = FunctionEngine(lambda x: seen.append(x.copy()) or x)
+    engine = function_engine(lambda x: seen.append(x.copy()) or x)
     metadata = Metadata(mean=(1, 2, 3), std=(2, 4, 8), channel_order="rgb")
     frame = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
     Segmenter(engine, metadata).segment(frame)
@@ -69,7 +57,7 @@ def test_normalisation_follows_the_metadata() -> None:
 
 def test_argmax_takes_the_first_of_equal_logits() -> None:
     logits = np.random.default_rng(0).integers(0, 3, (1, 7, 8, 12)).astype(np.float32)
-    segmenter = Segmenter(FunctionEngine(lambda _: logits, classes=7), Metadata())
+    segmenter = Segmenter(function_engine(lambda _: logits, classes=7), Metadata())
     assert np.array_equal(segmenter.segment(np.zeros((8, 12, 3), np.uint8)), logits[0].argmax(0))
 
 
@@ -88,7 +76,7 @@ def test_letterbox_keeps_the_aspect_and_finds_back(source: tuple[int, int]) -> N
 
 def test_batches_fill_up_and_keep_their_order() -> None:
     sizes: list[int] = []
-    engine = FunctionEngine(lambda x: sizes.append(len(x)) or x, (2, 3, 8, 12))
+    engine = function_engine(lambda x: sizes.append(len(x)) or x, (2, 3, 8, 12))
     frames = [np.full((8, 12, 3), 0, np.uint8) for _ in range(3)]
     for number, frame in enumerate(frames):
         frame[..., number] = 9
@@ -110,8 +98,8 @@ def test_exported_file_gives_the_same_labels_in_each_runtime(
 
 
 def test_auto_takes_an_installed_runtime(small_model: Path) -> None:
-    engine = open_engine(small_model)
-    assert engine.name == installed()[0]
+    engine = runtimes.open(small_model)
+    assert engine.name == runtimes.installed()[0]
     engine.close()
 
 
@@ -141,7 +129,7 @@ def test_outputs_have_the_files_names_in_each_runtime(tmp_path: Path) -> None:
     graphs.ir.save(model, tmp_path / "m.onnx")
     x = np.ones(shape, np.float32)
     for runtime in ("openvino", "onnxruntime"):
-        engine = open_engine(tmp_path / "m.onnx", runtime)
+        engine = runtimes.open(tmp_path / "m.onnx", runtime)
         assert [port.name for port in engine.outputs] == ["logits", "chance"]
         outputs = engine.run_all(x)
         assert np.allclose(outputs["logits"], 1)
@@ -155,7 +143,7 @@ def test_file_that_a_runtime_refuses_is_lowered_at_load(tmp_path: Path) -> None:
     graphs.ir.save(pair, path)
     x = np.random.default_rng(0).standard_normal((1, 3, 45, 60)).astype(np.float32)
     results = []
-    openvino = open_engine(path, "openvino")
+    openvino = runtimes.open(path, "openvino")
     own = onnxruntime.open_file(ModelFile.read(path), None, operators=False)
     for engine in (openvino, own):
         results.append(np.array(engine.run(x)))
@@ -173,8 +161,8 @@ def test_pair_that_cannot_be_lowered_is_openvinos_refusal(tmp_path: Path) -> Non
             node.attributes["kernel_shape"] = graphs.ir.AttrInt64s("kernel_shape", [3, 3])
             node.attributes["strides"] = graphs.ir.AttrInt64s("strides", [3, 3])
     graphs.ir.save(pair, path)
-    with pytest.raises(EngineError, match=r"openvino cannot take .*kernel \[3, 3\]"):
-        open_engine(path, "openvino")
+    with pytest.raises(EngineError, match=r"openvino does not support .*kernel \[3, 3\]"):
+        runtimes.open(path, "openvino")
 
 
 def _save(path: Path, shape: list[int | str], out: list[int | str]) -> Path:
@@ -189,7 +177,7 @@ def _save(path: Path, shape: list[int | str], out: list[int | str]) -> Path:
 def test_no_segmentation_net_is_refused(
     tmp_path: Path, shape: list[int | str], out: list[int | str]
 ) -> None:
-    with pytest.raises(UnsupportedModelError, match="no segmentation net"):
+    with pytest.raises(UnsupportedModelError, match="not a segmentation model"):
         load(_save(tmp_path / "m.onnx", shape, out))
 
 

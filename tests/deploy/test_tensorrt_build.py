@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import graphs
@@ -15,9 +16,11 @@ from segnet_deploy.errors import EngineError, UsageError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.tensorrt.library import choose
-from segnet_deploy.tensorrt_build import builder
-from segnet_deploy.tensorrt_build.log import first_error, layers, totals, wrong_precision
-from segnet_deploy.tensorrt_build.profiles import profile, ranges
+from segnet_deploy.runtimes.tensorrt.logger import first_error
+from segnet_deploy.runtimes.tensorrt.shape_ranges import read_ranges
+from segnet_deploy.tensorrt_build import BuildOptions, builder
+from segnet_deploy.tensorrt_build.log import layers, totals, wrong_precision
+from segnet_deploy.tensorrt_build.profiles import profile
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.checkpoints import load_checkpoint
@@ -68,7 +71,9 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     save(model, path)
     sizes = {}
     for precision in ("fp32", "fp16"):
-        built = builder.build(path, tmp_path / "m.trt", precision=precision, targets=("sm86",))
+        built = builder.build(
+            path, tmp_path / "m.trt", BuildOptions(precision=precision, targets=("sm86",))
+        )
         sizes[precision] = built.answer.activation_bytes
     assert sizes["fp16"] is not None
     assert sizes["fp32"] is not None
@@ -100,7 +105,9 @@ def test_demo_and_full_segnet_are_built_in_lowered_form(
 ) -> None:
     path, most = promised
     plan = tmp_path / "m.trt"
-    built = builder.build(path, plan, precision=precision, targets=(target,), form="lowered")
+    built = builder.build(
+        path, plan, BuildOptions(precision=precision, targets=(target,), form="lowered")
+    )
     assert wrong_precision(built.answer.layers, precision) == []
     assert built.answer.activation_bytes is not None
     assert built.answer.activation_bytes < most * (0.6 if precision == "fp16" else 1)
@@ -111,7 +118,9 @@ def test_timing_cache_is_kept_by_version_and_device(exported: Path, tmp_path: Pa
     plan, caches = tmp_path / "m.trt", tmp_path / "caches"
     for target in ("sm86", "sm89"):
         for _ in range(2):  # the second build reads what the first one kept
-            builder.build(exported, plan, targets=(target,), form="lowered", timing_cache=caches)
+            builder.build(
+                exported, plan, BuildOptions(targets=(target,), form="lowered", timing_cache=caches)
+            )
     names = sorted(path.name for path in caches.iterdir())
     version = json.loads((tmp_path / "m.trt.json").read_text())["version"]
     assert names == [f"tensorrt-rtx-{version}-{sm}.timing" for sm in ("sm86", "sm89")]
@@ -126,10 +135,10 @@ def test_profile_covers_what_is_dynamic() -> None:
     }
     both = profile("x", (None, 3, None, None), (1, 1, 2), sizes)
     assert both == {"x": ((1, 3, 45, 61), (1, 3, 90, 120), (2, 3, 181, 241))}
-    assert ranges(both, "tensor") == ((1, 1, 2), sizes)
+    assert read_ranges(both, "tensor") == ((1, 1, 2), sizes)
     frames = profile("x", (1, None, None, 3), None, sizes)
     assert frames == {"x": ((1, 45, 61, 3), (1, 90, 120, 3), (1, 181, 241, 3))}
-    assert ranges(frames, "frame") == (None, sizes)
+    assert read_ranges(frames, "frame") == (None, sizes)
     for shape, batch, given in (
         (fixed, (1, 1, 1), None),
         (fixed, None, sizes),
@@ -194,10 +203,10 @@ def test_crash_of_the_builder_is_our_error(tmp_path: Path, monkeypatch: pytest.M
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\necho "terminate called" >&2\nkill -ABRT $$\n')
     program.chmod(0o755)
-    monkeypatch.setattr(builder.sys, "executable", str(program))
-    request = BuildRequest("a.onnx", "a.trt", str(tmp_path / "answer.json"), "tensorrt-rtx")
-    with pytest.raises(EngineError, match=r"died \(signal 6\): terminate called"):
-        builder.run_worker(request, tmp_path)
+    monkeypatch.setattr(sys, "executable", str(program))
+    request = BuildRequest("a.onnx", "a.trt", "tensorrt-rtx")
+    with pytest.raises(EngineError, match=r"ended by signal 6: terminate called"):
+        builder.run_builder(request, tmp_path)
 
 
 LISTING = [

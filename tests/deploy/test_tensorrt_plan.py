@@ -14,9 +14,10 @@ import pytest
 
 from segnet_deploy.cli import bench
 from segnet_deploy.errors import EngineError, InputError
+from segnet_deploy.runtimes.base import StaleEngineError, is_engine_file
 from segnet_deploy.runtimes.tensorrt import cuda_objects
 from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
-from segnet_deploy.runtimes.tensorrt.plan import Plan, StalePlanError, is_plan, sidecar_path
+from segnet_deploy.runtimes.tensorrt.plan import Plan, sidecar_path
 from segnet_deploy.system.cuda_driver import device_count
 
 pytestmark = pytest.mark.needs("tensorrt-rtx")
@@ -45,7 +46,7 @@ def change(plan: Path, **entries: Any) -> None:
 
 def test_plan_says_what_it_is(plan: Path) -> None:
     read = Plan.read(plan)
-    assert is_plan(plan)
+    assert is_engine_file(plan)
     assert read.kind == "tensorrt-rtx"
     assert read.version == read.sidecar["version"]  # header and builder agree
     assert read.metadata.io == "tensor"
@@ -64,9 +65,9 @@ def test_plan_without_sidecar_is_told_by_its_magic(plan: Path) -> None:
 def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
     read = Plan.read(plan)
     read.check(read.version, (8, 6))
-    with pytest.raises(StalePlanError, match=r"10\.3\.0 is here.*segnet-build segnet\.onnx -o"):
+    with pytest.raises(StaleEngineError, match=r"10\.3\.0 is here.*segnet-build segnet\.onnx -o"):
         read.check("10.3.0", (8, 6))
-    with pytest.raises(StalePlanError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
+    with pytest.raises(StaleEngineError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
         read.check(read.version, (8, 9))
 
 
@@ -77,7 +78,7 @@ def test_missing_or_other_plugin_is_an_error(plan: Path) -> None:
         Plan.read(plan).plugin(None)
     assert Plan.read(plan).plugin(Path("lib.so")) == Path("lib.so")
     change(plan, plugin={"namespace": "segnet", "version": "99"})
-    with pytest.raises(StalePlanError, match="99"):
+    with pytest.raises(StaleEngineError, match="99"):
         Plan.read(plan).plugin(Path("lib.so"))
 
 
@@ -125,10 +126,7 @@ def test_mutated_onnx_is_built_or_refused(made: tuple[Path, Path], seed: int) ->
 
 def test_every_function_exists_in_cuda_python() -> None:
     """The names are strings, so the real library is asked for each."""
-    files = [
-        *(ROOT / "segnet_deploy/gpu").glob("*.py"),
-        ROOT / "segnet_deploy/runtimes/tensorrt/engine.py",
-    ]
+    files = (ROOT / "segnet_deploy/runtimes/tensorrt").glob("*.py")
     source = "".join(path.read_text() for path in files)
     names = set(re.findall(r'call\(\s*"(cuda\w+)"', source))
     assert len(names) > 15

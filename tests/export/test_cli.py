@@ -17,10 +17,10 @@ import onnx_ir
 import pytest
 import torch
 
+from segnet_deploy import runtimes
 from segnet_deploy.accuracy.expose_indices import temporary_probe
 from segnet_deploy.errors import UsageError
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import open_engine
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.tensorrt_build.builder import build, prepare
@@ -140,7 +140,7 @@ def test_weights_outside_the_file_come_along(standard_file: Path, tmp_path: Path
     prepare(source, tmp_path / "rewritten.onnx", "lowered", "fp32")
     shutil.rmtree(source.parent)
     for name in (target, tmp_path / "probe-as-is.onnx", tmp_path / "rewritten.onnx"):
-        open_engine(name, "onnxruntime").run(np.zeros((1, 3, 45, 53), np.float32))
+        runtimes.open(name, "onnxruntime").run(np.zeros((1, 3, 45, 53), np.float32))
 
 
 def test_reduced_file_stays_one_in_another_form(standard_file: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_source_is_not_written_over(
         assert "are one file" in capsys.readouterr().err
         assert source.read_bytes() == before
     with pytest.raises(UsageError, match="the source itself"):
-        build(standard_file, standard_file, targets=("sm86",))
+        build(standard_file, standard_file, BuildOptions(targets=("sm86",)))
 
 
 def test_torchs_own_export_becomes_standard(tmp_path: Path) -> None:

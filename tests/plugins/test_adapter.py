@@ -19,7 +19,7 @@ from segnet_deploy.passes import contract
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.qdq import insert_qdq
 from segnet_deploy.runtimes.tensorrt.plan import Plan
-from segnet_deploy.tensorrt_build import builder
+from segnet_deploy.tensorrt_build import BuildOptions, builder
 from segnet_deploy.tensorrt_build.log import wrong_precision
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.exporter import save
@@ -125,7 +125,9 @@ def test_library_loads_in_tensorrt_lean(plugin: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_plugin_form_is_built(plugin: Path, segnet: Path, precision: str, tmp_path: Path) -> None:
     built = builder.build(
-        segnet, tmp_path / "m.trt", precision=precision, targets=("sm86",), plugin=plugin
+        segnet,
+        tmp_path / "m.trt",
+        BuildOptions(precision=precision, targets=("sm86",), plugin=plugin),
     )
     assert built.form == "plugin"
     sidecar = json.loads((tmp_path / "m.trt.json").read_text())
@@ -146,7 +148,7 @@ def test_int8_plugins_read_and_write_int8(plugin: Path, segnet: Path, tmp_path: 
     save(model, tmp_path / "int8.onnx")
     targets = ("sm86", "sm89")
     built = builder.build(
-        tmp_path / "int8.onnx", tmp_path / "m.trt", targets=targets, plugin=plugin
+        tmp_path / "int8.onnx", tmp_path / "m.trt", BuildOptions(targets=targets, plugin=plugin)
     )
     assert (built.form, built.precision) == ("plugin", "int8")
     plugins = [layer for layer in built.answer.layers if layer["type"] == "custom_layer"]
@@ -160,7 +162,9 @@ def test_dynamic_batch_in_plugin_form(plugin: Path, tmp_path: Path) -> None:
     model, _ = to_onnx(net, torch.zeros(2, 3, 45, 60), dynamic="batch")
     save(model, tmp_path / "m.onnx")
     built = builder.build(
-        tmp_path / "m.onnx", tmp_path / "m.trt", targets=("sm86",), plugin=plugin, batch=(1, 2, 4)
+        tmp_path / "m.onnx",
+        tmp_path / "m.trt",
+        BuildOptions(targets=("sm86",), plugin=plugin, batch=(1, 2, 4)),
     )
     assert built.form == "plugin"
     assert built.answer.activation_bytes
@@ -175,11 +179,13 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
     built = builder.build(
         tmp_path / "m.onnx",
         tmp_path / "m.trt",
-        precision=precision,
-        targets=("sm86", "sm89"),
-        plugin=plugin,
-        sizes=((45, 61), (90, 120), (181, 241)),  # odd ones are no trap for the plugin
-        embed_plugin=True,
+        BuildOptions(
+            precision=precision,
+            targets=("sm86", "sm89"),
+            plugin=plugin,
+            sizes=((45, 61), (90, 120), (181, 241)),
+            embed_plugin=True,
+        ),
     )
     sidecar = json.loads((tmp_path / "m.trt.json").read_text())
     assert sidecar["plugin"]["embedded"] is True
@@ -201,9 +207,7 @@ def test_full_segnet_needs_the_memory_that_is_promised(plugin: Path, tmp_path: P
         built = builder.build(
             tmp_path / "m.onnx",
             tmp_path / "m.trt",
-            precision=precision,
-            targets=("sm86",),  # several in one plan share one larger layout
-            plugin=plugin,
+            BuildOptions(precision=precision, targets=("sm86",), plugin=plugin),
         )
         assert built.answer.activation_bytes is not None
         assert built.answer.activation_bytes <= most
@@ -216,6 +220,6 @@ def test_library_that_is_no_plugin_is_an_error(segnet: Path, tmp_path: Path) -> 
     wrong = tmp_path / "wrong.so"
     wrong.write_bytes(b"no library")
     with pytest.raises(EngineError):
-        builder.build(segnet, tmp_path / "m.trt", targets=("sm86",), plugin=wrong)
+        builder.build(segnet, tmp_path / "m.trt", BuildOptions(targets=("sm86",), plugin=wrong))
     assert not (tmp_path / "m.trt").exists()
     assert graphs.ir.load(segnet) is not None

@@ -92,7 +92,7 @@ def test_nan_is_kept_where_torch_keeps_it(kernels: ctypes.CDLL, kind: str, layou
 
 @pytest.fixture
 def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # imported where cuda is
-    from segnet_deploy.runtimes import Port
+    from segnet_deploy.runtimes.base import Port
     from segnet_deploy.runtimes.tensorrt.session import Session
 
     shape = (1, 17, 45, 61)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
+from segnet_deploy import runtimes
 from segnet_deploy.cli import build
 from segnet_deploy.errors import SegNetError
-from segnet_deploy.runtimes.tensorrt.engine import open_plan
 from segnet_deploy.runtimes.tensorrt.plan import sidecar_path
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.exporter import ExportOptions, finish, save
@@ -111,7 +111,7 @@ def check_load(plan: Path, seed: int) -> str:
             sidecar_path(copy).write_bytes(text)
         before = sorted(path.name for path in Path(name).iterdir())
         try:
-            open_plan(copy).close()
+            runtimes.open(copy).close()
         except SegNetError as error:
             if not str(error).strip():
                 return "an error without words"

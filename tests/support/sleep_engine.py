@@ -8,34 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes import Port
+from segnet_deploy.runtimes.base import Port
+from segnet_deploy.runtimes.function_engine import FunctionEngine
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Array
-
-
-class SleepEngine:
-    """Takes uint8 frames, sleeps, and gives labels that follow the picture's brightness."""
-
-    name, device, lowered = "sleep", "cpu", False
-    gpu_seconds = device_bytes = None
-    computes_half = False
-    inputs = (Port("frames", (1, None, None, 3), np.dtype(np.uint8)),)
-    outputs = (Port("labels", (1, None, None), np.dtype(np.uint8)),)
-
-    def __init__(self, seconds: float, before: Callable[[], None] | None = None):
-        self.seconds, self.before = seconds, before
-
-    def run(self, x: Array) -> Array:
-        if self.before is not None:
-            self.before()
-        time.sleep(self.seconds)
-        return x[..., 1] >> 6
-
-    def run_all(self, x: Array) -> dict[str, Array]:
-        return {"labels": self.run(x)}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def sleeping(seconds: float, before: Callable[[], None] | None = None) -> Segmenter:
@@ -43,4 +19,14 @@ def sleeping(seconds: float, before: Callable[[], None] | None = None) -> Segmen
     classes = ("dark", "dim", "light", "bright")
     palette = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
     metadata = Metadata(classes=classes, palette=palette, io="frame")
-    return Segmenter(SleepEngine(seconds, before), metadata)
+    inputs = (Port("frames", (1, None, None, 3), np.dtype(np.uint8)),)
+    outputs = (Port("labels", (1, None, None), np.dtype(np.uint8)),)
+
+    def run(x: Array) -> Array:
+        if before is not None:
+            before()
+        time.sleep(seconds)
+        labels: Array = x[..., 1] >> 6
+        return labels
+
+    return Segmenter(FunctionEngine(run, inputs, outputs, name="sleep", metadata=metadata))

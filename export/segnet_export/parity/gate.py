@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.runtimes import Engine, installed, open_engine
-from segnet_deploy.runtimes.names import WINOGRAD
+from segnet_deploy.runtimes.base import WINOGRAD, Engine
+from segnet_deploy.runtimes.loader import installed
+from segnet_deploy.runtimes.loader import open as open_engine
 from segnet_deploy.types import Array
 from segnet_export.parity.report import GateReport, GateRow
 from segnet_export.pool_recorder import PoolCall, run_watched

@@ -72,19 +72,24 @@ class Worker:
     def _open(self, request: Request) -> dict[str, Any]:
         from segnet_deploy.bench.memory import MemoryTimeline
         from segnet_deploy.bench.timing import rss_bytes, warm_up
-        from segnet_deploy.runtimes.tensorrt.plan import is_plan
+        from segnet_deploy.runtimes.base import is_engine_file
         from segnet_deploy.system import nvml
+        from segnet_deploy.tensorrt_build import rebuild
 
         self._request = request
         timeline = MemoryTimeline()
         timeline.start()
         frame = _frame(request)
-        runtime = "tensorrt" if is_plan(request["engine"]) else request["runtime"]
+        runtime = "tensorrt" if is_engine_file(request["engine"]) else request["runtime"]
         if runtime != "tensorrt":
             run_trivial_model(runtime, request["threads"])
         baseline, started = rss_bytes(), time.perf_counter()
         self._segmenter = segmenter = load(
-            request["engine"], request["runtime"], "stretch", request["threads"], request["rebuild"]
+            request["engine"],
+            request["runtime"],
+            "stretch",
+            request["threads"],
+            rebuild if request["rebuild"] else None,
         )
         loaded = time.perf_counter() - started
         self._timer = PartTimer(segmenter, frame)
@@ -157,7 +162,7 @@ def run_trivial_model(runtime: str, threads: int | None) -> None:
     """Load and run one small convolution, so that what follows is the network's own memory."""
     import onnx
 
-    from segnet_deploy.runtimes import open_engine
+    from segnet_deploy import runtimes
 
     shape = [1, 3, 16, 16]
     weights = onnx.numpy_helper.from_array(np.ones((3, 3, 3, 3), np.float32), "w")
@@ -169,7 +174,7 @@ def run_trivial_model(runtime: str, threads: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trivial.onnx"
         onnx.save(model, path)
-        engine = open_engine(path, runtime, threads)
+        engine = runtimes.open(path, runtime, threads)
         engine.run(np.zeros(shape, np.float32))
         engine.close()
 

@@ -16,8 +16,7 @@ from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.bench.timing import Caution, Timing, added_bytes, noise_warnings
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import make_folder, sha256
-from segnet_deploy.runtimes.names import RUNTIMES
-from segnet_deploy.runtimes.tensorrt.plan import SUFFIXES, is_plan
+from segnet_deploy.runtimes.base import ENGINE_SUFFIXES, RUNTIMES, is_engine_file
 from segnet_deploy.system.clocks import throttling
 from segnet_deploy.types import DEFAULT_SIZE, Size
 
@@ -73,7 +72,7 @@ def files_of_folder(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}; expected one of benchmarks/paper.py")
-    plans = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES]
+    plans = [p for p in folder.iterdir() if p.suffix.lower() in ENGINE_SUFFIXES]
     files = plans or [p for p in folder.iterdir() if p.suffix == ".onnx"]
     files = [p for p in files if not p.name.startswith(".")]
     if not files:
@@ -245,7 +244,7 @@ def _runtime(settings: Settings, document: Document, files: Sequence[Path]) -> s
     if known:
         return str(known[0])
     for file in files:
-        if is_plan(file):
+        if is_engine_file(file):
             continue
         chooser = WorkerProcess()
         try:

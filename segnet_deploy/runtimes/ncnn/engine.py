@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes import Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
 from segnet_deploy.runtimes.ncnn.execution import Run
 from segnet_deploy.runtimes.ncnn.program import Net, to_program
@@ -32,19 +32,14 @@ _OFF_FOR_TIES = ("use_winograd43_convolution",)
 
 
 def open_file(file: ModelFile, threads: int | None) -> NcnnEngine:
-    """Load `file`, translated; EngineError names the node that ncnn cannot have."""
+    """Translate and load `file`. Raises EngineError that names a node ncnn does not support."""
     return NcnnEngine(file, threads)
 
 
-class NcnnEngine:
-    """A net and the host's steps behind the Engine protocol; images run one after the other."""
+class NcnnEngine(Engine):
+    """ncnn nets with steps on the host between them; images run one after the other."""
 
     name = "ncnn"
-    device = "cpu"
-    lowered = False
-    computes_half = False
-    gpu_seconds = None
-    device_bytes = None
 
     def __init__(self, file: ModelFile, threads: int | None):
         self._path: Path = file.path
@@ -55,7 +50,7 @@ class NcnnEngine:
         try:
             self._program = to_program(model)
         except UnsupportedModelError as error:
-            raise self._error("cannot take", error) from error
+            raise self._error("does not support", error) from error
         release(model)
         self._threads = threads or min(self._ncnn.Option().num_threads, len(usable_cpus()))
         self._nets = [self._load(net) for net in self._program.nets]
@@ -70,11 +65,11 @@ class NcnnEngine:
         return self._infer(x, [port.name for port in self.outputs])
 
     def close(self) -> None:
-        """Drop the nets."""
+        """Release the nets."""
         self._nets = []
 
     def _load(self, net: Net) -> Any:
-        """Return ncnn's net; the weights of `net` are given up."""
+        """Return ncnn's net, and release the weights of `net`."""
         loaded = self._ncnn.Net()
         for name in (*_OFF, *(_OFF_FOR_TIES if net.keeps_ties else ())):
             if hasattr(loaded.opt, name):
@@ -91,7 +86,7 @@ class NcnnEngine:
                 raise self._error("cannot write its net of", error.strerror or error) from error
             net.weights.clear()
             if loaded.load_param(str(param)) or loaded.load_model(str(weights)):
-                raise self._error("cannot load", "the translated net is refused")
+                raise self._error("cannot load", "the translated net is rejected")
         return loaded
 
     def _infer(self, x: Array, names: list[str]) -> dict[str, Array]:
@@ -118,5 +113,5 @@ class NcnnEngine:
 def _port(value: ir.Value) -> Port:
     shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
     if value.dtype is None:
-        raise EngineError(f"ncnn cannot take '{value.name}', whose type is not known")
+        raise EngineError(f"ncnn cannot load a model with '{value.name}' of unknown type")
     return Port(str(value.name), shape, value.dtype.numpy())

@@ -1,4 +1,4 @@
-"""A TensorRT or TensorRT-RTX engine behind the Engine protocol."""
+"""A TensorRT or TensorRT-RTX engine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import EngineError
-from segnet_deploy.runtimes import Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.tensorrt.cuda_objects import call, spin_wait
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
-from segnet_deploy.runtimes.tensorrt.library import choose, load, logger
-from segnet_deploy.runtimes.tensorrt.plan import Plan, StalePlanError
+from segnet_deploy.runtimes.tensorrt.library import choose, load
+from segnet_deploy.runtimes.tensorrt.logger import make_logger
+from segnet_deploy.runtimes.tensorrt.plan import Plan
+from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
 from segnet_deploy.runtimes.tensorrt.session import Session
 from segnet_deploy.types import Array
 
@@ -22,59 +24,33 @@ _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "in
 _DTYPES |= {"UINT8": "uint8", "INT8": "int8", "BOOL": "bool"}
 
 
-def open_plan(path: Path, rebuild: bool = False) -> PlanEngine:
-    """Load an engine; with `rebuild`, build it again where it is of another version or GPU.
+def open_file(path: Path, threads: int | None = None) -> TensorRtEngine:
+    """Load an engine file; `threads` has no effect on a GPU.
 
-    Raises InputError, MissingDependencyError or EngineError.
+    Raises InputError, MissingDependencyError, EngineError, or StaleEngineError for an engine of
+    another version or GPU.
     """
-    plan = Plan.read(path)
-    try:
-        return PlanEngine(plan)
-    except StalePlanError:
-        if not rebuild or plan.onnx is None:
-            raise
-    _rebuild(plan)
-    return PlanEngine(Plan.read(path))
+    return TensorRtEngine(Plan.read(path))
 
 
-def _rebuild(plan: Plan) -> None:
-    from segnet_deploy.tensorrt_build.builder import build
-
-    assert plan.onnx is not None
-    batch, sizes = plan.ranges()
-    build(
-        plan.onnx,
-        plan.path,
-        builder=plan.kind,
-        precision=plan.sidecar["precision"],
-        batch=batch,
-        sizes=sizes,
-        form=plan.sidecar["form"],
-        embed_plugin=plan.embedded,
-    )
-
-
-class PlanEngine:
+class TensorRtEngine(Engine):
     """A deserialised engine, one execution context and one session for each batch size."""
 
     device = "cuda"
 
     def __init__(self, plan: Plan):
-        from segnet_deploy.tensorrt_build.builder import find_plugin
-
         self._plan = plan
         self.metadata = replace(plan.metadata, form=plan.sidecar.get("form", "unknown"))
         self.name = plan.kind
-        self.computes_half = True
         self.lowered = plan.sidecar.get("form") == "lowered"
         self._sessions: dict[tuple[int, ...], Session] = {}
         self._last: Session | None = None
         library = load(choose(plan.kind, cross=False))
         properties = call("cudaGetDeviceProperties", call("cudaGetDevice"))
         plan.check(library.version, (properties.major, properties.minor))
-        plugin = plan.plugin(find_plugin(None, required=False))
+        plugin = plan.plugin(find_plugin())
         trt = self._trt = library.trt
-        self._log = logger(trt)
+        self._log = make_logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
         if plan.embedded:  # its sidecar says so, and its hash is the sidecar's
             self._runtime.engine_host_code_allowed = True
@@ -92,6 +68,10 @@ class PlanEngine:
         self.outputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if not r)
 
     @property
+    def computes_half(self) -> bool:
+        return True
+
+    @property
     def gpu_seconds(self) -> float | None:
         """GPU time of the last run, without transfers."""
         return None if self._last is None else self._last.gpu_seconds
@@ -102,10 +82,6 @@ class PlanEngine:
         own = sum(session.device_bytes for session in self._sessions.values())
         built = [self._plan.sidecar.get(f"{part}_bytes") for part in ("activation", "weights")]
         return own + sum(size for size in built if isinstance(size, int))
-
-    def run(self, x: Array) -> Array:
-        """Run the first input and return the first output."""
-        return self.run_all(x)[self.outputs[0].name]
 
     def run_all(self, x: Array) -> dict[str, Array]:
         """Run the first input and return every output by name."""
@@ -130,7 +106,7 @@ class PlanEngine:
 
     @property
     def switches(self) -> dict[str, Any]:
-        """What trtexec 10 and 11 set differently, as it was for the last run."""
+        """What trtexec 10 and 11 set differently, as used in the last run."""
         graph = False if self._last is None else self._last.captured
         return {
             "cuda_graph": graph,

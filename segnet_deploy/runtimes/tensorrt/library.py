@@ -10,7 +10,6 @@ from typing import Any
 
 from segnet_deploy.errors import InputError, MissingDependencyError
 from segnet_deploy.optional import available, require
-from segnet_deploy.tensorrt_build.log import first_error
 
 KINDS = ("tensorrt", "tensorrt-rtx")
 # The ONNX Runtime provider's wheel bundles the RTX libraries; the bindings' wheel has none.
@@ -73,27 +72,6 @@ def linked_names(folder: Path) -> bool:
     for path in found:
         (folder / (path.name.partition(".so")[0] + ".so")).symlink_to(path)
     return bool(found)
-
-
-def logger(trt: Any, keep_lines: bool = False) -> Any:
-    """Return an ILogger that keeps errors, and every line where asked."""
-
-    class Log(trt.ILogger):  # type: ignore[misc]  # a base of the loaded library
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.lines: list[str] = []
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if keep_lines:
-                self.lines.append(message)
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self.errors.append(message)
-
-        def reason(self) -> str:
-            return first_error(self.errors)
-
-    return Log()
 
 
 def _bundle() -> list[str]:

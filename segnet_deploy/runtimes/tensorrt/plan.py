@@ -13,9 +13,9 @@ from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
-from segnet_deploy.tensorrt_build.profiles import Sizes, ranges
+from segnet_deploy.runtimes.base import StaleEngineError
+from segnet_deploy.runtimes.tensorrt.shape_ranges import Batches, Sizes, read_ranges
 
-SUFFIXES = (".trt", ".engine", ".plan")
 MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
 # Major, minor, patch, build: as trtexec reads them (samples/common/sampleEngines.cpp), and as
 # TensorRT-RTX writes them.
@@ -35,10 +35,6 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "metadata": dict,
 }
 _FORMAT = 1
-
-
-class StalePlanError(EngineError):
-    """The engine cannot run here, but its ONNX file can be built again."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +103,10 @@ class Plan:
             words += ["--size", *(f"{height}x{width}" for height, width in sizes)]
         return " ".join(words)
 
-    def ranges(self) -> tuple[tuple[int, ...] | None, Sizes | None]:
+    def ranges(self) -> tuple[Batches | None, Sizes | None]:
         """Return the batches and sizes of its profile. Raises InputError."""
         try:
-            return ranges(self.sidecar.get("profiles", {}), self.metadata.io)
+            return read_ranges(self.sidecar.get("profiles", {}), self.metadata.io)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{sidecar_path(self.path)} has no profiles that can be read ({error}); build the "
@@ -118,22 +114,25 @@ class Plan:
             ) from error
 
     def check(self, library_version: str, capability: tuple[int, int]) -> None:
-        """Raise StalePlanError where this library or this GPU cannot take the plan.
+        """Raise StaleEngineError where this library or this GPU cannot take the plan.
 
         `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
         """
         if _release(self.version) != _release(library_version):
-            raise StalePlanError(
+            raise self._stale(
                 f"{self.path} was built by {self.kind} {self.version}, and {library_version} is "
                 f"here; build it again: {self.rebuild_command()} (or --rebuild)"
             )
         targets = [str(target) for target in self.sidecar.get("targets", [])]
         here = f"sm{capability[0]}{capability[1]}"
         if targets and here not in targets:
-            raise StalePlanError(
+            raise self._stale(
                 f"{self.path} was built for {', '.join(targets)}, and this GPU is {here}; build "
                 f"it again: {self.rebuild_command()} (or --rebuild)"
             )
+
+    def _stale(self, message: str) -> StaleEngineError:
+        return StaleEngineError(message, can_rebuild=self.onnx is not None)
 
     @property
     def embedded(self) -> bool:
@@ -152,7 +151,7 @@ class Plan:
         wanted = (facts.get("namespace"), facts.get("version")) if isinstance(facts, dict) else ()
         have = (contract.PLUGIN_NAMESPACE, contract.PLUGIN_VERSION)
         if wanted != have:
-            raise StalePlanError(
+            raise self._stale(
                 f"{self.path} needs the plugins {wanted}, and this version of segnet-deploy has "
                 f"{have}; build it again: {self.rebuild_command()} (or --rebuild)"
             )
@@ -164,11 +163,6 @@ class Plan:
                 "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
             )
         return library
-
-
-def is_plan(path: str | os.PathLike[str]) -> bool:
-    """Tell by the suffix whether this is an engine of TensorRT."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def sidecar_path(plan: Path) -> Path:

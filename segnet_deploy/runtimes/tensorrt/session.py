@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from segnet_deploy.errors import EngineError, InputError
-from segnet_deploy.runtimes import Port
+from segnet_deploy.runtimes.base import Port
 from segnet_deploy.runtimes.tensorrt.cuda_objects import (
     DeviceBuffer,
     Event,
