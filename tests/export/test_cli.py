@@ -23,7 +23,7 @@ from segnet_deploy.errors import UsageError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
-from segnet_deploy.tensorrt_build.builder import build, prepare
+from segnet_deploy.tensorrt_build.builder import BuildOptions, build, prepare
 from segnet_export import cli
 from segnet_export.torch_graph import to_onnx
 
