@@ -1,4 +1,4 @@
-"""An ONNX file as the runtimes see it: what is in it, and its lowered bytes."""
+"""What an ONNX file contains, as runtimes need to know it, and its rewritten bytes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """Facts about one file; the weights are not kept."""
+    """Facts about one file, without its weights.
+
+    `precision`, of the weights, is fp32, fp16 or bf16; `outputs` are the graph's, in its order.
+    """
 
     path: Path
     props: dict[str, str]
     has_unpool: bool
     has_plugin: bool
     suits_winograd: bool = True
-    precision: str = "fp32"  # of the weights: fp32, fp16 or bf16
-    outputs: tuple[str, ...] = ()  # the graph's, in its order
+    precision: str = "fp32"
+    outputs: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
-        """Look into `path`. Raises InputError where it is no readable ONNX file."""
+        """Read the facts of `path`. Raises InputError if it is not a readable ONNX file."""
         from segnet_deploy.passes import contract
         from segnet_deploy.passes.to_half_precision import half_precision
 
@@ -50,7 +53,7 @@ class ModelFile:
     def lowered(self) -> bytes:
         """Return the file with every pool/unpool pair as plain operators.
 
-        Raises UnsupportedModelError where that is not exact.
+        Raises UnsupportedModelError if that would not be exact.
         """
         from segnet_deploy.passes.to_form import to_form
 
@@ -59,7 +62,7 @@ class ModelFile:
     def with_onnxruntime_ops(self) -> bytes:
         """Return the file with every pair as operators of the library for ONNX Runtime.
 
-        Raises UnsupportedModelError where that is not exact.
+        Raises UnsupportedModelError if that would not be exact.
         """
         from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 
@@ -75,7 +78,7 @@ def _serialized(model: ir.Model) -> bytes:
 
 
 def _suits_winograd(graph: ir.Graph) -> bool:
-    """Tell whether most weights are in 3x3 convolutions of stride 1."""
+    """Return whether most weights are in 3x3 convolutions of stride 1."""
     from segnet_deploy.passes.graph import ints
 
     small = total = 0
@@ -92,7 +95,7 @@ def _suits_winograd(graph: ir.Graph) -> bool:
 
 
 def release(model: ir.Model) -> None:
-    """Let go of the weights now; a graph is full of cycles, so that dropping it is not enough."""
+    """Free the weights now: a graph has reference cycles, so dropping it is not enough."""
     for value in model.graph.initializers.values():
         value.const_value = None
     for node in model.graph.all_nodes():
@@ -100,7 +103,7 @@ def release(model: ir.Model) -> None:
 
 
 def load_model(path: Path) -> ir.Model:
-    """Read an ONNX file. Raises InputError where it is missing or no whole ONNX file."""
+    """Read an ONNX file. Raises InputError if it is missing, damaged or not an ONNX file."""
     reader = require("onnx_ir", extra="onnxruntime")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
@@ -110,8 +113,8 @@ def load_model(path: Path) -> ir.Model:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # the parser's own types vary between protobuf versions
         raise InputError(
-            f"{path} is not an ONNX file, or is cut short ({error}); copy or export it again"
+            f"{path} is not an ONNX file, or is truncated ({error}); copy or export it again"
         ) from error
     if not model.graph.outputs or not model.graph.inputs:
-        raise InputError(f"{path} holds no ONNX graph, or is cut short; copy or export it again")
+        raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
     return model

@@ -1,7 +1,7 @@
-"""ONNX Runtime: CPU, and CUDA where the wheel and the driver have it.
+"""ONNX Runtime on the CPU, and on CUDA if the wheel and the driver support it.
 
-Pool/unpool pairs run as operators of our own library (plugins/onnxruntime) where it was built;
-else as they are, or lowered.
+Pool/unpool pairs run as operators of our own library (plugins/onnxruntime) if it was built,
+otherwise as they are, or lowered.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _SEVERITY_FATAL = 4
 
 
 def has_cuda() -> bool:
-    """Tell whether this wheel has the CUDA provider and a device answers."""
+    """Return whether this wheel has the CUDA provider and a CUDA device responds."""
     try:
         providers = require("onnxruntime", extra="onnxruntime").get_available_providers()
-    except Exception:  # a broken wheel is reported where it is opened
+    except Exception:  # a broken wheel is reported when a file is opened
         return False
     return "CUDAExecutionProvider" in providers and cuda_driver.device_count() > 0
 
 
 def operator_library() -> Path | None:
-    """Return the library of our operators, or None where it was not built."""
+    """Return the library of our operators, or None if it was not built."""
     return find_library("segnet_onnxruntime")
 
 
 def open_file(file: ModelFile, threads: int | None, operators: bool | None = None) -> OrtEngine:
-    """Load `file` with our operators, as it is, or lowered where ONNX Runtime refuses that.
+    """Load `file` with our operators, or unchanged, or lowered if ONNX Runtime rejects that.
 
-    `operators` False leaves our library out; True raises EngineError where it cannot be used.
+    `operators` False does not use our library; True raises EngineError if it cannot be used.
     """
     return OrtEngine(file, threads, operators)
 
@@ -106,7 +106,7 @@ class OrtEngine(Engine):
         self._session = None
 
     def _start_with_operators(self, needed: bool) -> bool:
-        """Start with our operators; tell whether the file has pairs and they can be used."""
+        """Start with our operators; return whether the file has pairs and they can be used."""
         library = operator_library()
         if not (self._file.has_unpool or self._file.has_plugin):
             return False
@@ -127,7 +127,7 @@ class OrtEngine(Engine):
         return self.operators
 
     def source(self) -> tuple[Path | bytes, Path | None]:
-        """Return the model that a session is made of, and the operators that it needs."""
+        """Return the model that the session loads, and the operator library that it needs."""
         if self.operators:
             return self._file.with_onnxruntime_ops(), operator_library()
         return (self._file.lowered() if self.lowered else self._file.path), None
@@ -180,7 +180,7 @@ class OrtEngine(Engine):
 
 
 def _node_times(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Read the events of ONNX Runtime's profile, in microseconds; the first run is left out."""
+    """Read the events of ONNX Runtime's profile, in microseconds, without the first run."""
     end = "_kernel_time"
     times: dict[str, list[float]] = {}
     operators: dict[str, str] = {}

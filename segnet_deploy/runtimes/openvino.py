@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: fp32, int8 files in int8, halves in half where the CPU has that."""
+"""OpenVINO on the CPU: fp32; int8 files in int8; fp16 and bf16 if the CPU computes them."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class OpenVinoEngine(Engine):
             core = openvino.Core()
             capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
             self._computes_half = capability in capabilities
-            # Its own choice may be bf16 for an fp32 file.
+            # Without a hint OpenVINO may compute an fp32 file in bf16.
             config["INFERENCE_PRECISION_HINT"] = hint if self._computes_half else "f32"
             model = core.read_model(source)
-            del source  # a copy of the weights; the graph behind it is full of cycles
+            del source  # a copy of the weights; its graph has reference cycles
             gc.collect()
             _trim_heap()
             compiled = core.compile_model(model, "CPU", config)
@@ -85,7 +85,7 @@ class OpenVinoEngine(Engine):
         return dict(zip((port.name for port in self.outputs), self._infer(x), strict=True))
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
-        """Return each executed node's name, type and median seconds, compiled anew for that."""
+        """Return each executed node's name, type and median seconds, compiled again for that."""
         self._compile(profiling=True)
         times: dict[tuple[str, str], list[float]] = {}
         for run in range(runs + 1):  # the first allocates
@@ -119,13 +119,13 @@ class OpenVinoEngine(Engine):
 
 
 def _trim_heap() -> None:
-    """Give freed memory back to the system; glibc would keep it for this process."""
+    """Return freed memory to the system; glibc would keep it for this process."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def _port(port: Any, name: str | None = None) -> Port:
-    """Describe `port`; where Identity nodes were taken out it has several names."""
+    """Describe `port`; it has several names if Identity nodes were removed."""
     if name is None:
         names = port.get_names()
         name = sorted(names)[0] if names else port.get_node().get_friendly_name()

@@ -1,6 +1,6 @@
-"""Read what a builder built from the listing in its own log.
+"""Read from the builder's own log what it built.
 
-No GPU is needed for that, while the engine inspector needs one.
+This needs no GPU; the engine inspector does.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def totals(log: Sequence[str]) -> dict[str, int | None]:
 
 
 def wrong_precision(found: Sequence[dict[str, Any]], precision: str) -> list[str]:
-    """Return the convolutions that do not read `precision`."""
+    """Return the convolutions whose input is not in `precision`."""
     return [
         str(layer["name"])
         for layer in found

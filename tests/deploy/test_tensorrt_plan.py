@@ -84,8 +84,8 @@ def test_missing_or_other_plugin_is_an_error(plan: Path) -> None:
 
 BAD = {
     "missing": (lambda p: p.unlink(), "no such file"),
-    "empty": (lambda p: p.write_bytes(b""), "no TensorRT plan, or is cut short"),
-    "cut": (lambda p: p.write_bytes(p.read_bytes()[:-1000]), "cut short or was changed"),
+    "empty": (lambda p: p.write_bytes(b""), "not a TensorRT plan, or is truncated"),
+    "cut": (lambda p: p.write_bytes(p.read_bytes()[:-1000]), "truncated or was changed"),
     "no plan": (lambda p: p.write_bytes(b"PK\3\4" * 100), "no TensorRT plan"),
     "no json": (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
     "list": (lambda p: sidecar_path(p).write_text("[]"), "not a JSON object"),

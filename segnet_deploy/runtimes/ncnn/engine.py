@@ -1,4 +1,4 @@
-"""ncnn on the CPU, in fp32: Winograd convolutions, and this project's own pool and unpool."""
+"""ncnn on the CPU, in fp32 and int8: its convolutions, and our own pool and unpool."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OFF = (
     "use_bf16_storage",
     "use_winograd63_convolution",
 )
-# Of Winograd's forms only F(2,3) gives equal values for equal neighbourhoods.
+# Of the Winograd variants only F(2,3) gives equal values for equal neighbourhoods.
 _OFF_FOR_TIES = ("use_winograd43_convolution",)
 
 

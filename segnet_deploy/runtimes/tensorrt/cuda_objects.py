@@ -1,4 +1,4 @@
-"""One CUDA object each, freed by close(), and the one place that calls the CUDA runtime."""
+"""CUDA streams, events and buffers, freed by close(); all calls of the CUDA runtime."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def spin_wait() -> str:
 def _error(cuda: ModuleType, name: str, status: Any, arguments: tuple[Any, ...]) -> EngineError:
     if status.name in NO_DRIVER:
         return EngineError(
-            f"no NVIDIA GPU answers here ({status.name}): an engine of TensorRT needs one and its "
+            f"no NVIDIA GPU responds ({status.name}): a TensorRT engine needs one and its "
             "driver; run segnet-doctor, or use the .onnx file on the CPU"
         )
     if status == cuda.cudaError_t.cudaErrorMemoryAllocation:
@@ -63,7 +63,7 @@ def _error(cuda: ModuleType, name: str, status: Any, arguments: tuple[Any, ...])
             left, total = call("cudaMemGetInfo")
             free = f", {left / 1e6:.0f} of {total / 1e6:.0f} MB are free"
         return EngineError(
-            f"out of GPU memory: {wanted / 1e6:.1f} MB asked for{free}; close other programs or "
+            f"out of GPU memory: {wanted / 1e6:.1f} MB requested{free}; close other programs or "
             "build with a smaller --batch"
         )
     return EngineError(f"{name} failed with {status.name}")
@@ -79,7 +79,7 @@ class Stream:
         return int(self._handle)
 
     def sync(self) -> None:
-        """Wait for everything that was put on the stream."""
+        """Wait for everything enqueued on the stream."""
         call("cudaStreamSynchronize", self._handle)
 
     def close(self) -> None:
@@ -96,11 +96,11 @@ class Event:
         self._handle: Any = call("cudaEventCreate")
 
     def record(self, stream: Stream) -> None:
-        """Put it on the stream."""
+        """Record it on the stream."""
         call("cudaEventRecord", self._handle, int(stream))
 
     def since(self, earlier: Event) -> float:
-        """Return the seconds from `earlier` to this; both must have happened."""
+        """Return the seconds from `earlier` to this; both must have completed."""
         return float(call("cudaEventElapsedTime", earlier._handle, self._handle)) / 1e3
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Event:
 
 
 class DeviceBuffer:
-    """Memory of the GPU."""
+    """GPU memory."""
 
     def __init__(self, nbytes: int):
         self.nbytes = nbytes
@@ -125,7 +125,7 @@ class DeviceBuffer:
 
 
 class PinnedBuffer:
-    """Memory of the host that the GPU reads without a copy in between, as a numpy array."""
+    """Pinned host memory, which the GPU accesses directly, as a numpy array."""
 
     def __init__(self, shape: Sequence[int], dtype: np.dtype[Any]):
         nbytes = int(np.prod(shape)) * dtype.itemsize
@@ -138,7 +138,7 @@ class PinnedBuffer:
         return self._pointer
 
     def close(self) -> None:
-        """Free it; `array` is gone as well."""
+        """Free it; `array` becomes empty."""
         pointer, self._pointer = self._pointer, 0
         self.array = np.empty(0, self.array.dtype)
         if pointer:

@@ -1,4 +1,4 @@
-"""Arrays of the GPU that come from, or go to, another library without a copy."""
+"""GPU arrays shared with other libraries without a copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segnet_deploy.runtimes.tensorrt.cuda_objects import EXTRA
 
 @dataclass(frozen=True)
 class DeviceArray:
-    """A C-contiguous array on the GPU, which torch, CuPy and PyCUDA take as it is.
+    """A C-contiguous array on the GPU, which torch, CuPy and PyCUDA accept directly.
 
     Valid until the session's next run. Source: CUDA Array Interface, version 3.
     """
@@ -40,7 +40,7 @@ class DeviceArray:
 def device_array(value: Any) -> DeviceArray:
     """View an array of another library without a copy. Raises InputError.
 
-    Takes the CUDA Array Interface (PyCUDA, CuPy, numba, torch) or DLPack; C-contiguous only.
+    Accepts the CUDA Array Interface (PyCUDA, CuPy, numba, torch) or DLPack; C-contiguous only.
     """
     facts = getattr(value, "__cuda_array_interface__", None)
     if facts is not None:
@@ -52,10 +52,10 @@ def device_array(value: Any) -> DeviceArray:
         view = _memory_view(value)
         shape, dtype, strides, pointer = tuple(view.shape), view.dtype, view.strides, int(view.ptr)
         if not view.is_device_accessible:
-            raise InputError("the array lies in host memory; expected one on the GPU")
+            raise InputError("the array is in host memory; expected one on the GPU")
     else:
         raise InputError(
-            f"{type(value).__name__} is no array of a GPU; expected the CUDA Array Interface or "
+            f"{type(value).__name__} is not a GPU array; expected the CUDA Array Interface or "
             "DLPack: torch, CuPy, PyCUDA, numba"
         )
     if strides is not None and tuple(strides) != _contiguous(shape):

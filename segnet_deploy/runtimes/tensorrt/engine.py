@@ -34,7 +34,7 @@ def open_file(path: Path, threads: int | None = None) -> TensorRtEngine:
 
 
 class TensorRtEngine(Engine):
-    """A deserialised engine, one execution context and one session for each batch size."""
+    """A deserialised engine, one execution context and one session per input shape."""
 
     device = "cuda"
 
@@ -52,7 +52,7 @@ class TensorRtEngine(Engine):
         trt = self._trt = library.trt
         self._log = make_logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
-        if plan.embedded:  # its sidecar says so, and its hash is the sidecar's
+        if plan.embedded:  # the sidecar says so, and the plan has the sidecar's hash
             self._runtime.engine_host_code_allowed = True
         if plugin is not None:
             self._runtime.get_plugin_registry().load_library(str(plugin))
@@ -61,7 +61,7 @@ class TensorRtEngine(Engine):
             raise self._error("cannot be deserialised")
         self._context: Any = self._engine.create_execution_context()
         if self._context is None:
-            raise self._error("gives no execution context")
+            raise self._error("cannot create an execution context")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
         self.inputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if r)
@@ -89,7 +89,7 @@ class TensorRtEngine(Engine):
         return self._session(x.shape).run({self.inputs[0].name: x})
 
     def run_on_device(self, x: Any) -> dict[str, DeviceArray]:
-        """Run an array of the GPU (CUDA Array Interface or DLPack); the outputs stay there."""
+        """Run an array on the GPU (CUDA Array Interface or DLPack); the outputs stay there."""
         array = device_array(x)
         return self._session(array.shape).run_on_device({self.inputs[0].name: array})
 
@@ -122,10 +122,10 @@ class TensorRtEngine(Engine):
         self._last = self._context = self._engine = self._runtime = None
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
-        """Put the engine on the stream: this is the sessions' executable."""
+        """Enqueue the engine on the stream: this is the sessions' executable."""
         for name, address in addresses.items():
             if not self._context.set_tensor_address(name, address):
-                raise self._error(f"takes no address for '{name}'")
+                raise self._error(f"rejects the address for '{name}'")
         if not self._context.execute_async_v3(stream):
             raise self._error("cannot be run")
 
@@ -136,7 +136,7 @@ class TensorRtEngine(Engine):
         if self._last is not None and self._sessions.get(shape) is self._last:
             return self._last
         if not self._context.set_input_shape(port.name, shape):
-            raise self._error(f"takes no input of {shape}")
+            raise self._error(f"rejects an input of shape {shape}")
         if shape not in self._sessions:
             outputs = [
                 Port(p.name, tuple(self._context.get_tensor_shape(p.name)), p.dtype)
@@ -150,7 +150,7 @@ class TensorRtEngine(Engine):
         shape = tuple(None if size < 0 else size for size in self._engine.get_tensor_shape(name))
         dtype = str(self._engine.get_tensor_dtype(name)).rpartition(".")[2]
         if dtype not in _DTYPES:
-            raise self._error(f"has '{name}' of type {dtype}, which numpy has not")
+            raise self._error(f"has '{name}' of type {dtype}, which numpy does not support")
         return Port(name, shape, np.dtype(_DTYPES[dtype]))
 
     def _error(self, what: str) -> EngineError:

@@ -12,11 +12,11 @@ def layer_times(
 ) -> list[dict[str, Any]]:
     """Execute `runs` times with a profiler; return each layer's name and median seconds.
 
-    Engines report fused layers by the names of what they hold; `op` is therefore `layer`.
+    Engines report fused layers by the names of their parts, so `op` is always `layer`.
     """
     times: dict[str, list[float]] = {}
 
-    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base is TensorRT's
+    class Profiler(trt.IProfiler):  # type: ignore[misc]  # a base class of TensorRT
         def __init__(self) -> None:
             trt.IProfiler.__init__(self)
 

@@ -1,4 +1,4 @@
-"""Load TensorRT or TensorRT-RTX, whichever packages brought it."""
+"""Load TensorRT or TensorRT-RTX, from whichever package provides it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Library:
 
 
 def choose(kind: str, cross: bool) -> str:
-    """Return the kind for 'auto': RTX where a target is named or TensorRT is missing.
+    """Return the kind; 'auto' is RTX if a target is named or TensorRT is missing.
 
     Raises InputError or MissingDependencyError.
     """
@@ -46,7 +46,7 @@ def choose(kind: str, cross: bool) -> str:
         require("tensorrt", extra="tensorrt")
     if kind == "tensorrt-rtx" and not (available("tensorrt_rtx") or available(_BINDINGS)):
         raise MissingDependencyError(
-            'no TensorRT builder is here; install one with: pip install "segnet-deploy[tensorrt]" '
+            'no TensorRT builder is installed: pip install "segnet-deploy[tensorrt]" '
             '(with an NVIDIA GPU) or "segnet-deploy[tensorrt-rtx]" (builds without one)'
         )
     return kind
@@ -63,10 +63,10 @@ def load(kind: str) -> Library:
 
 
 def linked_names(folder: Path) -> bool:
-    """Give the bundled libraries their unversioned names in `folder`; tell whether there are any.
+    """Link the bundled libraries in `folder` by their unversioned names; return whether any exist.
 
-    Before it takes a plugin's node the RTX parser opens libtensorrt_rtx.so by that name, and
-    ends the process where there is none.
+    Before it imports a plugin node the RTX parser opens libtensorrt_rtx.so by that name, and
+    ends the process if it is not found.
     """
     found = [path for folder_ in _bundle() for path in Path(folder_).glob("libtensorrt*.so.*")]
     for path in found:
@@ -80,7 +80,7 @@ def _bundle() -> list[str]:
 
 
 def _load_bundle() -> None:
-    """Load the bundled libraries with global symbols, which the bindings look for."""
+    """Load the bundled libraries with global symbols, which the bindings need."""
     for pattern in _LOAD_ORDER:
         for path in sorted(p for folder in _bundle() for p in Path(folder).glob(pattern)):
             try:

@@ -1,4 +1,4 @@
-"""A plan file and its sidecar: what they say, and whether they can be loaded here."""
+"""A plan file and its sidecar: what they record, and whether they can be loaded here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAGICS = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
 # TensorRT-RTX writes them.
 _VERSION = slice(24, 28)
 _HEADER = 32
-# Fields of the sidecar and their types; others may be there.
+# Required fields of the sidecar and their types; others are allowed.
 _FIELDS: dict[str, type | tuple[type, ...]] = {
     "format": int,
     "builder": str,
@@ -39,7 +39,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan file; `sidecar` is empty where it has none."""
+    """A plan file; `sidecar` is empty if it has none."""
 
     path: Path
     kind: str
@@ -48,7 +48,7 @@ class Plan:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Plan:
-        """Read header and sidecar. Raises InputError (missing, cut short, changed, no plan)."""
+        """Read header and sidecar. Raises InputError (missing, truncated, changed, not a plan)."""
         plan = Path(path)
         if not plan.is_file():
             raise InputError(f"no such file: {plan}; expected an engine of segnet-build")
@@ -58,7 +58,7 @@ class Plan:
         kind = MAGICS.get(header[:4])
         if kind is None or len(header) < _HEADER:
             raise InputError(
-                f"{plan} is no TensorRT plan, or is cut short (it starts with {header[:4]!r}); "
+                f"{plan} is not a TensorRT plan, or is truncated (it starts with {header[:4]!r}); "
                 "build it again with segnet-build"
             )
         version = ".".join(map(str, header[_VERSION]))
@@ -70,8 +70,8 @@ class Plan:
                 )
             if sha256(plan) != sidecar["plan_sha256"]:
                 raise InputError(
-                    f"{plan} is not the file that {sidecar_path(plan).name} describes: it is cut "
-                    "short or was changed; copy both again, or build it again with segnet-build"
+                    f"{plan} is not the file that {sidecar_path(plan).name} describes: it is "
+                    "truncated or was changed; copy both again, or build it again with segnet-build"
                 )
         return cls(plan, kind, version, sidecar)
 
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def onnx(self) -> Path | None:
-        """The ONNX file that it was built from, where that lies beside it."""
+        """The ONNX file that it was built from, if that is next to it."""
         name = Path(self.sidecar.get("onnx", "")).name
         path = self.path.with_name(name) if name else None
         return path if path is not None and path.is_file() else None
@@ -109,25 +109,25 @@ class Plan:
             return read_ranges(self.sidecar.get("profiles", {}), self.metadata.io)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{sidecar_path(self.path)} has no profiles that can be read ({error}); build the "
+                f"{sidecar_path(self.path)} has malformed profiles ({error}); build the "
                 "engine again with segnet-build"
             ) from error
 
     def check(self, library_version: str, capability: tuple[int, int]) -> None:
-        """Raise StaleEngineError where this library or this GPU cannot take the plan.
+        """Raise StaleEngineError if this library or this GPU cannot load the plan.
 
         `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
         """
         if _release(self.version) != _release(library_version):
             raise self._stale(
-                f"{self.path} was built by {self.kind} {self.version}, and {library_version} is "
-                f"here; build it again: {self.rebuild_command()} (or --rebuild)"
+                f"{self.path} was built by {self.kind} {self.version}, but {library_version} is "
+                f"installed; build it again: {self.rebuild_command()} (or --rebuild)"
             )
         targets = [str(target) for target in self.sidecar.get("targets", [])]
         here = f"sm{capability[0]}{capability[1]}"
         if targets and here not in targets:
             raise self._stale(
-                f"{self.path} was built for {', '.join(targets)}, and this GPU is {here}; build "
+                f"{self.path} was built for {', '.join(targets)}, but this GPU is {here}; build "
                 f"it again: {self.rebuild_command()} (or --rebuild)"
             )
 
@@ -136,12 +136,12 @@ class Plan:
 
     @property
     def embedded(self) -> bool:
-        """Whether the plan brings the plugin library itself."""
+        """Whether the plan contains the plugin library."""
         facts = self.sidecar.get("plugin")
         return isinstance(facts, dict) and facts.get("embedded") is True
 
     def plugin(self, library: Path | None) -> Path | None:
-        """Return the plugin library that the engine needs, None where it needs none.
+        """Return the plugin library that the engine needs, or None if it needs none.
 
         `library` is the installed one. Raises EngineError.
         """
@@ -152,26 +152,26 @@ class Plan:
         have = (contract.PLUGIN_NAMESPACE, contract.PLUGIN_VERSION)
         if wanted != have:
             raise self._stale(
-                f"{self.path} needs the plugins {wanted}, and this version of segnet-deploy has "
+                f"{self.path} needs the plugins {wanted}, but this version of segnet-deploy has "
                 f"{have}; build it again: {self.rebuild_command()} (or --rebuild)"
             )
         if self.embedded:
             return None
         if library is None:
             raise EngineError(
-                f"{self.path} needs the plugin library, which is not here: build it with CMake "
+                f"{self.path} needs the plugin library, which is missing: build it with CMake "
                 "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
             )
         return library
 
 
 def sidecar_path(plan: Path) -> Path:
-    """Return where the sidecar of `plan` lies."""
+    """Return the path of the sidecar of `plan`."""
     return plan.with_name(plan.name + ".json")
 
 
 def read_sidecar(plan: Path) -> dict[str, Any]:
-    """Return the sidecar of `plan`, or {} where there is none. Raises InputError."""
+    """Return the sidecar of `plan`, or {} if it has none. Raises InputError."""
     path = sidecar_path(plan)
     if not path.is_file():
         return {}
@@ -197,5 +197,5 @@ def _damaged(path: Path, why: str) -> InputError:
 
 
 def _release(version: str) -> tuple[str, ...]:
-    """Major, minor and patch: plans are good for the version that built them."""
+    """Return major, minor and patch: a plan only loads in the version that built it."""
     return tuple(re.findall(r"\d+", version)[:3])

@@ -1,4 +1,4 @@
-"""Run any executable with fixed buffers, a CUDA graph and GPU times."""
+"""Run an executable on the GPU with fixed buffers, a CUDA graph and GPU times."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _MAX_GRAPHS = 8
 
 
 class Executable(Protocol):
-    """What a session runs: it puts its work on a stream and returns at once."""
+    """What a session runs: it enqueues its work on a stream and returns at once."""
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         """Read and write the tensors at these device addresses, on this cudaStream_t."""
 
 
 class Graph:
-    """What an executable puts on a stream, recorded once and launched as a whole."""
+    """The work that an executable enqueues, captured once and launched as a whole."""
 
     def __init__(self, executable: Executable, addresses: Mapping[str, int], stream: Stream):
         mode = runtime().cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -40,7 +40,7 @@ class Graph:
         try:
             executable.enqueue(addresses, int(stream))
         except BaseException:
-            with contextlib.suppress(EngineError):  # the capture is broken already
+            with contextlib.suppress(EngineError):  # the capture has failed already
                 call("cudaStreamEndCapture", int(stream))
             raise
         graph = call("cudaStreamEndCapture", int(stream))
@@ -50,7 +50,7 @@ class Graph:
             call("cudaGraphDestroy", graph)
 
     def launch(self, stream: Stream) -> None:
-        """Put the whole graph on the stream."""
+        """Launch the whole graph on the stream."""
         call("cudaGraphLaunch", self._handle, int(stream))
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Graph:
 class Session:
     """Fixed buffers, one stream and a CUDA graph around an executable.
 
-    Nothing is allocated per run but the dictionaries that name the results. `inputs` and
+    A run allocates nothing but the dictionaries that name the results. `inputs` and
     `outputs` have static shapes. A result is valid until the next run.
     """
 
@@ -111,7 +111,7 @@ class Session:
         return {port.name: self._host[port.name].array for port in self.outputs}
 
     def run_on_device(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray]:
-        """Execute on arrays of the GPU where they lie; return the outputs there."""
+        """Execute on arrays in GPU memory without a copy; return the outputs there."""
         addresses = {name: buffer.pointer for name, buffer in self._device.items()}
         for port in self.inputs:
             array = device_array(arrays[port.name])
@@ -134,7 +134,7 @@ class Session:
         }
 
     def enqueue_directly(self) -> None:
-        """Execute without a graph, on what lies in the buffers, and wait."""
+        """Execute without a graph on the present content of the buffers, and wait."""
         addresses = {name: buffer.pointer for name, buffer in self._device.items()}
         self._executable.enqueue(addresses, int(self.stream))
         self.stream.sync()
@@ -157,7 +157,7 @@ class Session:
         call("cudaMemcpyAsync", to, origin, nbytes, kind, int(self.stream))
 
     def _launch(self, addresses: Mapping[str, int]) -> None:
-        """Run directly the first time, from a graph afterwards, where it can be captured."""
+        """Run directly the first time, afterwards from a graph if it can be captured."""
         key = tuple(addresses.values())
         first = key not in self._graphs
         if first:
@@ -175,6 +175,6 @@ class Session:
         self._events[1].record(self.stream)
         if first:
             self.stream.sync()
-            with contextlib.suppress(EngineError):  # then it goes on without a graph
+            with contextlib.suppress(EngineError):  # then it continues without a graph
                 self._graphs[key] = Graph(self._executable, addresses, self.stream)
             self.captured = self._graphs[key] is not None
