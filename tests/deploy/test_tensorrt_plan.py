@@ -65,7 +65,7 @@ def test_plan_without_sidecar_is_told_by_its_magic(plan: Path) -> None:
 def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
     read = Plan.read(plan)
     read.check(read.version, (8, 6))
-    with pytest.raises(StaleEngineError, match=r"10\.3\.0 is here.*segnet-build segnet\.onnx -o"):
+    with pytest.raises(StaleEngineError, match=r"10\.3\.0 is installed.*segnet-build segnet\.onnx -o"):
         read.check("10.3.0", (8, 6))
     with pytest.raises(StaleEngineError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
         read.check(read.version, (8, 9))
@@ -74,7 +74,7 @@ def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
 def test_missing_or_other_plugin_is_an_error(plan: Path) -> None:
     assert Plan.read(plan).plugin(None) is None
     change(plan, plugin={"namespace": "segnet", "version": "1"})
-    with pytest.raises(EngineError, match="needs the plugin library, which is not here"):
+    with pytest.raises(EngineError, match="needs the plugin library, which is missing"):
         Plan.read(plan).plugin(None)
     assert Plan.read(plan).plugin(Path("lib.so")) == Path("lib.so")
     change(plan, plugin={"namespace": "segnet", "version": "99"})
@@ -86,7 +86,7 @@ BAD = {
     "missing": (lambda p: p.unlink(), "no such file"),
     "empty": (lambda p: p.write_bytes(b""), "not a TensorRT plan, or is truncated"),
     "cut": (lambda p: p.write_bytes(p.read_bytes()[:-1000]), "truncated or was changed"),
-    "no plan": (lambda p: p.write_bytes(b"PK\3\4" * 100), "no TensorRT plan"),
+    "no plan": (lambda p: p.write_bytes(b"PK\3\4" * 100), "not a TensorRT plan"),
     "no json": (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
     "list": (lambda p: sidecar_path(p).write_text("[]"), "not a JSON object"),
     "type": (lambda p: change(p, targets="sm86"), "'targets' is 'sm86'"),
@@ -139,7 +139,7 @@ def test_every_function_exists_in_cuda_python() -> None:
 
 @no_gpu
 def test_no_driver_is_said() -> None:
-    with pytest.raises(EngineError, match=r"GPU answers here|cannot be called"):
+    with pytest.raises(EngineError, match=r"GPU responds|cannot be called"):
         cuda_objects.Stream()
 
 
@@ -156,7 +156,7 @@ def test_array_of_another_library_is_taken_without_a_copy() -> None:
     assert device_array(array) == array  # what a session returns goes back in
     with pytest.raises(InputError, match=r"strides.*C order"):
         device_array(OnDevice(shape=(2, 3), typestr="<f4", strides=(4, 8)))
-    with pytest.raises(InputError, match="list is no array of a GPU"):
+    with pytest.raises(InputError, match="list is not a GPU array"):
         device_array([1.0])
     with pytest.raises(InputError, match="lies in host memory"):
         device_array(np.zeros((2, 3), np.float32))  # over DLPack
