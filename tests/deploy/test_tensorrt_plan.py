@@ -65,7 +65,9 @@ def test_plan_without_sidecar_is_told_by_its_magic(plan: Path) -> None:
 def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
     read = Plan.read(plan)
     read.check(read.version, (8, 6))
-    with pytest.raises(StaleEngineError, match=r"10\.3\.0 is installed.*segnet-build segnet\.onnx -o"):
+    with pytest.raises(
+        StaleEngineError, match=r"10\.3\.0 is installed.*segnet-build segnet\.onnx -o"
+    ):
         read.check("10.3.0", (8, 6))
     with pytest.raises(StaleEngineError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
         read.check(read.version, (8, 9))
