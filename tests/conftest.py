@@ -1,4 +1,4 @@
-"""Markers that ask the machine, and graphs that several tests build."""
+"""Markers that skip a test if this machine lacks something, and fixtures for several folders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["SEGNET_AUTO"] = "order"  # no test waits for a measurement that it does not ask for
+os.environ["SEGNET_AUTO"] = "order"  # tests measure runtimes only on request
 HERE = Path(__file__).parent
 BENCHMARKS = HERE.parent / "benchmarks"
 for folder in (HERE / "support", HERE / "programs", BENCHMARKS, BENCHMARKS / "kernels"):
     sys.path.insert(0, str(folder))
 
-import browser  # noqa: E402 - after the path
+import browser  # noqa: E402 - needs the path above
 
-HEADERS = "TensorRT_ROOT"  # as CMake spells it
+HEADERS = "TensorRT_ROOT"  # the name of CMake's variable
 CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
     "nvcc": (lambda: shutil.which("nvcc") is not None, "no CUDA compiler (nvcc) on PATH"),
@@ -109,7 +109,7 @@ def _importable(name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a real exported file: an odd-sized SegNet with classes and normalisation."""
+    """Return an exported file: a SegNet of odd size, with class names and normalisation."""
     import torch
 
     from segnet_export import SegNet, SegNetConfig, export
@@ -129,7 +129,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
-    """Return a drawn street as a PNG file."""
+    """Return a synthetic street scene as a PNG file."""
     import cv2
 
     from segnet_deploy.scenes import draw_scene
@@ -141,7 +141,7 @@ def street(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Return a folder with images/ and labels/ of drawn streets, as `small_model` reads them."""
+    """Return a folder with images/ and labels/: synthetic streets in the size of `small_model`."""
     import cv2
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""One convention for child processes: answers, progress, errors, deaths and time limits."""
+"""Child processes: answers, progress, errors, crashes and time limits."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ import pytest
 from import_graph import cycles, import_graph, outside_imports, upward_imports
 
 ROOT = Path(__file__).parents[2]
-# From the lowest layer to the highest. So loading an engine (runtimes) never imports building one
-# (tensorrt_build), system knows no statistics (bench), and libraries import no command (cli).
+# From the lowest layer to the highest. Consequently, loading an engine (runtimes) never imports
+# building one (tensorrt_build), system does not use statistics (bench), and libraries import no
+# command (cli).
 LAYERS = (
     ("errors", "types", "progress"),
     ("optional", "files", "classes"),
@@ -29,7 +30,7 @@ LAYERS = (
 @pytest.fixture(scope="module")
 def deploy() -> dict[str, set[str]]:
     graph = import_graph(ROOT, "segnet_deploy")
-    # The package's face only defines the version and hands public names on.
+    # The package's __init__ only defines the version and imports public names on request.
     graph.pop("segnet_deploy")
     return {name: others - {"segnet_deploy"} for name, others in graph.items()}
 
@@ -69,7 +70,7 @@ def test_device_package_imports_no_torch() -> None:
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Path:
-    """Return a package with a sound order, to plant faults in."""
+    """Return a package with a correct import order, into which tests insert faults."""
     for name, text in {
         "house/__init__.py": "",
         "house/errors.py": "",

@@ -1,4 +1,4 @@
-"""The device package works without torch, and helps without loading anything heavy."""
+"""The device package imports without torch, and --help loads no heavy library."""
 
 from __future__ import annotations
 

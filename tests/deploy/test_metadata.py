@@ -1,4 +1,4 @@
-"""Classes, colours and what a file says about itself."""
+"""Class names, colours and the metadata that a model file records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames in, label maps out: fitting, normalising, batching, in each runtime."""
+"""The segmenter, frames to label maps: fitting, normalisation and batching in each runtime."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def function_engine(
     shape: tuple[int | None, ...] = (1, 3, 8, 12),
     classes: int = 3,
 ) -> FunctionEngine:
-    """Return an engine from (N, 3, H, W) to logits."""
+    """Return an engine that calls `function` on (N, 3, H, W) and returns logits."""
     inputs = (Port("x", shape, np.dtype(np.float32)),)
     outputs = (Port("y", (shape[0], classes, *shape[2:]), np.dtype(np.float32)),)
     return FunctionEngine(function, inputs, outputs)
@@ -105,7 +105,7 @@ def test_auto_takes_an_installed_runtime(small_model: Path) -> None:
 
 @pytest.mark.parametrize("progressive", [0, 1])
 def test_jpeg_is_whole_up_to_its_own_end(progressive: int) -> None:
-    """Neither a preview in front nor a video behind decides; a missing rest does."""
+    """An embedded preview or a video after the image does not matter; missing data does."""
     flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, 4]
     data = cv2.imencode(".jpg", draw_scene(1, 60, 80).frame, flags)[1].tobytes()
     preview = data[:2] + b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data + data[2:]
@@ -118,7 +118,7 @@ def test_jpeg_is_whole_up_to_its_own_end(progressive: int) -> None:
 
 @pytest.mark.needs("openvino")
 def test_outputs_have_the_files_names_in_each_runtime(tmp_path: Path) -> None:
-    """OpenVINO knows the output by each of its names, `aaa` before the Identity as well."""
+    """OpenVINO has several names for the output, including `aaa` from before the Identity."""
     nodes = [
         h.make_node("Relu", ["x"], ["aaa"]),
         h.make_node("Identity", ["aaa"], ["logits"]),

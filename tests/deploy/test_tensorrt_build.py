@@ -84,7 +84,7 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
 def promised(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, float]:
-    """Return a net's file and the bytes of activations that its fp32 plan may need."""
+    """Return a network's ONNX file and the most activation bytes that its fp32 plan may need."""
     torch.manual_seed(0)
     if request.param == "demo":
         net = load_checkpoint(ROOT / "benchmarks/demo/segnet_demo.pt").model
@@ -117,7 +117,7 @@ def test_demo_and_full_segnet_are_built_in_lowered_form(
 def test_timing_cache_is_kept_by_version_and_device(exported: Path, tmp_path: Path) -> None:
     plan, caches = tmp_path / "m.trt", tmp_path / "caches"
     for target in ("sm86", "sm89"):
-        for _ in range(2):  # the second build reads what the first one kept
+        for _ in range(2):  # the second build reads the cache of the first
             builder.build(
                 exported, plan, BuildOptions(targets=(target,), form="lowered", timing_cache=caches)
             )
@@ -199,7 +199,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 
 def test_crash_of_the_builder_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real child that really dies: python aborts before the worker can answer."""
+    """A real child process that crashes: it aborts before it can answer."""
     program = tmp_path / "python"
     program.write_text('#!/bin/sh\necho "terminate called" >&2\nkill -ABRT $$\n')
     program.chmod(0o755)

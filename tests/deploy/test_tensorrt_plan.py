@@ -1,4 +1,4 @@
-"""Plans and sidecars as the loader sees them; plans are the real builder's."""
+"""Reading and checking plans and sidecars; the plans come from the real builder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def plan(made: tuple[Path, Path], tmp_path: Path) -> Path:
-    """Return a copy of a plan with its sidecar, to change."""
+    """Return a copy of a plan with its sidecar, which tests may change."""
     copy = tmp_path / "segnet.trt"
     shutil.copy(made[1], copy)
     shutil.copy(sidecar_path(made[1]), sidecar_path(copy))
@@ -65,7 +65,9 @@ def test_plan_without_sidecar_is_told_by_its_magic(plan: Path) -> None:
 def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
     read = Plan.read(plan)
     read.check(read.version, (8, 6))
-    with pytest.raises(StaleEngineError, match=r"10\.3\.0 is inst.*segnet-build segnet\.onnx -o"):
+    with pytest.raises(
+        StaleEngineError, match=r"10\.3\.0 is installed.*segnet-build segnet\.onnx -o"
+    ):
         read.check("10.3.0", (8, 6))
     with pytest.raises(StaleEngineError, match=r"built for sm86.*this GPU is sm89.*--rebuild"):
         read.check(read.version, (8, 9))
@@ -125,7 +127,7 @@ def test_mutated_onnx_is_built_or_refused(made: tuple[Path, Path], seed: int) ->
 
 
 def test_every_function_exists_in_cuda_python() -> None:
-    """The names are strings, so the real library is asked for each."""
+    """Functions are called by name, so each name is looked up in the real library."""
     files = (ROOT / "segnet_deploy/runtimes/tensorrt").glob("*.py")
     source = "".join(path.read_text() for path in files)
     names = set(re.findall(r'call\(\s*"(cuda\w+)"', source))
@@ -144,7 +146,7 @@ def test_no_driver_is_said() -> None:
 
 
 class OnDevice:
-    """An array as another library shows it."""
+    """A GPU array as another library presents it (CUDA Array Interface)."""
 
     def __init__(self, **facts: Any):
         self.__cuda_array_interface__ = {"data": (4096, False), "version": 3} | facts
@@ -153,10 +155,10 @@ class OnDevice:
 def test_array_of_another_library_is_taken_without_a_copy() -> None:
     array = device_array(OnDevice(shape=(2, 3, 4), typestr="<f4", strides=(48, 16, 4)))
     assert (array.pointer, array.shape, array.dtype) == (4096, (2, 3, 4), np.float32)
-    assert device_array(array) == array  # what a session returns goes back in
+    assert device_array(array) == array  # a session's result is accepted as input
     with pytest.raises(InputError, match=r"strides.*C order"):
         device_array(OnDevice(shape=(2, 3), typestr="<f4", strides=(4, 8)))
     with pytest.raises(InputError, match="list is not a GPU array"):
         device_array([1.0])
     with pytest.raises(InputError, match="is in host memory"):
-        device_array(np.zeros((2, 3), np.float32))  # over DLPack
+        device_array(np.zeros((2, 3), np.float32))  # through DLPack
