@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.types import DEFAULT_SIZE
-from segnet_export.options import build_parser, check_options
+from segnet_export.cli_options import build_parser, check_options
 
 if TYPE_CHECKING:
     from torch import nn
