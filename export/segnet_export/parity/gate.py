@@ -26,7 +26,7 @@ from segnet_deploy.runtimes import Engine, installed, open_engine
 from segnet_deploy.runtimes.names import WINOGRAD
 from segnet_deploy.types import Array
 from segnet_export.parity.report import GateReport, GateRow
-from segnet_export.pool_recorder import PoolCall, run_watched
+from segnet_export.pool_recorder import PoolCall, run_recorded
 
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
@@ -167,7 +167,7 @@ def _compare(
     item: GateInput,
     min_agreement: float,
 ) -> GateRow:
-    free, calls = run_watched(module, item.x)
+    free, calls = run_recorded(module, item.x)
     used = [number for number, call in enumerate(calls) if call.unpooled]
     if len(used) != len(probe.stages):
         raise ParityError(
@@ -186,7 +186,7 @@ def _compare(
     if broken:
         given, given_calls = free, calls
     else:
-        given, given_calls = run_watched(module, item.x, indices)
+        given, given_calls = run_recorded(module, item.x, indices)
     logits = torch.from_numpy(outputs[probe.logits])
     limit = LOGIT_LIMIT * float(given.abs().max())
     delta_given = float((logits - given).abs().max()) if logits.shape == given.shape else np.inf
@@ -257,13 +257,13 @@ def _in_windows(index: Tensor, call: PoolCall) -> bool:
 
 def _flips(call: PoolCall) -> tuple[int, int, float]:
     """Return flipped indices, windows, and the largest gap relative to the stage's maximum."""
-    differs = call.handed_on != call.plane_index
+    differs = call.used_index != call.plane_index
     count = int(differs.sum())
     if not count:
         return 0, differs.numel(), 0.0
     flat = call.source.flatten(2)
     best = flat.gather(2, call.plane_index.flatten(2))
-    chosen = flat.gather(2, call.handed_on.flatten(2))
+    chosen = flat.gather(2, call.used_index.flatten(2))
     gap = float((best - chosen).abs().max())
     scale = float(call.source.abs().max())
     return count, differs.numel(), gap / scale if scale else gap
