@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_half_precision import to_precision
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.system.machine import versions
 from segnet_deploy.types import Frame
 from segnet_export.parity.gate import gate, gate_labels
@@ -34,7 +35,6 @@ from segnet_export.torch_graph import (
 )
 
 _BY_PASS = tuple(name for name in PRECISIONS if name != "int8")  # which needs calibration
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class GateOptions:
     min_reduced: float = 0.99
     runtimes: Sequence[str] | None = None
     adversarial: bool = True
-    progress: Progress = lambda _: None
+    progress: Progress = silent
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _write(traced: Trace, path: str | os.PathLike[str], checks: GateOptions) -> 
         metadata = finish(model, traced.classes, chosen)
         save(model, temporary)
         inputs = maker.make(gate_sizes(example, chosen, traced.pairs))
-        inputs = [item for item in inputs if checks.adversarial or item.ordinary]
+        inputs = [item for item in inputs if checks.adversarial or not item.adversarial]
         report = gate(
             temporary,
             module,
