@@ -24,16 +24,22 @@ def test_versions_agree() -> None:
 
 def test_export_names_are_pinned() -> None:
     assert segnet_export.__all__ == [
+        "ARCHITECTURES",
+        "Architecture",
         "ExportOptions",
         "ExportResult",
         "GateOptions",
+        "GateReport",
+        "GateRow",
         "LoadedCheckpoint",
         "SegNet",
         "SegNetBasic",
         "SegNetConfig",
         "Trace",
+        "create",
         "export",
         "load_checkpoint",
+        "load_weights",
         "trace",
         "write",
     ]

@@ -1,4 +1,4 @@
-"""`segnet-export`: a checkpoint, a module or an ONNX file -> a gated ONNX file."""
+"""`segnet-export`: a checkpoint, a module or an ONNX file -> a checked ONNX file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.types import DEFAULT_SIZE
-from segnet_export.options import build_parser, check_options
+from segnet_deploy.optional import require
+from segnet_deploy.types import DEFAULT_SIZE, Size
+from segnet_export.cli_options import (
+    build_parser,
+    check_conversion_options,
+    check_options,
+    check_paths,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-NEEDS_CHECKPOINT = (
-    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
-    *("bn_order", "module", "module_args"),
-)
+    from segnet_export.export_options import GateKeywords
+
+RELU_BEFORE_BN = {None: None, "bn-relu": False, "relu-bn": True}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Export, gate and report."""
+    """Write the ONNX file, and the engine if one is requested."""
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    if not target.parent.is_dir():
-        raise InputError(f"-o {target}: no such folder: {target.parent}")
-    _check_names(source, target, arguments.engine)
+    check_paths(source, target, arguments.engine)
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":
@@ -43,70 +46,36 @@ def command(arguments: argparse.Namespace) -> int:
     else:
         _export(arguments, source, target)
     if arguments.engine:
-        _engine(arguments, target)
+        _build_engine(arguments, target)
     return 0
 
 
-def _engine(arguments: argparse.Namespace, source: Path) -> None:
-    from segnet_deploy.cli.build import parse_targets
-    from segnet_deploy.tensorrt_build import BuildOptions, build
-
-    options = BuildOptions(targets=parse_targets(arguments.target))  # the file's own precision
-    built = build(source, Path(arguments.engine), options, arguments.progress)
-    print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
-
-
-def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
-    from segnet_export.int8 import quantise
-
-    if source is not None and source.suffix == ".onnx":
-        _check_conversion(arguments)
-        if _given_normalisation(arguments) or arguments.classes:
-            raise UsageError(
-                "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
-                f"(segnet-export {source} -o named.onnx ...), then quantise that"
-            )
-        quantise(arguments, source, target)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        fp32 = Path(name) / "fp32.onnx"
-        plain = {"form": "standard", "precision": "fp32", "min_agreement": None}
-        _export(argparse.Namespace(**vars(arguments) | plain), source, fp32)
-        quantise(arguments, fp32, target)
-
-
 def _export(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
-    import torch
-
+    """Export a checkpoint, or the network of --arch."""
+    torch = require("torch", extra="export")
     from segnet_deploy.files import sha256
-    from segnet_deploy.frames import find_inputs, read_image
-    from segnet_export.exporter import export
+    from segnet_export import export
 
-    module, channels, multiple = _module(arguments, source)
-    normalisation = _normalisation(arguments)
-    height, width = _size(arguments) or _default_size(multiple)
-    if height % multiple or width % multiple:
-        raise InputError(
-            f"--imgsz {height} {width}: this net unpools without output_size and needs "
-            f"multiples of {multiple}, such as {_default_size(multiple)}"
-        )
+    module, channels, multiple = _load_network(arguments, source)
+    _warn_of_missing_normalisation(arguments)
     result = export(
         module,
-        torch.zeros(arguments.batch, channels, height, width),
+        torch.zeros(arguments.batch, channels, *_image_size(arguments, multiple)),
         target,
-        images=[read_image(path) for path in find_inputs(arguments.image)],
-        **_agreement(arguments),
-        progress=_say,
+        progress=arguments.progress,
         form=arguments.form,
         precision=arguments.precision,
         io=arguments.io,
         dynamic=arguments.dynamic,
+        mean=tuple(arguments.mean or (0.0, 0.0, 0.0)),
+        std=tuple(arguments.std or (1.0, 1.0, 1.0)),
+        channel_order=arguments.order or "bgr",
         classes=arguments.classes,
         opset=arguments.opset,
         multiple=multiple,
         network=arguments.arch or "",
         source_sha256="" if source is None else sha256(source),
-        **normalisation,
+        **_gate_options(arguments),
     )
     print(result.gate)
     print(
@@ -116,9 +85,10 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 
 
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
+    """Convert an ONNX file to another form or precision."""
     from segnet_export.convert import convert
 
-    _check_conversion(arguments)
+    check_conversion_options(arguments)
     result = convert(
         source,
         target,
@@ -136,31 +106,78 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     )
 
 
-def _check_names(source: Path | None, target: Path, engine: str | None) -> None:
-    """Refuse to write one file over another."""
-    named = {"model": source, "-o": target, "--engine": engine}
-    seen: dict[Path, str] = {}
-    for name, path in named.items():
-        if path is None:
-            continue
-        place = Path(path).resolve()
-        if place in seen:
-            raise UsageError(f"{seen[place]} and {name} are one file, {path}; give another name")
-        seen[place] = name
+def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
+    """Quantise an ONNX file; a checkpoint becomes a temporary fp32 file first."""
+    from segnet_export.int8 import quantise
 
-
-def _check_conversion(arguments: argparse.Namespace) -> None:
-    """Refuse what takes the checkpoint."""
-    default = build_parser().parse_args([arguments.model])
-    for name in NEEDS_CHECKPOINT:
-        if getattr(arguments, name) != getattr(default, name):
+    if source is not None and source.suffix == ".onnx":
+        check_conversion_options(arguments)
+        if _given_normalisation(arguments) or arguments.classes:
             raise UsageError(
-                f"--{name.replace('_', '-')} needs the checkpoint; an .onnx file can be given "
-                "another --form or --precision, --classes, --mean, --std and --bgr or --rgb"
+                "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
+                f"(segnet-export {source} -o named.onnx ...), then quantise that"
             )
+        quantise(arguments, source, target)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / "fp32.onnx"
+        changes = {"form": "standard", "precision": "fp32", "min_agreement": None}
+        _export(argparse.Namespace(**vars(arguments) | changes), source, fp32)
+        quantise(arguments, fp32, target)
+
+
+def _build_engine(arguments: argparse.Namespace, source: Path) -> None:
+    """Build a TensorRT engine of the written file, in the file's own precision."""
+    from segnet_deploy.cli.build import parse_targets
+    from segnet_deploy.tensorrt_build import BuildOptions, build
+
+    options = BuildOptions(targets=parse_targets(arguments.target))
+    built = build(source, Path(arguments.engine), options, arguments.progress)
+    print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
+
+
+def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
+    """Return the network, its input channels, and the multiple that sizes must be of."""
+    if arguments.arch:
+        return _load_architecture(arguments, source), 3, 1
+    assert source is not None
+    if arguments.module:
+        from segnet_export.user_module import load_user_module
+
+        module = load_user_module(
+            arguments.module, arguments.module_args, source, arguments.unsafe_load
+        )
+        first = next((p for p in module.parameters() if p.dim() == 4), None)
+        return module, 3 if first is None else int(first.shape[1]), 1
+    from segnet_export import load_checkpoint
+
+    loaded = load_checkpoint(
+        source,
+        num_classes=arguments.num_classes,
+        geometry=arguments.geometry,
+        relu_before_bn=RELU_BEFORE_BN[arguments.bn_order],
+        unsafe=arguments.unsafe_load,
+    )
+    arguments.progress(str(loaded))
+    for note in loaded.notes:
+        arguments.progress(f"note: {note}")
+    return loaded.model, loaded.in_channels, loaded.multiple
+
+
+def _load_architecture(arguments: argparse.Namespace, source: Path | None) -> nn.Module:
+    from segnet_export.networks import load_network
+
+    size = _given_size(arguments)
+    module = load_network(
+        arguments.arch, arguments.num_classes, size, source, arguments.unsafe_load
+    )
+    if source is None:
+        arguments.progress(f"{arguments.arch}: random weights from seed 0, for measurements only")
+    return module
 
 
 def _given_normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of normalisation that were given, as keywords of the library."""
     given = {
         "mean": arguments.mean and tuple(arguments.mean),
         "std": arguments.std and tuple(arguments.std),
@@ -169,82 +186,52 @@ def _given_normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def _module(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
-    """Return the network, its input channels and what sizes must be multiples of."""
-    if arguments.arch:
-        from segnet_export.networks import load_named
-
-        size = _size(arguments)
-        named = load_named(
-            arguments.arch, arguments.num_classes, size, source, arguments.unsafe_load
-        )
-        if source is None:
-            _say(f"{arguments.arch}: weights drawn from seed 0, good for measuring only")
-        return named, 3, 1
-    assert source is not None
-    if arguments.module:
-        from segnet_export.user_module import load_own_module
-
-        module = load_own_module(
-            arguments.module, arguments.module_args, source, arguments.unsafe_load
-        )
-        first = next((p for p in module.parameters() if p.dim() == 4), None)
-        return module, 3 if first is None else int(first.shape[1]), 1
-    from segnet_export.checkpoints import load_checkpoint
-
-    order = {"bn-relu": False, "relu-bn": True}.get(arguments.bn_order)
-    loaded = load_checkpoint(
-        source,
-        num_classes=arguments.num_classes,
-        geometry=arguments.geometry,
-        relu_before_bn=order,
-        unsafe=arguments.unsafe_load,
-    )
-    _say(str(loaded))
-    for note in loaded.notes:
-        _say(f"note: {note}")
-    return loaded.model, loaded.in_channels, loaded.multiple
-
-
-def _normalisation(arguments: argparse.Namespace) -> dict[str, Any]:
-    missing = [
-        name
-        for name, value in (
-            ("--mean/--std", arguments.mean or arguments.std),
-            ("--bgr or --rgb", arguments.order),
-        )
-        if not value
-    ]
+def _warn_of_missing_normalisation(arguments: argparse.Namespace) -> None:
+    given = {
+        "--mean/--std": arguments.mean or arguments.std,
+        "--bgr or --rgb": arguments.order,
+    }
+    missing = [name for name, value in given.items() if not value]
     if missing:
-        _say(
-            f"warning: {' and '.join(missing)} not given: the file says raw 0-255 values in "
-            "BGR order where nothing else was said; give what the model was trained on"
+        print(
+            f"warning: {' and '.join(missing)} not given: the file will record raw 0-255 values "
+            "in BGR order for what is missing; give what the model was trained on",
+            file=sys.stderr,
         )
-    unsaid = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "channel_order": "bgr"}
-    return unsaid | _given_normalisation(arguments)
 
 
-def _agreement(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.min_agreement is None:
-        return {}
-    name = "min_agreement" if arguments.precision == "fp32" else "min_reduced"
-    return {name: arguments.min_agreement}
+def _gate_options(arguments: argparse.Namespace) -> GateKeywords:
+    from segnet_deploy.frames import find_inputs, read_image
+
+    options: GateKeywords = {"images": [read_image(path) for path in find_inputs(arguments.image)]}
+    if arguments.min_agreement is not None and arguments.precision == "fp32":
+        options["min_agreement"] = arguments.min_agreement
+    elif arguments.min_agreement is not None:
+        options["min_reduced"] = arguments.min_agreement
+    return options
 
 
-def _default_size(multiple: int) -> tuple[int, int]:
-    height, width = DEFAULT_SIZE
-    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+def _image_size(arguments: argparse.Namespace, multiple: int) -> Size:
+    """Return the size to export at. Raises InputError if the network does not support it."""
+    default = tuple(-(-size // multiple) * multiple for size in DEFAULT_SIZE)
+    height, width = _given_size(arguments) or default
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"--imgsz {height} {width}: this network unpools without output_size and needs "
+            f"multiples of {multiple}, such as {default}"
+        )
+    return height, width
 
 
-def _size(arguments: argparse.Namespace) -> tuple[int, int] | None:
+def _given_size(arguments: argparse.Namespace) -> Size | None:
     """Return --imgsz, or the size that the paper times --arch at, or None."""
     if arguments.imgsz:
         return arguments.imgsz[0], arguments.imgsz[1]
     if not arguments.arch:
         return None
-    from segnet_export.networks import size_of
+    from segnet_export.networks import timed_size
 
-    return size_of(arguments.arch)
+    return timed_size(arguments.arch)
 
 
 def _default_output(arguments: argparse.Namespace, source: Path | None) -> str:
@@ -254,10 +241,6 @@ def _default_output(arguments: argparse.Namespace, source: Path | None) -> str:
         kind = arguments.form if arguments.precision == "fp32" else arguments.precision
         return f"{source.stem}_{kind}.onnx"
     return f"{source.stem}.onnx"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

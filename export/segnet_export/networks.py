@@ -1,4 +1,4 @@
-"""`--arch NAME`: a network of the paper, with a checkpoint's weights or with drawn ones."""
+"""`--arch NAME`: a network of the paper, with a checkpoint's weights or with random ones."""
 
 from __future__ import annotations
 
@@ -6,38 +6,32 @@ from pathlib import Path
 
 from torch import nn
 
-from segnet_deploy.errors import InputError
+from segnet_deploy.types import Size
+from segnet_export.checkpoints import load_weights
 from segnet_export.models import ARCHITECTURES, create
 
-CLASSES = 11
+CLASSES = 11  # of CamVid
 
 
-def load_named(
+def load_network(
     name: str,
     num_classes: int | None,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     path: Path | None = None,
     unsafe: bool = False,
 ) -> nn.Module:
-    """Build the network `name` for (height, width) `size`; fill it from `path` if there is one.
+    """Build the network `name` for images of `size`, (height, width) in px.
 
-    Raises InputError for an unknown name, or weights that are another network's.
+    `path` is the checkpoint with its weights; None: random weights from seed 0. Raises InputError
+    for an unknown name, or for weights of another network.
     """
     classes = CLASSES if num_classes is None else num_classes
     module = create(name, classes, size=size, seed=0 if path is None else None)
     if path is not None:
-        from segnet_export.checkpoints.read import read
-
-        try:
-            module.load_state_dict(read(path, unsafe).tensors)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{path} does not fit --arch {name} with {classes} classes: {reason[:300]}"
-            ) from error
+        load_weights(module, path, unsafe=unsafe, name=f"--arch {name} with {classes} classes")
     return module
 
 
-def size_of(name: str) -> tuple[int, int] | None:
-    """Return the (height, width) that the network `name` is timed at, or None."""
+def timed_size(name: str) -> Size | None:
+    """Return the (height, width) that the network `name` is timed at, or None if unknown."""
     return ARCHITECTURES[name].size if name in ARCHITECTURES else None

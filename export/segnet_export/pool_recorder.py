@@ -1,4 +1,4 @@
-"""Watch a PyTorch model's pools: what they read, which index they chose, and swap it."""
+"""Record a PyTorch model's max-pooling calls, and replace the indices that they return."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ _UNPOOL = torch.ops.aten.max_unpool2d.default
 
 @dataclass
 class PoolCall:
-    """One call of a pool: its input (N, C, H, W) and its plane indices (N, C, Ho, Wo)."""
+    """One call of a pool.
+
+    `source` is its input, (N, C, H, W) float32. `plane_index` holds the indices that it computed
+    and `used_index` those that it returned, both (N, C, Ho, Wo) int64. `unpooled`: an unpooling
+    used them.
+    """
 
     source: Tensor
     plane_index: Tensor
-    handed_on: Tensor
+    used_index: Tensor
     unpooled: bool = False
 
 
 @dataclass
-class PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
-    """Record pools; hand on `replacements[call number]` in place of a pool's indices."""
+class PoolRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Record pools; `replacements` maps the number of a call to the indices that it returns."""
 
     replacements: Mapping[int, Tensor] = field(default_factory=dict)
     calls: list[PoolCall] = field(default_factory=list)
@@ -44,22 +49,25 @@ class PoolWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ha
         out = func(*args, **(kwargs or {}))
         if func is _POOL:
             value, plane_index = out
-            handed_on = self.replacements.get(len(self.calls), plane_index)
-            self.calls.append(PoolCall(args[0], plane_index, handed_on))
-            return value, handed_on
+            used_index = self.replacements.get(len(self.calls), plane_index)
+            self.calls.append(PoolCall(args[0], plane_index, used_index))
+            return value, used_index
         if func is _UNPOOL:
             for call in self.calls:
-                if call.handed_on.data_ptr() == args[1].data_ptr():
+                if call.used_index.data_ptr() == args[1].data_ptr():
                     call.unpooled = True
         return out
 
 
 @torch.no_grad()
-def run_watched(
+def run_recorded(
     module: nn.Module, x: Tensor, replacements: Mapping[int, Tensor] | None = None
 ) -> tuple[Tensor, list[PoolCall]]:
-    """Run `module` on `x`; return its output and all calls of its pools."""
-    watch = PoolWatch(replacements or {})
-    with watch:
+    """Run `module` on `x`; return its output and every call of a pool, in execution order.
+
+    `replacements` maps the number of a call, from 0, to the indices that the pool returns instead.
+    """
+    recorder = PoolRecorder(replacements or {})
+    with recorder:
         output = module(x)
-    return output, watch.calls
+    return output, recorder.calls

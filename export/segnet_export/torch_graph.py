@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.optional import require
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
 from segnet_deploy.passes.restore_unpooling import restore
-
-OLDEST_OPSET = 20
-DYNAMIC = ("batch", "size")
+from segnet_export.export_options import OLDEST_OPSET
 
 
 class FirstOutput(nn.Module):
-    """Call a module and take its logits: the output, or the first of several."""
+    """Call a module and return its logits: the output, or the first of several."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -39,16 +38,18 @@ class FirstOutput(nn.Module):
 def to_onnx(
     module: nn.Module, example: Tensor, opset: int = OLDEST_OPSET, dynamic: str | None = None
 ) -> tuple[ir.Model, int]:
-    """Export with torch and restore the unpooling; return the model and its pairs.
+    """Export with torch and restore the unpooling; return the model and its number of pairs.
 
-    Batch normalisation is folded. Raises UnsupportedModelError.
+    `example` is (N, C, H, W) float32; `dynamic` is None, 'batch' or 'size'. Batch normalisation is
+    folded. Raises UnsupportedModelError.
     """
+    require("onnxscript", extra="export")
     auto = torch.export.Dim.DYNAMIC
     axes = {None: {}, "batch": {0: auto}, "size": {0: auto, 2: auto, 3: auto}}[dynamic]
     if axes and example.shape[0] < 2:
-        example = example.repeat(2, 1, 1, 1)  # torch.export takes 0 and 1 for constants
+        example = example.repeat(2, 1, 1, 1)  # torch.export treats 0 and 1 as constants
     try:
-        with _quiet(), torch.no_grad():
+        with _silenced(), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -59,8 +60,9 @@ def to_onnx(
                 dynamic_shapes=(axes,) if axes else None,
                 verbose=False,
             )
-    except Exception as error:  # the exporter wraps whatever goes wrong in its own types
-        raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
+    except Exception as error:  # the exporter wraps every error in its own types
+        reason = _root_cause(error)
+        raise UnsupportedModelError(f"torch cannot export this module: {reason}") from error
     assert program is not None
     result = restore(program.model)
     return fuse_lrn(result.model).model, result.changed
@@ -68,7 +70,7 @@ def to_onnx(
 
 @contextlib.contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Switch to evaluation and back, module by module."""
+    """Switch `module` to evaluation, and afterwards each of its modules back to its own mode."""
     training = [m for m in module.modules() if m.training]
     module.eval()
     try:
@@ -78,7 +80,8 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             item.training = True
 
 
-def _cause(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
+    """Return the type and first line of the exception that started a chain."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -86,8 +89,8 @@ def _cause(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its notes about other packages off the screen."""
+def _silenced() -> Iterator[None]:
+    """Suppress the exporter's progress output and its notes about other packages."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -6,21 +6,36 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from segnet_deploy.errors import InputError, UsageError
-from segnet_export.checkpoints.read import read
+from segnet_export.checkpoints import load_weights
 
 
-def load_own_module(spec: str, arguments: str | None, path: Path, unsafe: bool) -> nn.Module:
-    """Import `pkg.mod:Class`, build it with JSON keyword arguments and load the weights.
+def load_user_module(spec: str, arguments: str | None, path: Path, unsafe: bool) -> nn.Module:
+    """Import `spec`, 'pkg.mod:Class', construct it and load the weights at `path`.
 
-    Raises UsageError for a bad spec and InputError where class or weights do not fit.
+    `arguments` are the constructor's keyword arguments as a JSON object. Raises UsageError for an
+    invalid spec or JSON, and InputError if the class or the weights cannot be used.
     """
     module_name, _, class_name = spec.partition(":")
     if not module_name or not class_name:
         raise UsageError(f"--module {spec}; expected pkg.mod:Class")
+    keywords = _parse_keywords(arguments)
+    found = _import(module_name, class_name)
+    try:
+        module = found if isinstance(found, nn.Module) else found(**keywords)  # type: ignore[operator]
+    except TypeError as error:
+        raise InputError(f"{spec} cannot be constructed: {error}; give --module-args") from error
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{spec} returns a {type(module).__name__}; expected a torch.nn.Module")
+    load_weights(module, path, unsafe=unsafe, name=spec)
+    return module
+
+
+def _parse_keywords(arguments: str | None) -> dict[str, Any]:
     try:
         keywords = json.loads(arguments) if arguments else {}
         if not isinstance(keywords, dict):
@@ -29,23 +44,12 @@ def load_own_module(spec: str, arguments: str | None, path: Path, unsafe: bool) 
         raise UsageError(
             f"--module-args {arguments}: {error}; expected JSON such as '{{\"num_classes\": 11}}'"
         ) from error
-    found = _import(module_name, class_name)
-    try:
-        module = found if isinstance(found, nn.Module) else found(**keywords)  # type: ignore[operator]
-    except TypeError as error:
-        raise InputError(f"{spec} cannot be built: {error}; give --module-args") from error
-    if not isinstance(module, nn.Module):
-        raise InputError(f"{spec} gives a {type(module).__name__}; expected a torch.nn.Module")
-    try:
-        module.load_state_dict(read(path, unsafe).tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} does not fit {spec}: {reason[:300]}") from error
-    return module
+    return keywords
 
 
 def _import(module_name: str, class_name: str) -> object:
-    sys.path.insert(0, str(Path.cwd()))
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         return getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:
@@ -56,4 +60,4 @@ def _import(module_name: str, class_name: str) -> object:
     except AttributeError as error:
         raise InputError(f"{module_name} has no {class_name}") from error
     finally:
-        sys.path.remove(str(Path.cwd()))
+        sys.path.remove(folder)

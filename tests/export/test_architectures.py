@@ -1,4 +1,4 @@
-"""The compared networks: the paper's sizes, and the export gate at small width."""
+"""The compared networks: the paper's sizes, and the parity gate at small width."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def parameters(name: str, num_classes: int) -> int:
 
 
 @pytest.mark.parametrize("row", TABLE_6, ids=lambda row: row.network)
-def test_sizes_are_table_6s_at_37_classes(row: Table6Row) -> None:
+def test_model_sizes_are_those_of_table_6_at_37_classes(row: Table6Row) -> None:
     size = 4 * parameters(TITLES[row.network], 37)
-    # The paper cuts decimals off: 117.9 is 117.
+    # The paper truncates: 117.9 is printed as 117.
     assert row.model_bytes <= size < row.model_bytes + 1_000_000
 
 
 @pytest.mark.parametrize("row", TABLE_1, ids=lambda row: row.network)
-def test_parameters_are_table_1s(row: Table1Row) -> None:
+def test_parameters_are_those_of_table_1(row: Table1Row) -> None:
     # The paper rounds each 7x7 layer to 0.2 M and each 8x8 one to 0.25 M.
     assert parameters(TITLES[row.network], 11) == pytest.approx(row.parameters, rel=0.025)
 
@@ -68,7 +68,7 @@ def test_network_passes_the_gate(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_weights_keep_the_size_of_activations(name: str) -> None:
+def test_weights_keep_the_magnitude_of_activations(name: str) -> None:
     size = (224, 224) if name == "deconvnet-original" else (64, 96)
     with torch.no_grad():
         y = create(name, 5, width=4, size=size)(torch.randn(1, 3, *size))
@@ -76,13 +76,13 @@ def test_weights_keep_the_size_of_activations(name: str) -> None:
     assert 1e-3 < float(y.std()) < 1e3
 
 
-def test_weights_come_from_the_seed() -> None:
+def test_weights_depend_on_the_seed_only() -> None:
     first, again, other = (create("fcn-8s", 3, width=2, seed=s) for s in (1, 1, 2))
     assert torch.equal(first.score.weight, again.score.weight)
     assert not torch.equal(first.score.weight, other.score.weight)
 
 
-def test_unknown_network_names_the_known() -> None:
+def test_unknown_network_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="deeplab-largefov"):
         create("resnet", 3)
 
@@ -100,11 +100,11 @@ def test_arch_option_writes_a_gated_file(
     assert cli.main([*arguments, "-o", str(out)]) == 0
     captured = capsys.readouterr()
     assert "gate passed" in captured.out
-    assert "drawn from seed 0" in captured.err
+    assert "random weights from seed 0" in captured.err
     assert load_model(out).metadata_props["segnet.network"] == '"fcn-basic"'
 
 
-def test_arch_option_takes_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arch_option_loads_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = tmp_path / "m.pt", tmp_path / "m.onnx"
     torch.save(create("fcn-basic", 4, seed=3).state_dict(), path)
     arguments = [str(path), "--arch", "fcn-basic", "--imgsz", "32", "48", "-o", str(out)]

@@ -1,4 +1,4 @@
-"""Every family's checkpoint gives the results of that family's own forward pass."""
+"""Every family's checkpoint yields the results of that family's own forward pass."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WRAPPINGS = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("name", ["semseg", "yassouali"])
-def test_wrappers_and_prefixes_are_taken_off(name: str, wrapping: str, tmp_path: Path) -> None:
+def test_wrappers_and_prefixes_are_removed(name: str, wrapping: str, tmp_path: Path) -> None:
     net = families.build(families.FAMILIES[name][0])
     torch.save(WRAPPINGS[wrapping](net.state_dict()), tmp_path / "model.pth")
     check(name, net, load_checkpoint(tmp_path / "model.pth").model)
@@ -82,7 +82,7 @@ def test_tied_layers_are_found_in_safetensors(tmp_path: Path) -> None:
 
 
 class Shell(nn.Module):
-    """Holds the layers of a net under their names, so that TorchScript can save them."""
+    """The layers of a network under their names, so that TorchScript can save them."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def test_pickled_module_needs_unsafe_load(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """Creates a file when it is unpickled."""
+    """Create a file when unpickled."""
 
     def __init__(self, path: str):
         self.path = path
@@ -151,7 +151,7 @@ def test_geometry_and_bn_order_are_flags(tmp_path: Path) -> None:
     check("caffe", net, floor.model)
 
 
-def test_relu_before_bn_is_seen_in_the_statistics(tmp_path: Path) -> None:
+def test_relu_before_bn_is_detected_in_the_statistics(tmp_path: Path) -> None:
     torch.save(families.build(families.Nshaud).state_dict(), tmp_path / "model.pt")
     loaded = load_checkpoint(tmp_path / "model.pt")
     assert loaded.geometry == "floor"
@@ -159,7 +159,7 @@ def test_relu_before_bn_is_seen_in_the_statistics(tmp_path: Path) -> None:
     assert any("ReLU comes before BN" in note for note in loaded.notes)
 
 
-def test_unknown_names_are_taken_in_order(tmp_path: Path) -> None:
+def test_unknown_names_are_read_in_file_order(tmp_path: Path) -> None:
     net = families.build(families.Delta)
     renamed = {}
     for key, value in net.state_dict().items():
@@ -173,7 +173,7 @@ def test_unknown_names_are_taken_in_order(tmp_path: Path) -> None:
     check("delta-onera", net, loaded.model)
 
 
-def test_our_own_networks_come_back(tmp_path: Path) -> None:
+def test_our_own_networks_are_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nets: list[nn.Module] = [
         SegNet(SegNetConfig.standard(7, width=4)).eval(),
@@ -203,18 +203,20 @@ class Zijundeng(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("net", "words"),
+    ("net", "message"),
     [
         (Resnet(), "ResNet"),
         (Zijundeng(), "2x2 transposed convolutions"),
-        (nn.Linear(3, 3), "holds no weights"),
+        (nn.Linear(3, 3), "contains no weights"),
         (nn.Sequential(nn.Conv2d(3, 8, 3)), "1 convolutions"),
     ],
     ids=["resnet", "zijundeng", "linear", "one-conv"],
 )
-def test_no_segnet_is_refused_with_the_reason(net: nn.Module, words: str, tmp_path: Path) -> None:
+def test_other_networks_are_refused_with_the_reason(
+    net: nn.Module, message: str, tmp_path: Path
+) -> None:
     torch.save(net.state_dict(), tmp_path / "model.pt")
-    with pytest.raises((UnsupportedModelError, InputError), match=words):
+    with pytest.raises((UnsupportedModelError, InputError), match=message):
         load_checkpoint(tmp_path / "model.pt")
 
 
@@ -240,7 +242,7 @@ def test_damaged_file_is_an_input_error(suffix: str, content: bytes | None, tmp_
         load_checkpoint(path)
 
 
-def test_wrong_class_count_is_named(tmp_path: Path) -> None:
+def test_wrong_class_count_is_reported(tmp_path: Path) -> None:
     torch.save(families.build(families.CaffeNames).state_dict(), tmp_path / "model.pt")
     with pytest.raises(InputError, match="--num-classes 12"):
         load_checkpoint(tmp_path / "model.pt", num_classes=12)

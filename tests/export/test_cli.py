@@ -1,4 +1,4 @@
-"""segnet-export as a user runs it, and what it says when something is wrong."""
+"""segnet-export as a user runs it, and its error messages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_export_prints_what_it_found_and_gates(
+def test_export_prints_the_checkpoint_and_the_gate(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = tmp_path / "street.png"
@@ -54,7 +54,7 @@ def test_export_prints_what_it_found_and_gates(
     assert out.exists()
 
 
-def test_own_module_is_imported_and_unsaid_normalisation_is_warned_of(
+def test_user_module_is_imported_and_missing_normalisation_is_a_warning(
     checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,7 +70,9 @@ def test_own_module_is_imported_and_unsaid_normalisation_is_warned_of(
 
 @pytest.mark.needs("tensorrt-rtx")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_engine_is_built_in_one_go(precision: str, checkpoint: Path, tmp_path: Path) -> None:
+def test_engine_is_built_by_the_same_command(
+    precision: str, checkpoint: Path, tmp_path: Path
+) -> None:
     out, plan = tmp_path / "m.onnx", tmp_path / "m.trt"
     arguments = [str(checkpoint), "-o", str(out), *SIZE, "--engine", str(plan)]
     arguments += ["--target", "sm86", "--precision", precision, "--form", "lowered"]
@@ -101,7 +103,9 @@ def test_onnx_file_changes_form(form: str, standard_file: Path, tmp_path: Path) 
     assert expected[form] in found
 
 
-def test_onnx_file_is_told_what_it_was_trained_on(standard_file: Path, tmp_path: Path) -> None:
+def test_normalisation_and_classes_are_written_into_an_onnx_file(
+    standard_file: Path, tmp_path: Path
+) -> None:
     target, names = tmp_path / "other.onnx", tmp_path / "names.txt"
     names.write_text("road\ncar\ntree\nsky\npole\n")
     arguments = [str(standard_file), "-o", str(target), "--classes", str(names), "--rgb"]
@@ -120,7 +124,7 @@ def test_onnx_file_is_told_what_it_was_trained_on(standard_file: Path, tmp_path:
         ["--calib-frames", "5"],
     ],
 )
-def test_option_that_an_onnx_file_cannot_take_is_refused(
+def test_option_that_an_onnx_file_does_not_support_is_refused(
     option: list[str], standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "other.onnx"
@@ -129,7 +133,7 @@ def test_option_that_an_onnx_file_cannot_take_is_refused(
     assert not target.exists()
 
 
-def test_weights_outside_the_file_come_along(standard_file: Path, tmp_path: Path) -> None:
+def test_external_weights_are_copied_into_the_file(standard_file: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "a" / "some.onnx", tmp_path / "b" / "other.onnx"
     for path in (source, target):
         path.parent.mkdir()
@@ -143,11 +147,11 @@ def test_weights_outside_the_file_come_along(standard_file: Path, tmp_path: Path
         runtimes.open(name, "onnxruntime").run(np.zeros((1, 3, 45, 53), np.float32))
 
 
-def test_reduced_file_stays_one_in_another_form(standard_file: Path, tmp_path: Path) -> None:
+def test_reduced_precision_is_kept_in_another_form(standard_file: Path, tmp_path: Path) -> None:
     half, lowered = tmp_path / "half.onnx", tmp_path / "lowered.onnx"
-    little = ["--min-agreement", "0.5"]
-    assert cli.main([str(standard_file), "-o", str(half), "--precision", "fp16", *little]) == 0
-    assert cli.main([str(half), "-o", str(lowered), "--form", "lowered", *little]) == 0
+    lenient = ["--min-agreement", "0.5"]
+    assert cli.main([str(standard_file), "-o", str(half), "--precision", "fp16", *lenient]) == 0
+    assert cli.main([str(half), "-o", str(lowered), "--form", "lowered", *lenient]) == 0
     assert Metadata.from_props(dict(load_model(lowered).metadata_props)).precision == "fp16"
 
 
@@ -162,7 +166,7 @@ def test_lowered_file_does_not_become_another_form(
     assert not other.exists()
 
 
-def test_source_is_not_written_over(
+def test_source_is_not_overwritten(
     checkpoint: Path, standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for source in (checkpoint, standard_file):
@@ -185,7 +189,7 @@ def test_torchs_own_export_becomes_standard(tmp_path: Path) -> None:
     assert found.count("MaxUnpool") == 5
 
 
-def _bad(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int, str]]:
+def _invalid(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int, str]]:
     cut = tmp_path / "cut.pt"
     cut.write_bytes(checkpoint.read_bytes()[:5000])
     other = tmp_path / "other.onnx"
@@ -193,20 +197,20 @@ def _bad(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int, st
     info = [onnx.helper.make_tensor_value_info(n, 1, [1, 10]) for n in "xy"]
     graph = onnx.helper.make_graph([node], "g", info[:1], info[1:])
     onnx.save(onnx.helper.make_model(graph), other)
-    here = str(checkpoint)
+    valid = str(checkpoint)
     return {
         "missing": (["missing.pt"], 1, "missing.pt"),
-        "truncated": ([str(cut)], 1, "cut short"),
-        "classes": ([here, *SIZE, "--num-classes", "11"], 1, "--num-classes 11"),
-        "class-list": ([here, *SIZE, "--classes", "camvid"], 1, "11 classes but the model has 5"),
-        "zero": ([here, "--imgsz", "0", "0"], 2, "--imgsz 0 0"),
-        "one": ([here, "--imgsz", "1", "1"], 1, "1x1"),
-        "std": ([here, *SIZE, "--std", "0", "1", "1"], 2, "--std"),
+        "truncated": ([str(cut)], 1, "truncated"),
+        "classes": ([valid, *SIZE, "--num-classes", "11"], 1, "--num-classes 11"),
+        "class-list": ([valid, *SIZE, "--classes", "camvid"], 1, "11 classes but the model has 5"),
+        "zero": ([valid, "--imgsz", "0", "0"], 2, "--imgsz 0 0"),
+        "one": ([valid, "--imgsz", "1", "1"], 1, "1x1"),
+        "std": ([valid, *SIZE, "--std", "0", "1", "1"], 2, "--std"),
         "onnx": ([str(other), "--form", "lowered"], 1, "no segmentation net"),
-        "module": ([here, "--module", "nowhere"], 2, "pkg.mod:Class"),
-        "no-module": ([here, "--module", "no_such_pkg:Net"], 1, "no_such_pkg"),
-        "image": ([here, *SIZE, "--image", "missing.png"], 1, "missing.png"),
-        "form-usage": ([here, "--form", "thin"], 2, "thin"),
+        "module": ([valid, "--module", "nowhere"], 2, "pkg.mod:Class"),
+        "no-module": ([valid, "--module", "no_such_pkg:Net"], 1, "no_such_pkg"),
+        "image": ([valid, *SIZE, "--image", "missing.png"], 1, "missing.png"),
+        "form-usage": ([valid, "--form", "thin"], 2, "thin"),
     }
 
 
@@ -217,10 +221,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_one_line_and_leaves_no_file(
     name: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments, status, words = _bad(tmp_path, checkpoint)[name]
+    arguments, status, message = _invalid(tmp_path, checkpoint)[name]
     folder = tmp_path / "out"
     folder.mkdir()
     try:
@@ -229,15 +233,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         got = stop.code
     error = capsys.readouterr().err
     assert got == status
-    assert words in error
+    assert message in error
     assert "Traceback" not in error
-    if name != "form-usage":  # argparse prints its usage before
+    if name != "form-usage":  # argparse prints its usage first
         assert [line for line in error.splitlines() if line.startswith("error: ")][-1]
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
-def test_full_disk_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+def test_full_disk_is_one_line_and_leaves_no_file(checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     code = (

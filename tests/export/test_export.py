@@ -1,9 +1,12 @@
-"""Exported files: their graphs, their metadata, and the gate that they pass."""
+"""Exported files: graphs, metadata, and the parity gate."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import onnx
@@ -19,14 +22,25 @@ from segnet_deploy.errors import EngineError, InputError, ParityError, Unsupport
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import lower
-from segnet_export import SegNet, SegNetBasic, SegNetConfig, Trace, export, trace, write
+from segnet_export import (
+    ExportOptions,
+    GateOptions,
+    SegNet,
+    SegNetBasic,
+    SegNetConfig,
+    Trace,
+    export,
+    trace,
+    write,
+)
+from segnet_export.export_options import ExportKeywords, GateKeywords
 from segnet_export.parity.gate import GateInput, gate
 
 ORT = {"runtimes": ["onnxruntime"]}
 
 
 def small(seed: int = 0, **options: Any) -> SegNet:
-    """Return a net whose statistics fit its weights, so that every stage matters."""
+    """Return a network whose statistics fit its weights, so that every stage has an effect."""
     torch.manual_seed(seed)
     net = SegNet(SegNetConfig.standard(5, width=4, **options))
     for module in net.modules():
@@ -52,7 +66,7 @@ def operators(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
-def test_standard_file_has_indices_and_nothing_else(odd_trace: Trace, tmp_path: Path) -> None:
+def test_standard_file_has_only_standard_operators(odd_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     result = write(odd_trace, path)
     found = operators(path)
@@ -89,13 +103,13 @@ def test_every_form_and_io_passes_its_gate(
         assert contract.DOMAIN in {o.domain for o in onnx.load(path).opset_import}
 
 
-def test_size_is_settled_by_the_trace(fixed_trace: Trace, tmp_path: Path) -> None:
+def test_dynamic_axes_are_fixed_by_the_trace(fixed_trace: Trace, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dynamic cannot change"):
         write(fixed_trace, tmp_path / "m.onnx", dynamic="size")
 
 
 @pytest.mark.parametrize("keep_size", [True, False])
-def test_floor_nets_export(keep_size: bool, tmp_path: Path) -> None:
+def test_floor_networks_export(keep_size: bool, tmp_path: Path) -> None:
     net = small(ceil_mode=False, keep_size=keep_size)
     size = (45, 61) if keep_size else (64, 32)
     result = export(net, torch.zeros(2, 3, *size), tmp_path / "m.onnx", dynamic="size")
@@ -113,7 +127,7 @@ def test_basic_exports(tmp_path: Path) -> None:
 
 
 class Odd(nn.Module):
-    """A user's own net: one channel in, a tuple out, dropout, an unpooled skip sum."""
+    """A user's own network: one input channel, a tuple out, dropout, an unpooled skip sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +152,7 @@ def test_any_module_with_pairs_exports_and_keeps_its_mode(tmp_path: Path) -> Non
     assert net.drop.training
 
 
-def test_metadata_travels_inside_the_file(tmp_path: Path) -> None:
+def test_metadata_is_recorded_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     torch.manual_seed(0)
     net = SegNet(SegNetConfig.standard(11, width=4))
@@ -206,7 +220,7 @@ def test_gate_refuses_other_weights(exported: Path) -> None:
 
 
 def test_gate_refuses_the_last_maximum(exported: Path, tmp_path: Path) -> None:
-    """Ties go to the first maximum; a file that takes the last differs on flat images."""
+    """PyTorch picks the first of tied maxima; a file that picks the last differs on flat images."""
     model = ir.load(exported)
     for node in model.graph:
         if node.op_type == "GreaterOrEqual":
@@ -227,22 +241,22 @@ def test_gate_refuses_swapped_masks(exported: Path, tmp_path: Path) -> None:
         gate(_write(model, tmp_path / "swapped.onnx"), small(), _inputs(), **ORT)
 
 
-def test_gate_refuses_indices_beside_their_windows(exported: Path, tmp_path: Path) -> None:
+def test_gate_refuses_indices_outside_their_windows(exported: Path, tmp_path: Path) -> None:
     model = ir.load(exported)
     for value in [v for n in model.graph for v in n.outputs]:
         if value.name == "segnet.mask.0.0":
-            value.name = "segnet.mask.0.9"  # sorts behind the others: codes shift by one
+            value.name = "segnet.mask.0.9"  # sorts after the others: codes shift by one
     with pytest.raises(ParityError):
         gate(_write(model, tmp_path / "shifted.onnx"), small(), _inputs(), **ORT)
 
 
-def test_gate_refuses_labels_that_are_not_those_of_the_logits(
+def test_gate_refuses_labels_that_differ_from_the_logits(
     fixed_trace: Trace, tmp_path: Path
 ) -> None:
     write(fixed_trace, tmp_path / "m.onnx", io="frame", **ORT)
     model = ir.load(tmp_path / "m.onnx")
     next(n for n in model.graph if n.op_type == "ArgMax").op_type = "ArgMin"
-    path = _write(model, tmp_path / "least.onnx")
+    path = _write(model, tmp_path / "argmin.onnx")
     frame = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
     item = GateInput("natural", frame.numpy(), frame.permute(0, 3, 1, 2).float())
     gate(tmp_path / "m.onnx", small(), [item], **ORT)
@@ -250,8 +264,8 @@ def test_gate_refuses_labels_that_are_not_those_of_the_logits(
         gate(path, small(), [item], **ORT)
 
 
-def _times(exported: Path, op_type: str, domain: str, target: Path) -> Path:
-    """Return the file with its logits times the determinant of the identity, by that operator."""
+def _multiply_logits(exported: Path, op_type: str, domain: str, target: Path) -> Path:
+    """Multiply the logits by 1, computed by `op_type` from an identity matrix; return `target`."""
     model = onnx.load(exported)
     logits = model.graph.output[0].name
     for node in model.graph.node:
@@ -268,19 +282,19 @@ def _times(exported: Path, op_type: str, domain: str, target: Path) -> Path:
 
 
 @pytest.mark.needs("openvino")
-def test_gate_leaves_out_a_runtime_that_refuses_the_file(exported: Path, tmp_path: Path) -> None:
-    path = _times(exported, "Det", "", tmp_path / "det.onnx")
-    said: list[str] = []
-    report = gate(path, small(), _inputs(), progress=said.append)
+def test_gate_leaves_out_a_runtime_that_rejects_the_file(exported: Path, tmp_path: Path) -> None:
+    path = _multiply_logits(exported, "Det", "", tmp_path / "det.onnx")
+    messages: list[str] = []
+    report = gate(path, small(), _inputs(), progress=messages.append)
     assert {row.runtime for row in report.rows} == {"onnxruntime"}
-    assert any(line.startswith("left out: openvino") for line in said)
+    assert any(line.startswith("left out: openvino") for line in messages)
     with pytest.raises(EngineError, match="openvino"):
         gate(path, small(), _inputs(), runtimes=["openvino"])
 
 
 def test_gate_refuses_a_file_that_no_runtime_runs(exported: Path, tmp_path: Path) -> None:
-    path = _times(exported, "Unknown", "test.unknown", tmp_path / "unknown.onnx")
-    with pytest.raises(ParityError, match="no runtime here runs"):
+    path = _multiply_logits(exported, "Unknown", "test.unknown", tmp_path / "unknown.onnx")
+    with pytest.raises(ParityError, match="no installed runtime runs"):
         gate(path, small(), _inputs())
 
 
@@ -298,7 +312,7 @@ def test_failed_gate_leaves_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_probe_indices_are_pytorchs(exported: Path) -> None:
+def test_exposed_indices_are_those_of_pytorch(exported: Path) -> None:
     found = probe(exported, lowered=False)
     session = onnxruntime.InferenceSession(ir.to_proto(found.model).SerializeToString())
     x = _inputs()[0].x
@@ -326,7 +340,7 @@ def test_lowered_file_is_the_standard_file_lowered(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"form": "dense"}, "dense"),
         ({"io": "video"}, "video"),
@@ -336,19 +350,21 @@ def test_lowered_file_is_the_standard_file_lowered(
         ({"std": (0.0, 1.0, 1.0)}, "std"),
     ],
 )
-def test_bad_options_leave_nothing(options: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=words):
+def test_invalid_options_leave_no_file(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
         export(small(), torch.zeros(1, 3, 32, 32), tmp_path / "m.onnx", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 1), (3, 32, 32), (1, 3, 0, 32)])
-def test_bad_sizes_are_named(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_invalid_sizes_are_reported(shape: tuple[int, ...], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected|needs"):
         export(small(), torch.zeros(shape), tmp_path / "m.onnx")
 
 
-def test_classifier_is_no_segmentation_net(tmp_path: Path) -> None:
+def test_classifier_is_not_a_segmentation_model(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(UnsupportedModelError, match="expected logits"):
         export(net, torch.zeros(1, 3, 32, 32), tmp_path / "m.onnx")
@@ -360,7 +376,7 @@ def test_one_class_is_refused_before_the_trace() -> None:
 
 
 class Misfit(nn.Module):
-    """Unpools to a size that no 2x2 window gives, which torch refuses with a ValueError."""
+    """Unpools to a size that 2x2 windows cannot produce, which torch refuses with a ValueError."""
 
     def forward(self, x: Tensor) -> Tensor:
         y, index = F.max_pool2d(x, 2, 2, return_indices=True)
@@ -368,6 +384,32 @@ class Misfit(nn.Module):
 
 
 @pytest.mark.parametrize("module", [Misfit(), nn.Bilinear(3, 3, 3)])
-def test_module_that_does_not_run_is_said_in_one_line(module: nn.Module) -> None:
+def test_module_that_does_not_run_is_reported_in_one_line(module: nn.Module) -> None:
     with pytest.raises(InputError, match=r"does not run at 32x48: .+"):
         trace(module, torch.zeros(1, 3, 32, 48))
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"), [(ExportOptions, ExportKeywords), (GateOptions, GateKeywords)]
+)
+def test_keywords_are_the_fields_of_the_options(options: type, keywords: type) -> None:
+    assert list(keywords.__annotations__) == [field.name for field in fields(options)]
+    assert get_type_hints(keywords) == get_type_hints(options)
+
+
+def test_unknown_keyword_is_refused() -> None:
+    with pytest.raises(TypeError, match="shape"):
+        export(small(), torch.zeros(1, 3, 32, 48), shape="lowered")  # type: ignore[call-arg]
+
+
+def test_missing_torch_names_the_extra() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "import segnet_export\n"
+        "from segnet_deploy import MissingDependencyError\n"
+        "try:\n    segnet_export.export\n"
+        "except MissingDependencyError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'pip install "segnet-deploy[export]"' in done.stdout

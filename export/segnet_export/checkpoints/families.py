@@ -1,4 +1,4 @@
-"""How each code base names the layers of its SegNet, and what the names cannot tell."""
+"""How each code base names the layers of its SegNet, and what the names do not determine."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Place = tuple[int, int, int]  # side (0 encoder, 1 decoder), stage and position, in order
+Place = tuple[int, int, int]
+"""Side (0 encoder, 1 decoder), stage and position; they sort in execution order."""
 
 
 @dataclass(frozen=True)
 class Family:
     """How one code base names its layers.
 
-    `place` gives a layer's place from a match of `pattern`; `bn` builds the name of the
-    normalisation. Geometry: `ceil_mode`, and `keep_size` (unpooling restores the size).
+    `place` returns a layer's place from a match of `pattern`; `bn` returns the name of the
+    normalisation that follows a convolution. `classifier` is the classifier's name, if it differs
+    from the pattern; `classifier_bn`: BN and ReLU follow it. `ceil_mode`: pools round up.
+    `keep_size`: unpooling restores the pool's input size. `notes` are shown to the user.
     """
 
     name: str
@@ -28,7 +31,7 @@ class Family:
     notes: tuple[str, ...] = ()
 
 
-def _next_number(name: str) -> str:
+def _next_in_sequential(name: str) -> str:
     """`stage.3` -> `stage.4`: the normalisation follows in the same Sequential."""
     head, _, number = name.rpartition(".")
     return f"{head}.{int(number) + 1}" if number.isdigit() else ""
@@ -38,7 +41,7 @@ def _side(match: re.Match[str], decoder: str) -> int:
     return int(match["side"] == decoder)
 
 
-def _mirrored(decoder: str) -> Callable[[re.Match[str]], Place]:
+def _stages_and_positions_down(decoder: str) -> Callable[[re.Match[str]], Place]:
     """Decoder stages and positions count down: conv53d, conv52d, ..., conv11d."""
 
     def place(match: re.Match[str]) -> Place:
@@ -59,14 +62,17 @@ def _stages_down(decoder: str) -> Callable[[re.Match[str]], Place]:
     return place
 
 
-def _upwards(decoder: str) -> Callable[[re.Match[str]], Place]:
+def _stages_up(decoder: str) -> Callable[[re.Match[str]], Place]:
+    """Stages and positions count up in both sides: stage1_decoder.0, stage1_decoder.3, ..."""
+
     def place(match: re.Match[str]) -> Place:
         return _side(match, decoder), int(match["stage"]), int(match["place"])
 
     return place
 
 
-def _ours(match: re.Match[str]) -> Place:
+def _unit_number(match: re.Match[str]) -> Place:
+    """Our own SegNet numbers its units through both sides: units.0, ..., units.24."""
     number = int(match["place"])
     bounds = (2, 4, 7, 10, 13, 16, 19, 22, 24, 25)
     stage = next((i for i, bound in enumerate(bounds) if number < bound), len(bounds))
@@ -77,7 +83,7 @@ FAMILIES = (
     Family(
         "segnet-deploy",
         r"units\.(?P<place>\d+)\.conv",
-        _ours,
+        _unit_number,
         lambda name: name.removesuffix("conv") + "bn",
         classifier="classifier",
         ceil_mode=True,
@@ -86,59 +92,61 @@ FAMILIES = (
         "meetps/pytorch-semseg",
         r"(?P<side>down|up)(?P<stage>\d)\.conv(?P<place>\d)\.cbr_unit\.0",
         _stages_down("up"),
-        _next_number,
+        _next_in_sequential,
         classifier_bn=True,
-        notes=("its classifier is followed by BN and ReLU, so no logit is negative",),
+        notes=("BN and ReLU follow its classifier, so no logit is negative",),
     ),
     Family(
         "say4n/pytorch-segnet",
         r"(?P<side>encoder_conv|decoder_convtr)_(?P<stage>\d)(?P<place>\d)\.0",
-        _mirrored("decoder_convtr"),
-        _next_number,
-        notes=("it returned (logits, softmax); the file returns logits",),
+        _stages_and_positions_down("decoder_convtr"),
+        _next_in_sequential,
+        notes=("the original returns (logits, softmax); the exported file returns logits",),
     ),
     Family(
         "vinceecws/SegNet_PyTorch",
         r"Conv(?P<side>En|De)(?P<stage>\d)(?P<place>\d)",
-        _mirrored("De"),
+        _stages_and_positions_down("De"),
         lambda name: name.replace("Conv", "BN"),
-        notes=("it returned softmax; the file returns logits (same labels)",),
+        notes=("the original returns softmax; the exported file returns logits (same labels)",),
     ),
     Family(
         "delta-onera / DenseFusion",
         r"conv(?P<stage>\d)(?P<place>\d)(?P<side>d?)",
-        _mirrored("d"),
+        _stages_and_positions_down("d"),
         lambda name: name.replace("conv", "bn"),
         keep_size=False,
     ),
     Family(
         "Caffe names",
         r"conv(?P<stage>\d)_(?P<place>\d)(?P<side>(?:_D)?)",
-        _mirrored("_D"),
+        _stages_and_positions_down("_D"),
         lambda name: name + "_bn",
         ceil_mode=True,
     ),
     Family(
         "yassouali/pytorch-segmentation",
         r"stage(?P<stage>\d)_(?P<side>encoder|decoder)\.(?P<place>\d+)",
-        _upwards("decoder"),
-        _next_number,
+        _stages_up("decoder"),
+        _next_in_sequential,
     ),
     Family(
         "trypag/pytorch-unet-segnet",
         r"(?P<side>encoders|decoders)\.(?P<stage>\d)\.features\.(?P<place>\d+)",
-        _upwards("decoders"),
-        _next_number,
+        _stages_up("decoders"),
+        _next_in_sequential,
         classifier="classifier",
     ),
     Family(
         "bodokaiser/piwise",
         r"(?P<side>dec|enc)(?P<stage>\d)(?:\.encode)?\.(?P<place>\d+)",
         _stages_down("enc"),
-        _next_number,
+        _next_in_sequential,
         classifier="final.0",
         classifier_bn=True,
-        notes=("its classifier is followed by BN and ReLU, so no logit is negative",),
+        notes=("BN and ReLU follow its classifier, so no logit is negative",),
     ),
 )
-IN_ORDER = Family("unknown names, taken in the file's order", "", lambda _: (0, 0, 0), str)
+
+FILE_ORDER = Family("unknown names, read in the file's order", "", lambda _: (0, 0, 0), str)
+"""Stands for a file whose names match no family; the order of its tensors places them."""

@@ -1,4 +1,4 @@
-"""load_checkpoint: a file of any known family -> our SegNet with its weights."""
+"""Load a checkpoint: as our SegNet with its weights, or into a given module."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_export.checkpoints.layout import Layout, Unit, find_layout, is_transposed
-from segnet_export.checkpoints.read import read
+from segnet_export.checkpoints.reading import read_checkpoint
 from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
 
 GEOMETRIES = ("ceil", "floor")
@@ -18,10 +18,16 @@ GEOMETRIES = ("ceil", "floor")
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A network in evaluation mode, and what was found out about it.
+    """A network in evaluation mode, and its properties; returned by `load_checkpoint`.
 
-    `geometry` is 'ceil' (Caffe) or 'floor' (PyTorch); `multiple` is what height and width
-    must be multiples of (1: any size); `notes` say what the user should know.
+    `family` names the code base whose layer names were recognised; `width` is the first stage's
+    channels and `convolutions` their number. `geometry` is 'ceil' (Caffe) or 'floor' (PyTorch).
+    Height and width must be multiples of `multiple`, in px (1: any size). `notes` are assumptions
+    and differences that the user should know. `str()` returns one line for the user.
+
+    >>> from segnet_export import LoadedCheckpoint, SegNetBasic
+    >>> print(LoadedCheckpoint(SegNetBasic(4), "SegNet-Basic", 4, 3, 64, 9, "ceil"))
+    family SegNet-Basic: 4 classes, 3 input channels, width 64, 9 convolutions, ceil pooling
     """
 
     model: nn.Module
@@ -50,60 +56,95 @@ def load_checkpoint(
     relu_before_bn: bool | None = None,
     unsafe: bool = False,
 ) -> LoadedCheckpoint:
-    """Read a SegNet checkpoint of any known family.
+    """Load a SegNet checkpoint of any known family: .pt, .pth, .safetensors or TorchScript.
 
-    `num_classes` is only checked. `geometry` ('ceil'|'floor') and `relu_before_bn` say
-    what names cannot tell; by default the family's habit and the statistics decide.
-    `unsafe` executes what a pickled file says. Raises InputError for an unusable file and
-    UnsupportedModelError for one that is not a SegNet.
+    `num_classes` is compared with the file. `geometry` ('ceil' or 'floor') and `relu_before_bn`
+    set what the names do not determine; None: the family's default, and the statistics of the
+    normalisations. `unsafe` unpickles objects, which runs code from the file.
+
+    Raises InputError for an unusable file, UnsupportedModelError if it is not a SegNet, and
+    MissingDependencyError if a library that reads it is not installed.
+
+    >>> import torch
+    >>> from segnet_export import SegNet, SegNetConfig, load_checkpoint
+    >>> network = SegNet(SegNetConfig.standard(5, width=2))
+    >>> torch.save(network.state_dict(), "model.pt")
+    >>> print(load_checkpoint("model.pt"))
+    family segnet-deploy: 5 classes, 3 input channels, width 2, 26 convolutions, ceil pooling
     """
     if geometry not in (None, *GEOMETRIES):
         raise InputError(f"geometry {geometry!r}; expected {' or '.join(GEOMETRIES)}")
-    raw = read(path, unsafe)
-    tensors = {name: _float(value) for name, value in raw.tensors.items()}
-    if (basic := _basic(tensors, geometry)) is not None:
-        loaded = basic
-    else:
-        try:
+    raw = read_checkpoint(path, unsafe)
+    tensors = {n: v.float() if v.is_floating_point() else v for n, v in raw.tensors.items()}
+    try:
+        loaded = _load_basic(tensors, geometry)
+        if loaded is None:
             layout = find_layout(tensors, raw.ordered)
-            loaded = _build(layout, geometry, relu_before_bn)
-        except UnsupportedModelError as error:
-            raise UnsupportedModelError(f"{path}: {error}") from error
+            loaded = _load_segnet(layout, geometry, relu_before_bn)
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{path}: {error}") from error
     if num_classes is not None and num_classes != loaded.num_classes:
         raise InputError(
             f"--num-classes {num_classes}, but {path} has {loaded.num_classes} classes; "
-            "leave the option out or give the right checkpoint"
+            "omit the option or give the right checkpoint"
         )
     return loaded
 
 
-def _build(layout: Layout, geometry: str | None, relu_before_bn: bool | None) -> LoadedCheckpoint:
+def load_weights(
+    module: nn.Module, path: str | os.PathLike[str], *, unsafe: bool = False, name: str = ""
+) -> None:
+    """Load the checkpoint at `path` into `module`, whose names and shapes must be the file's.
+
+    Wrappers and prefixes of training scripts are removed. `unsafe` unpickles objects, which runs
+    code from the file; `name` is what errors call the module (default: its class). Raises
+    InputError.
+
+    >>> import torch
+    >>> from segnet_export import create, load_weights
+    >>> trained, network = create("unet", 4, width=2, seed=1), create("unet", 4, width=2)
+    >>> torch.save({"epoch": 9, "state_dict": trained.state_dict()}, "unet.pt")
+    >>> load_weights(network, "unet.pt")
+    >>> torch.equal(network.classifier.weight, trained.classifier.weight)
+    True
+    """
+    try:
+        module.load_state_dict(read_checkpoint(path, unsafe).tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path} does not fit {name or type(module).__name__}: {reason[:300]}"
+        ) from error
+
+
+def _load_segnet(
+    layout: Layout, geometry: str | None, relu_before_bn: bool | None
+) -> LoadedCheckpoint:
     family, notes = layout.family, list(layout.family.notes)
     if relu_before_bn is None:
-        relu_before_bn = _bn_saw_relu(layout)
+        relu_before_bn = _means_are_nonnegative(layout)
         if relu_before_bn:
             notes.append(
                 "no running mean is negative, so ReLU comes before BN (as in "
-                "nshaud/DeepNetsForEO); --bn-order bn-relu says otherwise"
+                "nshaud/DeepNetsForEO); --bn-order bn-relu overrides this"
             )
-    caffe = family.ceil_mode and not relu_before_bn
-    ceil_mode = caffe if geometry is None else geometry == "ceil"
+    family_ceil = family.ceil_mode and not relu_before_bn
+    ceil_mode = family_ceil if geometry is None else geometry == "ceil"
     if family.name == "Caffe names" and geometry is None:
         notes.append(
-            f"names cannot tell the pooling geometry: {'ceil' if ceil_mode else 'floor'} is "
-            "assumed, --geometry says otherwise"
+            "the names do not determine the pooling geometry: "
+            f"{'ceil' if ceil_mode else 'floor'} is assumed; --geometry overrides this"
         )
     keep_size = ceil_mode or (family.keep_size and not (relu_before_bn and family.ceil_mode))
-    config = _config(layout)
-    config = replace(
-        config, ceil_mode=ceil_mode, keep_size=keep_size, relu_before_bn=relu_before_bn
-    )
-    model = SegNet(config)
-    _fill(model, layout)
-    model.eval()
     stages = len(layout.encoder)
     if not keep_size:
         notes.append(f"it unpools without output_size: sizes must be multiples of {2**stages}")
+    config = replace(
+        _config(layout), ceil_mode=ceil_mode, keep_size=keep_size, relu_before_bn=relu_before_bn
+    )
+    model = SegNet(config)
+    _copy_weights(model, layout)
+    model.eval()
     return LoadedCheckpoint(
         model,
         family.name,
@@ -114,6 +155,31 @@ def _build(layout: Layout, geometry: str | None, relu_before_bn: bool | None) ->
         "ceil" if ceil_mode else "floor",
         1 if keep_size else 2**stages,
         tuple(notes),
+    )
+
+
+def _load_basic(tensors: dict[str, Tensor], geometry: str | None) -> LoadedCheckpoint | None:
+    """Load one of our SegNet-Basic checkpoints, recognised by 7x7 encoders; None: it is not one."""
+    first = tensors.get("encoder.0.0.weight")
+    if first is None or first.shape[2:] != (7, 7) or "classifier.weight" not in tensors:
+        return None
+    ceil_mode = geometry != "floor"
+    classes = tensors["classifier.weight"].shape[0]
+    width, in_channels = first.shape[:2]
+    model = SegNetBasic(classes, in_channels=in_channels, width=width, ceil_mode=ceil_mode)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UnsupportedModelError(f"not a SegNet-Basic: {error}") from error
+    model.eval()
+    return LoadedCheckpoint(
+        model,
+        "SegNet-Basic",
+        classes,
+        in_channels,
+        width,
+        9,
+        "ceil" if ceil_mode else "floor",
     )
 
 
@@ -131,7 +197,7 @@ def _config(layout: Layout) -> SegNetConfig:
     )
 
 
-def _fill(model: SegNet, layout: Layout) -> None:
+def _copy_weights(model: SegNet, layout: Layout) -> None:
     with torch.no_grad():
         for target, source in zip(model.units, layout.units, strict=True):
             _copy_conv(target.conv, source)  # type: ignore[arg-type]  # ModuleList is untyped
@@ -154,7 +220,7 @@ def _copy_bn(target: nn.Module, source: Unit) -> None:
     if not isinstance(target, nn.BatchNorm2d) or source.bn is None:
         raise UnsupportedModelError(
             f"'{source.name}' {'lacks' if source.bn is None else 'has'} batch normalisation, "
-            "unlike the others of its side"
+            "unlike the other layers of its side"
         )
     assert target.running_mean is not None
     assert target.running_var is not None
@@ -171,33 +237,8 @@ def _weight(unit: Unit) -> Tensor:
     return weight.transpose(0, 1).flip(2, 3) if is_transposed(unit) else weight
 
 
-def _bn_saw_relu(layout: Layout) -> bool:
-    """Tell whether the running means are those of values that cannot be negative."""
+def _means_are_nonnegative(layout: Layout) -> bool:
+    """Return whether BN normalised the output of ReLU: no running mean is negative."""
     means = [unit.bn["running_mean"] for unit in layout.units if unit.bn is not None]
     everything = torch.cat(means) if means else torch.zeros(1)
     return bool((everything >= 0).all() and (everything > 0).any())
-
-
-def _basic(tensors: dict[str, Tensor], geometry: str | None) -> LoadedCheckpoint | None:
-    """Read a SegNet-Basic of ours, told by its 7x7 encoders."""
-    first = tensors.get("encoder.0.0.weight")
-    if first is None or first.shape[2:] != (7, 7) or "classifier.weight" not in tensors:
-        return None
-    ceil_mode = geometry != "floor"
-    classes = tensors["classifier.weight"].shape[0]
-    model = SegNetBasic(
-        classes, in_channels=first.shape[1], width=first.shape[0], ceil_mode=ceil_mode
-    )
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UnsupportedModelError(f"not a SegNet-Basic: {error}") from error
-    model.eval()
-    return LoadedCheckpoint(
-        model, "SegNet-Basic", classes, first.shape[1], first.shape[0], 9,
-        "ceil" if ceil_mode else "floor",
-    )  # fmt: skip
-
-
-def _float(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value

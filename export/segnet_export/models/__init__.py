@@ -1,4 +1,4 @@
-"""The networks, in PyTorch."""
+"""SegNet, and the networks that the paper compares it with, in PyTorch."""
 
 from segnet_export.models.architectures import ARCHITECTURES, Architecture, create
 from segnet_export.models.basic import SegNetBasic

@@ -1,4 +1,4 @@
-"""The networks by name: what `segnet-export --arch` and the paper's tables know."""
+"""The networks by name, for `segnet-export --arch` and the paper's tables."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ from segnet_export.models.unet import UNet
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by name: `build(num_classes, width, size)` gives the untrained module.
+    """A network by name; ARCHITECTURES has one for each.
 
-    `size` is the (height, width) it is timed at.
+    `build(num_classes, width, size)` returns the untrained module; `size` is the (height, width)
+    in px at which the paper times it.
+
+    >>> from segnet_export import ARCHITECTURES
+    >>> ARCHITECTURES["fcn-8s"].title, ARCHITECTURES["fcn-8s"].size
+    ('FCN (learnt deconv)', (360, 480))
     """
 
     name: str
@@ -34,7 +39,7 @@ class Architecture:
 
     @property
     def title(self) -> str:
-        """The paper's name for it."""
+        """The network's name in the paper."""
         return TITLES[self.name]
 
 
@@ -55,10 +60,11 @@ def _deconvnet(num_classes: int, width: int, size: Size) -> nn.Module:
 
 
 def _deconvnet_original(num_classes: int, width: int, size: Size) -> nn.Module:
-    if min(pooled_size(size)) < 7:
+    height, width_px = pooled_size(size)
+    if min(height, width_px) < 7:
         raise InputError(
-            f"size {size[0]}x{size[1]} leaves {'x'.join(map(str, pooled_size(size)))} to "
-            "DeconvNet's 7x7 layer; expected 193 px or more each way, such as 224x224"
+            f"size {size[0]}x{size[1]} is {height}x{width_px} at DeconvNet's 7x7 layer; expected a "
+            "height and width of 193 px or more, such as 224x224"
         )
     return DeconvNet(num_classes, width=width, fc_channels=64 * width, kernel=(7, 7))
 
@@ -68,10 +74,14 @@ def _unet(num_classes: int, width: int, _: Size) -> nn.Module:
 
 
 def _basic(
-    num_classes: int, width: int, _: Size, encoder_addition: bool = False, single: bool = False
+    num_classes: int,
+    width: int,
+    _: Size,
+    encoder_addition: bool = False,
+    single_channel: bool = False,
 ) -> nn.Module:
     return SegNetBasic(
-        num_classes, width=width, encoder_addition=encoder_addition, single_channel=single
+        num_classes, width=width, encoder_addition=encoder_addition, single_channel=single_channel
     )
 
 
@@ -98,7 +108,7 @@ _ALL = (
     Architecture("unet", _unet),
     Architecture("segnet-basic", _basic),
     Architecture("segnet-basic-encoder-addition", partial(_basic, encoder_addition=True)),
-    Architecture("segnet-basic-single-channel-decoder", partial(_basic, single=True)),
+    Architecture("segnet-basic-single-channel-decoder", partial(_basic, single_channel=True)),
     Architecture(
         "bilinear-interpolation", partial(_fcn_basic, upsampling="bilinear", addition=False)
     ),
@@ -111,6 +121,7 @@ _ALL = (
     ),
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in _ALL}
+"""Every network that `create` and `segnet-export --arch` accept, by name."""
 
 
 def create(
@@ -121,14 +132,19 @@ def create(
     size: Size | None = None,
     seed: int | None = 0,
 ) -> nn.Module:
-    """Return the network `name` in evaluation mode, with weights drawn from `seed`.
+    """Return the network `name` in evaluation mode, with random weights from `seed`.
 
     `width` is the first stage's channels (64 in every paper); `size` is the image's (height,
-    width), which only DeconvNet depends on. `seed` None leaves PyTorch's own weights.
+    width) in px, which only DeconvNet depends on. `seed` None: PyTorch's default initialisation.
     Raises InputError for a name that is not in ARCHITECTURES.
+
+    >>> import torch
+    >>> from segnet_export import create
+    >>> create("fcn-basic", 4, width=2)(torch.zeros(1, 3, 32, 48)).shape
+    torch.Size([1, 4, 32, 48])
     """
     if name not in ARCHITECTURES:
-        raise InputError(f"no network {name!r}; expected one of {', '.join(ARCHITECTURES)}")
+        raise InputError(f"unknown network {name!r}; expected one of {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[name]
     module = architecture.build(num_classes, width, size or architecture.size)
     if seed is not None:
@@ -137,9 +153,9 @@ def create(
 
 
 def initialise(module: nn.Module, seed: int) -> None:
-    """Draw weights that keep the size of activations (He et al., 2015), in place.
+    """Draw weights that keep the magnitude of activations (He et al., 2015), in place.
 
-    A deconvolution that keeps its channels and enlarges starts as bilinear interpolation.
+    An upsampling deconvolution with as many outputs as inputs starts as bilinear interpolation.
     """
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
@@ -152,15 +168,15 @@ def initialise(module: nn.Module, seed: int) -> None:
         elif layer.stride[0] > 1 and layer.in_channels == layer.out_channels:
             _bilinear(layer.weight, layer.stride[0])
         else:
-            # An output sees every channel, at as many places as kernels overlap there.
-            places = 1 if max(layer.kernel_size) > 3 else layer.weight[0, 0].numel()
-            places = places // (layer.stride[0] * layer.stride[1]) or 1
-            std = (2 / (layer.in_channels * places)) ** 0.5
+            # An output sums every channel, at as many positions as kernels overlap.
+            positions = 1 if max(layer.kernel_size) > 3 else layer.weight[0, 0].numel()
+            positions = positions // (layer.stride[0] * layer.stride[1]) or 1
+            std = (2 / (layer.in_channels * positions)) ** 0.5
             nn.init.normal_(layer.weight, std=std, generator=generator)
 
 
 def _bilinear(weight: Tensor, stride: int) -> None:
-    """Fill (C, C, k, k) with bilinear interpolation, each channel into itself."""
+    """Fill (C, C, k, k) with bilinear interpolation of each channel."""
     kernel = weight.shape[-1]
     ramp = 1 - (torch.arange(kernel) - (kernel - 1) / 2).abs() / ((kernel + 1) // 2)
     ramp *= stride / ramp.sum()

@@ -10,8 +10,14 @@ class SegNetBasic(nn.Module):
     """LRN, four 7x7 encoders, four 7x7 decoders without ReLU and a 1x1 classifier.
 
     (N, C, H, W) float32 in, (N, K, H, W) logits out. 1,416,587 parameters at 11 classes.
-    Two of the paper's variants (Table 1): `encoder_addition` adds each encoder's map to its
-    decoder's, `single_channel` gives each decoder filter one channel.
+    `width` is the channels of every stage; `ceil_mode`: pools round sizes up; `lrn`: local response
+    normalisation of the input. Two of the paper's variants (Table 1): `encoder_addition` adds each
+    encoder's map to its decoder's; with `single_channel` each decoder filter reads one channel.
+
+    >>> import torch
+    >>> from segnet_export import SegNetBasic
+    >>> SegNetBasic(5, width=2)(torch.zeros(1, 3, 37, 45)).shape
+    torch.Size([1, 5, 37, 45])
     """
 
     def __init__(
@@ -55,6 +61,6 @@ class SegNetBasic(nn.Module):
 
 
 def basic_unit(cin: int, cout: int, groups: int = 1) -> nn.Sequential:
-    """Return a 7x7 convolution and batch normalisation."""
+    """Return a 7x7 convolution with batch normalisation."""
     conv = nn.Conv2d(cin, cout, 7, padding=3, groups=groups)
     return nn.Sequential(conv, nn.BatchNorm2d(cout))

@@ -1,5 +1,7 @@
-"""The decoder variants of the paper's Table 1 that do not unpool: SegNet-Basic's encoder under
-FCN's decoder, or under bilinear interpolation."""
+"""The decoder variants of the paper's Table 1 that do not unpool.
+
+SegNet-Basic's encoder, followed by FCN's decoder or by bilinear interpolation.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ class FCNBasic(nn.Module):
     """Four 7x7 encoders of SegNet-Basic, and x2 upsampling of class scores or features.
 
     (N, 3, H, W) float32 in, (N, K, H, W) logits out. `upsampling` is 'learnt' (8x8
-    deconvolutions) or 'bilinear'. `addition` adds the encoders' maps to the decoders';
-    `reduction` brings them to K channels by a 1x1 convolution before, otherwise only the
-    last decoder's map is.
+    deconvolutions) or 'bilinear'. `addition` adds the encoders' maps to the decoders'.
+    `reduction` first reduces these maps to K channels by 1x1 convolutions; without it, only the
+    last decoder's map is reduced.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""DeconvNet (Noh, Hong, Han, 2015): unpooling like SegNet's, with fully connected layers between.
+"""DeconvNet (Noh, Hong, Han, 2015): SegNet's unpooling, with fully connected layers between.
 
-The form that the SegNet paper times has 1024 channels there and kernels as large as the
-whole map; the original has 4096 and 7x7, for 224x224 px.
+The form that the SegNet paper times has 1024 channels in these layers, and kernels as large as
+the whole map; the original has 4096 channels and 7x7 kernels, for 224x224 px.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from segnet_export.models.vgg import stages, unit
 
-# The last stage ends on its first width again, before the 1x1 score.
+# The last stage ends with its first width, before the 1x1 score.
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1, 1))
 
 
 class DeconvNet(nn.Module):
     """VGG16, fc6, fc7, fc6-deconv, and VGG16 mirrored by unpooling and 3x3 deconvolutions.
 
-    (N, 3, H, W) float32 in, (N, K, H, W) logits out. `kernel` is the (height, width) of fc6
-    and fc6-deconv; the fifth pool's map has to be as large or larger.
+    (N, 3, H, W) float32 in, (N, K, H, W) logits out. `fc_channels` is the channels of fc6 and fc7;
+    `kernel` is the (height, width) of fc6 and fc6-deconv, at most that of the fifth pool's map.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DeconvNet(nn.Module):
 
 
 def pooled_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) that five ceil pools leave of an image of `size`."""
+    """Return the (height, width) of an image of `size` after five pools that round up."""
     return -(-size[0] // 32), -(-size[1] // 32)
 
 

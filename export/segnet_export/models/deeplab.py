@@ -8,14 +8,14 @@ from torch.nn import functional as F
 from segnet_export.models.vgg import stages, unit
 
 STRIDES = (2, 2, 2, 1, 1)
-CROP = 7  # a k16 s8 deconvolution centres pixel 0 of its input on 7.5
+CROP = 7  # a 16x16 deconvolution of stride 8 centres pixel 0 of its input on 7.5
 
 
 class DeepLabLargeFOV(nn.Module):
     """VGG16 at an eighth of the size: (N, 3, H, W) float32 in, (N, K, H, W) logits out.
 
-    Pools are 3x3 with padding, the last two of stride 1; conv5 has dilation 2, fc6 dilation
-    12 and `16 * width` channels. The x8 deconvolution is learnt.
+    Pools are 3x3 with padding; the last two have stride 1. conv5 has dilation 2, fc6 dilation 12
+    and `16 * width` channels. The x8 deconvolution is learnt.
     """
 
     def __init__(self, num_classes: int, *, width: int = 64):

@@ -11,9 +11,9 @@ from segnet_export.models.vgg import stages, unit
 class FCN(nn.Module):
     """VGG16 with convolutional fc6 and fc7: (N, 3, H, W) float32 in, (N, K, H, W) logits out.
 
-    The first convolution pads by 100 px, as in the authors' Caffe network, so every size
-    works; what that adds is cropped from each score. `stride` is 8 (the scores of pool4 and
-    pool3 are added) or 32. fc6 and fc7 have `64 * width` channels.
+    The first convolution pads by 100 px, as in the authors' Caffe network, so that every size
+    works; each score is cropped accordingly. `stride` is 8 (the scores of pool4 and pool3 are
+    added) or 32. fc6 and fc7 have `64 * width` channels.
     """
 
     def __init__(self, num_classes: int, *, width: int = 64, stride: int = 8):

@@ -1,7 +1,7 @@
 """SegNet (Badrinarayanan, Kendall, Cipolla; arXiv 1511.00561): 13 + 13 convolutions.
 
-The options cover the variants that people's checkpoints have; the defaults are the
-authors' Caffe network.
+The options cover the variants found in published checkpoints; the defaults are the authors' Caffe
+network.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))
 
 @dataclass(frozen=True)
 class SegNetConfig:
-    """The shape of a SegNet.
+    """The layers of a SegNet and how they compute.
 
-    `encoder` and `decoder` list each stage's output channels; the classifier is apart.
-    `ceil_mode`: Caffe's pooling (45 -> 23) instead of PyTorch's floor (45 -> 22).
+    `encoder` and `decoder` list the output channels of each stage's convolutions, without the
+    classifier.
+    `ceil_mode`: pools round sizes up as in Caffe (45 -> 23), not down as in PyTorch (45 -> 22).
     `relu_before_bn`: conv -> ReLU -> BN (nshaud/DeepNetsForEO).
     `classifier_bn_relu`: BN and ReLU follow the classifier (meetps/pytorch-semseg).
     `encoder_bn`: False for an encoder without batch normalisation (piwise's VGG16).
     `keep_size`: unpooling restores the pool's input size; without it the output is
     exactly twice the input, which needs sizes that are multiples of 32.
+    `classifier_kernel`: its height and width in px. `eps`: of batch normalisation.
+
+    >>> SegNetConfig.standard(11, width=8).encoder
+    ((8, 8), (16, 16), (32, 32, 32), (64, 64, 64), (64, 64, 64))
     """
 
     num_classes: int
@@ -43,7 +48,10 @@ class SegNetConfig:
 
     @classmethod
     def standard(cls, num_classes: int, width: int = 64, **options: object) -> SegNetConfig:
-        """Return the paper's layout with `width` channels in the first stage (64 there)."""
+        """Return the paper's layout with `width` channels in the first stage (64 in the paper).
+
+        `options` are the other fields, by keyword.
+        """
         base = cls(
             num_classes,
             encoder=tuple(tuple(width * c for c in stage) for stage in ENCODER),
@@ -69,8 +77,13 @@ class ConvUnit(nn.Module):
 class SegNet(nn.Module):
     """SegNet from a configuration: (N, C, H, W) float32 in, (N, K, H, W) logits out.
 
-    `units` holds the convolution units in execution order, encoder first; `classifier`
-    is the last convolution, with `classifier_bn` where the configuration asks for it.
+    `units` lists the convolution units in execution order, encoder first; `classifier` is the last
+    convolution, and `classifier_bn` its batch normalisation if the configuration has one.
+
+    >>> import torch
+    >>> from segnet_export import SegNet, SegNetConfig
+    >>> SegNet(SegNetConfig.standard(5, width=2))(torch.zeros(1, 3, 45, 61)).shape
+    torch.Size([1, 5, 45, 61])
     """
 
     def __init__(self, config: SegNetConfig):

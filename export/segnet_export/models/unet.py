@@ -1,4 +1,4 @@
-"""U-Net (Ronneberger, Fischer, Brox, 2015) in its common form: padded, any size."""
+"""U-Net (Ronneberger, Fischer, Brox, 2015) in its common form: padded, for any size."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FACTORS = (1, 2, 4, 8, 16)
 
 
 class UNet(nn.Module):
-    """Four times down and up, with whole feature maps handed across.
+    """Four stages down and four up, with skip connections that concatenate whole feature maps.
 
     (N, 3, H, W) float32 in, (N, K, H, W) logits out. No batch normalisation, as published;
-    `batch_norm` adds it. A map that odd sizes leave too small is padded on the right and
-    bottom.
+    `batch_norm` adds it. At odd sizes the upsampled map is smaller than the skipped one, and is
+    padded on the right and bottom.
     """
 
     def __init__(self, num_classes: int, *, width: int = 64, batch_norm: bool = False):

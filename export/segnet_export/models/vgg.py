@@ -1,4 +1,4 @@
-"""What the compared networks share: VGG16's convolutions, each with batch normalisation."""
+"""VGG16's convolutions, each with batch normalisation: shared by the compared networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def unit(
 
 
 def stages(width: int = 64) -> list[nn.Sequential]:
-    """Return VGG16's five stages without their pools: 13 units, `width` channels in the first."""
+    """Return VGG16's five stages without pools: 13 units; the first stage has `width` channels."""
     channels, built = 3, []
     for stage in ENCODER:
         units = []

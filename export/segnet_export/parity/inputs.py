@@ -12,7 +12,7 @@ from torch import Tensor
 from segnet_deploy.geometry import fit_frame, place
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.types import Frame
-from segnet_export.parity.gate import GateInput
+from segnet_export.parity.compare import GateInput
 
 Size = tuple[int, int, int]  # batch, height, width
 

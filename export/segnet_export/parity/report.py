@@ -1,4 +1,4 @@
-"""What the parity gate found, as a table."""
+"""The result of the parity gate, and its table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GateRow:
-    """The comparison for one input in one runtime."""
+    """The comparison of the file with PyTorch on one input in one runtime.
+
+    `agreement` is the share of equal labels, 0 to 1. `delta` is the largest difference of a logit
+    and `delta_given_indices` the same with the file's indices in PyTorch's decoder; NaN if not
+    compared. `flips` and `windows` count differing indices and all windows by stage; `largest_gap`
+    is the largest difference of the values at two differing indices, as a share of the stage's
+    largest magnitude. `failures` states each rule that failed.
+    """
 
     runtime: str
     input: str
@@ -23,16 +30,27 @@ class GateRow:
 
 @dataclass(frozen=True)
 class GateReport:
-    """Every row; `passed` where none has a failure."""
+    """Every row of the gate; `str()` returns the table that `segnet-export` prints.
+
+    >>> row = GateRow("onnxruntime", "natural", (1, 3, 32, 48), 1.0, 0.2, 3e-6, (1,), (1536,), 1e-7)
+    >>> GateReport((row,)).passed
+    True
+    """
 
     rows: tuple[GateRow, ...]
 
     @property
     def passed(self) -> bool:
-        return not any(row.failures for row in self.rows)
+        """Whether no row has a failure."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[GateRow, ...]:
+        """The rows that have a failure."""
+        return tuple(row for row in self.rows if row.failures)
 
     def joined(self, other: GateReport) -> GateReport:
-        """Return both reports as one."""
+        """Return a report with the rows of both."""
         return GateReport(self.rows + other.rows)
 
     def __str__(self) -> str:

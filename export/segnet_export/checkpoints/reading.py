@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
 
-# Names under which training scripts put the weights; the first that fits wins.
+# Keys under which training scripts save the weights; the first that exists is used.
 WRAPPERS = (
     "state_dict",
     "model_state_dict",
@@ -29,20 +29,21 @@ WRAPPERS = (
     "params",
 )
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "segnet.")
+MAGIC = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # zip, pickle 2 to 5
 
 
 @dataclass(frozen=True)
 class RawCheckpoint:
-    """What a file holds: tensors by name, and whether their order is the module's."""
+    """The tensors of a file by name; `ordered`: they are in the order of the module."""
 
     tensors: dict[str, Tensor]
     ordered: bool = True
 
 
-def read(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
-    """Read a checkpoint without executing anything from it, unless `unsafe`.
+def read_checkpoint(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
+    """Read a checkpoint; only `unsafe` executes code from the file.
 
-    Raises InputError where the file is missing, cut short, or holds Python objects.
+    Raises InputError if the file is missing or truncated, or contains Python objects.
     """
     file = Path(path)
     if not file.is_file():
@@ -55,14 +56,14 @@ def read(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
     tensors = unwrap(found)
     if not tensors:
         raise InputError(
-            f"{file} holds no weights ({type(found).__name__}); expected a state dict, or a "
+            f"{file} contains no weights ({type(found).__name__}); expected a state dict, or a "
             f"dict with one under {', '.join(WRAPPERS[:4])}, ..."
         )
     return RawCheckpoint(strip_prefixes(tensors))
 
 
 def unwrap(found: Any) -> dict[str, Tensor]:
-    """Return the state dict inside `found`, however deep training scripts put it."""
+    """Return the state dict inside `found`, at any depth of a training script's dicts."""
     if isinstance(found, nn.Module):
         return dict(found.state_dict())
     if not isinstance(found, Mapping):
@@ -79,7 +80,7 @@ def unwrap(found: Any) -> dict[str, Tensor]:
 
 
 def strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop `module.` and the like while every name starts with one."""
+    """Remove `module.` and similar prefixes while every name starts with the same one."""
     while tensors:
         first = next(iter(tensors))
         prefix = next((p for p in PREFIXES if first.startswith(p)), None)
@@ -94,12 +95,14 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
     try:
         with safetensors.safe_open(str(file), framework="pt") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - not a mapping
-            # save_model drops tied tensors and notes the name that was kept.
+            # save_model omits tied tensors and records the name of the one that it wrote.
             for alias, name in (stream.metadata() or {}).items():
                 if name in tensors and alias not in tensors:
                     tensors[alias] = tensors[name]
     except Exception as error:  # safetensors has its own error type per version
-        raise InputError(f"{file} is no whole safetensors file ({error}); copy it again") from error
+        raise InputError(
+            f"{file} is not a complete safetensors file ({error}); copy it again"
+        ) from error
     return tensors
 
 
@@ -119,7 +122,9 @@ def _torchscript(file: Path) -> dict[str, Tensor]:
         try:
             module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
-            raise InputError(f"{file} is no whole TorchScript file: {_first(error)}") from error
+            raise InputError(
+                f"{file} is not a complete TorchScript file ({_first_line(error)}); copy it again"
+            ) from error
         return dict(module.state_dict())
 
 
@@ -127,31 +132,34 @@ def _pickled(file: Path, unsafe: bool) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=not unsafe)
     except pickle.UnpicklingError as error:
-        if _first_bytes(file) not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        if _magic(file) not in MAGIC:
             raise _damaged(file, error) from error
         raise InputError(
-            f"{file} holds Python objects, not only weights; loading them would execute code "
+            f"{file} contains Python objects, not only weights; loading them would execute code "
             "from the file. If you trust its origin, add --unsafe-load; otherwise save "
             "model.state_dict()"
         ) from error
     except (AttributeError, ModuleNotFoundError) as error:
         raise InputError(
-            f"{file} needs a class that is not here ({error}); run from its project's folder "
-            "or set PYTHONPATH, or save model.state_dict()"
+            f"{file} needs a class that cannot be imported ({error}); run from its project's "
+            "folder or set PYTHONPATH, or save model.state_dict()"
         ) from error
     except Exception as error:  # a damaged zip or pickle can raise almost anything
         raise _damaged(file, error) from error
 
 
 def _damaged(file: Path, error: Exception) -> InputError:
-    return InputError(f"{file} is no checkpoint, or is cut short ({_first(error)}); copy it again")
+    return InputError(
+        f"{file} is not a checkpoint, or is truncated ({_first_line(error)}); copy it again"
+    )
 
 
-def _first_bytes(file: Path) -> bytes:
+def _magic(file: Path) -> bytes:
+    """Return the first two bytes of a file."""
     with open(file, "rb") as stream:
         return stream.read(2)
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else type(error).__name__

@@ -1,0 +1,228 @@
+"""The options of `segnet-export`, and the checks of their values and combinations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_deploy.types import DEFAULT_SIZE
+from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
+from segnet_export.int8 import add_arguments, check_arguments
+
+NEEDS_CHECKPOINT = (
+    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
+    *("bn_order", "module", "module_args"),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `segnet-export`."""
+    parser = argparse.ArgumentParser(
+        prog="segnet-export",
+        description="Write a trained SegNet as ONNX with its pooling indices intact.",
+        epilog="exit status: 0 written and checked, 1 failed (no file), 2 wrong usage",
+    )
+    parser.add_argument(
+        "model", nargs="?", metavar="model.pt|some.onnx", help="a checkpoint, or an ONNX file"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="F",
+        help="default: the model's name with .onnx; for an ONNX file with _FORM or _PRECISION",
+    )
+    _add_shape_options(parser)
+    _add_training_options(parser)
+    _add_file_options(parser)
+    _add_engine_options(parser)
+    add_arguments(parser)
+    _add_network_options(parser)
+    _add_gate_options(parser)
+    return parser
+
+
+def _add_shape_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("input shape")
+    size = " ".join(map(str, DEFAULT_SIZE))
+    group.add_argument(
+        "--imgsz", nargs=2, type=int, metavar=("H", "W"), help=f"in px (default: {size})"
+    )
+    group.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
+    group.add_argument(
+        "--dynamic",
+        choices=DYNAMIC,
+        help="axes left open: the batch, or the batch, height and width",
+    )
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the model was trained on")
+    for name, title in (("--mean", "mean"), ("--std", "standard deviation")):
+        group.add_argument(
+            name,
+            nargs=3,
+            type=float,
+            metavar=("A", "B", "C"),
+            help=f"{title} by channel, on the 0-255 scale",
+        )
+    order = group.add_mutually_exclusive_group()
+    for name in ("bgr", "rgb"):
+        order.add_argument(
+            f"--{name}",
+            dest="order",
+            action="store_const",
+            const=name,
+            help=f"the model reads {name.upper()} images",
+        )
+    group.add_argument("--classes", metavar="camvid|sunrgbd|FILE", help="names and colours")
+    group.add_argument(
+        "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
+    )
+
+
+def _add_file_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("ONNX file")
+    group.add_argument(
+        "--form",
+        choices=FORMS,
+        default="standard",
+        help="standard: MaxPool indices and MaxUnpool; lowered: plain operators; plugin: the "
+        "TensorRT plugin's operators (default: standard)",
+    )
+    group.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
+    group.add_argument(
+        "--io",
+        choices=("tensor", "frame"),
+        default="tensor",
+        help="tensor: float NCHW in, logits out; frame: uint8 BGR in, uint8 labels out "
+        "(default: tensor)",
+    )
+    group.add_argument(
+        "--opset",
+        type=int,
+        default=OLDEST_OPSET,
+        help=f"{OLDEST_OPSET} or newer (default: {OLDEST_OPSET})",
+    )
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("TensorRT")
+    group.add_argument("--engine", metavar="F", help="also build an engine (as segnet-build does)")
+    group.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
+    group.add_argument(
+        "--for",
+        dest="target_runtime",
+        choices=("any", "tensorrt"),
+        default="any",
+        help="tensorrt: an int8 file that TensorRT parses (segnet-build derives it by itself)",
+    )
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the checkpoint does not determine")
+    group.add_argument(
+        "--arch",
+        metavar="NAME",
+        help="a network of the paper, such as fcn-8s or deconvnet; without a checkpoint its "
+        "weights are random (--num-classes, default 11)",
+    )
+    group.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
+    group.add_argument(
+        "--bn-order", choices=("bn-relu", "relu-bn"), help="order after each convolution"
+    )
+    group.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
+    group.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
+    group.add_argument(
+        "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
+    )
+
+
+def _add_gate_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("parity gate")
+    group.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="F|DIR",
+        help="natural images to check on (default: drawn street scenes)",
+    )
+    group.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="of labels, 0 to 1 (default: fp32 0.9999, fp16 and bf16 0.99, int8 0.93)",
+    )
+
+
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if a value is out of range or two options contradict one another."""
+    if arguments.imgsz and min(arguments.imgsz) < 1:
+        height, width = arguments.imgsz
+        raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    check_arguments(arguments)
+    _check_network_options(arguments)
+    _check_file_options(arguments)
+
+
+def _check_network_options(arguments: argparse.Namespace) -> None:
+    if not arguments.model and not arguments.arch:
+        raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
+    if arguments.arch and arguments.module:
+        raise UsageError("--arch and --module both name a network; give one")
+    if arguments.arch or arguments.module:
+        given = {"--geometry": arguments.geometry, "--bn-order": arguments.bn_order}
+        given["--num-classes"] = arguments.module and arguments.num_classes
+        for name, value in given.items():
+            if value:
+                raise UsageError(f"{name} does not apply with --arch or --module; omit it")
+    if arguments.module_args and not arguments.module:
+        raise UsageError("--module-args requires --module")
+
+
+def _check_file_options(arguments: argparse.Namespace) -> None:
+    checkpoint = not (arguments.model or "").endswith(".onnx")
+    if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
+        raise UsageError("--for tensorrt requires --precision int8, or an INT8 .onnx file")
+    if arguments.engine and arguments.precision == "int8" and arguments.form == "lowered":
+        raise UsageError("--engine requires the standard form of an INT8 file")
+    if arguments.target and not arguments.engine:
+        raise UsageError("--target requires --engine F")
+    if arguments.engine and arguments.form == "plugin":
+        raise UsageError(
+            "--engine requires the standard or lowered form; it rewrites the file itself"
+        )
+    if arguments.batch < 1:
+        raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
+    if arguments.std and not all(arguments.std):
+        raise UsageError(f"--std {arguments.std}; expected three numbers that are not 0")
+    if arguments.opset < OLDEST_OPSET:
+        raise UsageError(f"--opset {arguments.opset}; expected {OLDEST_OPSET} or newer")
+    if arguments.min_agreement is not None and not 0 <= arguments.min_agreement <= 1:
+        raise UsageError(f"--min-agreement {arguments.min_agreement}; expected 0 to 1")
+
+
+def check_conversion_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for an option that an ONNX file does not support."""
+    default = build_parser().parse_args([arguments.model])
+    for name in NEEDS_CHECKPOINT:
+        if getattr(arguments, name) != getattr(default, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} requires a checkpoint; an .onnx file supports --form, "
+                "--precision, --classes, --mean, --std, --bgr and --rgb"
+            )
+
+
+def check_paths(source: Path | None, target: Path, engine: str | None) -> None:
+    """Raise InputError if the folder of `target` is missing, UsageError if two files are one."""
+    if not target.parent.is_dir():
+        raise InputError(f"-o {target}: no such folder: {target.parent}")
+    seen: dict[Path, str] = {}
+    for name, path in {"model": source, "-o": target, "--engine": engine}.items():
+        if path is None:
+            continue
+        resolved = Path(path).resolve()
+        if resolved in seen:
+            raise UsageError(f"{seen[resolved]} and {name} are one file, {path}; give another name")
+        seen[resolved] = name
