@@ -42,8 +42,8 @@ from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
-from segnet_deploy.quant.quantise import Quantiser, read_calibration
-from segnet_deploy.quant.search import Remembered
+from segnet_deploy.quant.quantiser import Quantiser, read_calibration
+from segnet_deploy.quant.sensitivity import Remembered
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.system.machine import describe_machine, versions

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.quant import METHODS
-from segnet_deploy.quant.observe import observe
+from segnet_deploy.quant.graph_values import observe
 from segnet_deploy.quant.sites import find_sites
 from segnet_deploy.types import Array
 

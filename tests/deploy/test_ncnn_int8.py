@@ -22,7 +22,7 @@ from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant.calibration import calibrate
-from segnet_deploy.quant.qdq import insert_qdq
+from segnet_deploy.quant.insert_qdq import insert_qdq
 from segnet_deploy.quant.sites import find_sites
 from segnet_deploy.runtimes.auto_select import measure
 from segnet_deploy.scenes import draw_scene

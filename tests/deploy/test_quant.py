@@ -19,10 +19,10 @@ from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import to_precision
 from segnet_deploy.passes.to_integer_pairs import is_quantised
 from segnet_deploy.quant import METHODS
-from segnet_deploy.quant.bias import bias_shift
+from segnet_deploy.quant.bias_correction import bias_shift
 from segnet_deploy.quant.calibration import Statistics, calibrate
-from segnet_deploy.quant.qdq import Scale, insert_qdq, weight_scales
-from segnet_deploy.quant.quantise import Quantiser, read_calibration
+from segnet_deploy.quant.insert_qdq import Scale, insert_qdq, weight_scales
+from segnet_deploy.quant.quantiser import Quantiser, read_calibration
 from segnet_deploy.quant.sites import find_sites
 from segnet_deploy.scenes import draw_scene
 

@@ -14,7 +14,7 @@ from segnet_deploy.passes.graph import constant
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant.calibration import calibrate
-from segnet_deploy.quant.qdq import insert_qdq
+from segnet_deploy.quant.insert_qdq import insert_qdq
 
 Q, DQ = "QuantizeLinear", "DequantizeLinear"
 

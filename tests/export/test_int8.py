@@ -82,8 +82,8 @@ def test_budget_keeps_layers_and_names_them(
 
 
 def test_layers_are_ranked_by_what_they_change(small_model: Path, data: Path) -> None:
-    from segnet_deploy.quant.quantise import Quantiser, read_calibration
-    from segnet_deploy.quant.search import rank_layers
+    from segnet_deploy.quant.quantiser import Quantiser, read_calibration
+    from segnet_deploy.quant.sensitivity import rank_layers
     from segnet_deploy.quant.sites import find_sites
 
     quantiser = Quantiser(small_model, read_calibration(data / "images", 1))

@@ -17,7 +17,7 @@ import torch
 from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
 from segnet_deploy.quant.calibration import calibrate
-from segnet_deploy.quant.qdq import insert_qdq
+from segnet_deploy.quant.insert_qdq import insert_qdq
 from segnet_deploy.runtimes.tensorrt.plan import Plan
 from segnet_deploy.tensorrt_build import BuildOptions, builder
 from segnet_deploy.tensorrt_build.log import wrong_precision

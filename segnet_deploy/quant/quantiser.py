@@ -23,7 +23,7 @@ from segnet_deploy.passes.to_integer_pairs import is_quantised
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
 from segnet_deploy.quant import GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
-from segnet_deploy.quant.qdq import insert_qdq
+from segnet_deploy.quant.insert_qdq import insert_qdq
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.types import Array, Frame

@@ -12,7 +12,7 @@ from segnet_deploy.quant import DEFAULT_FRAMES, DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
     from segnet_deploy.accuracy.datasets import Example
-    from segnet_deploy.quant.search import Drop
+    from segnet_deploy.quant.sensitivity import Drop
 
 LABELLED_FRAMES = 50
 
@@ -72,8 +72,8 @@ def quantise(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     """Write the INT8 file of the fp32 file `source`, and report. Raises SegNetError: no file."""
     from segnet_deploy.accuracy.agreement import LEAST, format_agreement
     from segnet_deploy.accuracy.datasets import find_examples
-    from segnet_deploy.quant.quantise import Quantiser, read_calibration, spread
-    from segnet_deploy.quant.search import Remembered, measure_drop, meet_budget
+    from segnet_deploy.quant.quantiser import Quantiser, read_calibration, spread
+    from segnet_deploy.quant.sensitivity import Remembered, measure_drop, meet_budget
     from segnet_deploy.segmenter import load
 
     frames = read_calibration(Path(arguments.calib), arguments.calib_frames)

@@ -15,8 +15,8 @@ from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.optional import require
-from segnet_deploy.quant.observe import observe
-from segnet_deploy.quant.quantise import Quantiser, spread
+from segnet_deploy.quant.graph_values import observe
+from segnet_deploy.quant.quantiser import Quantiser, spread
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.types import Frame
 

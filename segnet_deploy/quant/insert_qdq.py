@@ -20,7 +20,7 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import Builder, constant, infer_shapes, opset, remove_dead
 from segnet_deploy.passes.lower_unpooling import soften_pad
-from segnet_deploy.quant.bias import bias_shift
+from segnet_deploy.quant.bias_correction import bias_shift
 from segnet_deploy.quant.calibration import Statistics
 from segnet_deploy.quant.sites import Site, find_sites
 from segnet_deploy.types import Array
