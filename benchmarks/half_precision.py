@@ -25,14 +25,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from segnet_deploy.accuracy.evaluate import (
     FIGURES,
-    add_data_arguments,
     class_changes,
     class_losses,
     evaluate,
-    read_examples,
 )
 from segnet_deploy.classes import load_classes
 from segnet_deploy.cli import command
+from segnet_deploy.cli.eval import read_examples
+from segnet_deploy.cli.options import add_labelled_data
 from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.segmenter import Segmenter
@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("checkpoint")
-    add_data_arguments(parser)
+    add_labelled_data(parser)
     parser.add_argument("--classes", metavar="camvid|FILE", help="names")
     parser.add_argument("--imgsz", nargs=2, type=int, default=[360, 480], metavar=("H", "W"))
     parser.add_argument("--mean", nargs=3, type=float, default=[0.0] * 3, metavar=("A", "B", "C"))

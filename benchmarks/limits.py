@@ -51,7 +51,8 @@ def write_segnet(path: Path, size: Sequence[int]) -> None:
     """Write the full SegNet with seeded random weights, frame in, label map out."""
     import torch
 
-    from segnet_export.exporter import ExportOptions, finish, save
+    from segnet_deploy.runtimes.model_file import save_model
+    from segnet_export.exporter import ExportOptions, finish
     from segnet_export.models import SegNet, SegNetConfig
     from segnet_export.torch_graph import to_onnx
 
@@ -59,7 +60,7 @@ def write_segnet(path: Path, size: Sequence[int]) -> None:
     module = SegNet(SegNetConfig.standard(11)).eval()
     model, _ = to_onnx(module, torch.zeros(1, 3, *size))
     finish(model, 11, ExportOptions(io="frame"))
-    save(model, path)
+    save_model(model, path)
 
 
 def measure(

@@ -27,12 +27,13 @@ from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.base import Port
+from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.system.machine import describe_machine, versions
 from segnet_deploy.types import Array
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporter import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish
 from segnet_export.models import SegNet, SegNetConfig
 from segnet_export.torch_graph import to_onnx
 
@@ -85,7 +86,7 @@ def peers(
         path = folder / f"{form}.onnx"
         model, _ = to_onnx(module, example)
         finish(model, CLASSES, ExportOptions(form=form))
-        save(model, path)
+        save_model(model, path)
         for runtime in runtimes.installed():
             if form == "lowered" or runtime != "openvino":  # which lowers both
                 yield from _load(f"ours {form}, {runtime}", path, runtime, threads)

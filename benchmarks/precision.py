@@ -35,12 +35,12 @@ from segnet_deploy.files import atomic_write, make_folder, sha256
 from segnet_deploy.frames import read_image
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_frame_io import to_frame_io
-from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.runtimes.model_file import ModelFile, save_model
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.system.machine import describe_machine, versions
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporter import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish
 from segnet_export.models import SegNet, SegNetConfig
 from segnet_export.torch_graph import to_onnx
 
@@ -89,7 +89,7 @@ def write_files(module: nn.Module, int8: str | None, folder: Path) -> None:
         CLASSES,
         ExportOptions(mean=said.mean, std=said.std, channel_order=said.channel_order),
     )
-    save(model, folder / "fp32-tensor.onnx")
+    save_model(model, folder / "fp32-tensor.onnx")
     if int8:
         (folder / "int8-tensor.onnx").write_bytes(Path(int8).read_bytes())
     for path in list(folder.glob("*-tensor.onnx")):

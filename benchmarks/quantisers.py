@@ -29,21 +29,21 @@ import onnx_ir as ir
 from segnet_deploy import runtimes
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import (
-    add_data_arguments,
     class_changes,
     class_losses,
     evaluate,
-    read_examples,
 )
 from segnet_deploy.bench.timing import interleaved
 from segnet_deploy.cli import command
+from segnet_deploy.cli.eval import read_examples
+from segnet_deploy.cli.options import add_labelled_data
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.quant import DEFAULT_FRAMES, METHODS
 from segnet_deploy.quant.quantiser import Quantiser, read_calibration
-from segnet_deploy.quant.sensitivity import Remembered
+from segnet_deploy.quant.sensitivity import CachingSegmenter
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.system.machine import describe_machine, versions
@@ -186,7 +186,7 @@ def judge(
 ) -> list[dict[str, Any]]:
     """Return a row for each file and runtime: accuracy against fp32, seconds a frame."""
     rows, opened = [], {}
-    with Remembered(fp32) as reference:
+    with CachingSegmenter(fp32) as reference:
         for name, path in files.items():
             for runtime in runtimes.installed():
                 try:
@@ -238,7 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("onnx", help="fp32 file in standard form")
     parser.add_argument("--calib", required=True, metavar="DIR")
     parser.add_argument("--calib-frames", type=int, default=DEFAULT_FRAMES, metavar="N")
-    add_data_arguments(parser)
+    add_labelled_data(parser)
     parser.add_argument("--only", nargs="+", choices=NAMES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)

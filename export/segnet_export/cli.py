@@ -23,6 +23,7 @@ from segnet_export.cli_options import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from segnet_deploy.quant.sensitivity import AccuracyDrop
     from segnet_export.export_options import GateKeywords
 
 RELU_BEFORE_BN = {None: None, "bn-relu": False, "relu-bn": True}
@@ -86,7 +87,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     """Convert an ONNX file to another form or precision."""
-    from segnet_export.convert import convert
+    from segnet_deploy.convert import convert
 
     check_conversion_options(arguments)
     result = convert(
@@ -98,6 +99,7 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         min_agreement=arguments.min_agreement,
         classes=arguments.classes,
         normalisation=_given_normalisation(arguments),
+        progress=arguments.progress,
     )
     print(
         f"{target}: {arguments.form} form, {result.precision}, {result.changed} pool/unpool pairs "
@@ -108,8 +110,6 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
 
 def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
     """Quantise an ONNX file; a checkpoint becomes a temporary fp32 file first."""
-    from segnet_export.int8 import quantise
-
     if source is not None and source.suffix == ".onnx":
         check_conversion_options(arguments)
         if _given_normalisation(arguments) or arguments.classes:
@@ -117,13 +117,58 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
                 "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
                 f"(segnet-export {source} -o named.onnx ...), then quantise that"
             )
-        quantise(arguments, source, target)
+        _quantise_onnx(arguments, source, target)
         return
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "fp32.onnx"
         changes = {"form": "standard", "precision": "fp32", "min_agreement": None}
         _export(argparse.Namespace(**vars(arguments) | changes), source, fp32)
-        quantise(arguments, fp32, target)
+        _quantise_onnx(arguments, fp32, target)
+
+
+def _quantise_onnx(arguments: argparse.Namespace, source: Path, target: Path) -> None:
+    from segnet_deploy.accuracy.agreement import format_agreement
+    from segnet_deploy.quant.quantise import quantise
+
+    for_tensorrt = arguments.target_runtime == "tensorrt"
+    result = quantise(
+        source,
+        target,
+        arguments.calib,
+        form=arguments.form,
+        method=arguments.calib_method,
+        frames=arguments.calib_frames,
+        full_range=arguments.full_range,
+        max_drop=None if arguments.max_drop is None else arguments.max_drop / 100,
+        data=arguments.data,
+        layout=arguments.layout,
+        split=arguments.split,
+        for_tensorrt=for_tensorrt,
+        min_agreement=arguments.min_agreement,
+        progress=arguments.progress,
+    )
+    print(format_agreement(result.agreement, "int8"))
+    for drop in result.drops:
+        _print_drop(drop, result.labelled)
+    for name in result.kept:
+        print(f"kept in fp32: {name}")
+    print(
+        f"{target}: {arguments.form} form, int8{' for TensorRT' if for_tensorrt else ''}, "
+        f"{result.int8} convolutions, {result.frames} calibration frames "
+        f"({arguments.calib_method}), {target.stat().st_size / 1e6:.1f} MB, gate passed"
+    )
+
+
+def _print_drop(drop: AccuracyDrop, frames: int) -> None:
+    from segnet_deploy.accuracy.evaluate import class_losses
+
+    for loss in class_losses(drop.result):
+        print(f"warning: {drop.runtime}: {loss}", file=sys.stderr)
+    before, after = drop.result["against"]["mean_iou"], drop.result["mean_iou"]
+    print(
+        f"{drop.runtime}: mIoU {100 * after:.2f} (fp32 {100 * before:.2f}) on {frames} labelled "
+        f"frames, {drop.result['agreement']:.2%} of the labels kept"
+    )
 
 
 def _build_engine(arguments: argparse.Namespace, source: Path) -> None:

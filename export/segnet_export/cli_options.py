@@ -9,7 +9,7 @@ from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
-from segnet_export.int8 import add_arguments, check_arguments
+from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_training_options(parser)
     _add_file_options(parser)
     _add_engine_options(parser)
-    add_arguments(parser)
+    add_int8_options(parser)
     _add_network_options(parser)
     _add_gate_options(parser)
     return parser
@@ -161,7 +161,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     if arguments.imgsz and min(arguments.imgsz) < 1:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
-    check_arguments(arguments)
+    check_int8_options(arguments)
     _check_network_options(arguments)
     _check_file_options(arguments)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from torch import Tensor, nn
 
+from segnet_deploy.accuracy.gate_inputs import BatchSize, GateInput, InputMaker
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_path
@@ -22,12 +23,11 @@ from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_half_precision import to_precision
 from segnet_deploy.progress import Progress, silent
-from segnet_deploy.system.machine import versions
+from segnet_deploy.runtimes.model_file import save_model
+from segnet_deploy.system.machine import exporter_versions
 from segnet_export.check_module import check_module
 from segnet_export.export_options import ExportOptions, GateOptions
-from segnet_export.parity.compare import GateInput
 from segnet_export.parity.gate import gate, gate_labels
-from segnet_export.parity.inputs import InputMaker, Size
 from segnet_export.parity.report import GateReport
 from segnet_export.torch_graph import FirstOutput, evaluation_mode, to_onnx
 
@@ -145,21 +145,6 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     return metadata
 
 
-def save(model: ir.Model, path: Path) -> None:
-    """Write the file; OSError (a full disk) passes through."""
-    try:
-        ir.save(model, path)
-    except OSError:
-        raise
-    except Exception as error:
-        raise InputError(f"cannot write {path}: {error}") from error
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions that an exported file names."""
-    return versions(("segnet-deploy", "torch", "onnx", "onnx_ir"))
-
-
 def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
     """Return the gate's options, and the keywords of ExportOptions."""
     names = {item.name for item in fields(GateOptions)}
@@ -185,7 +170,7 @@ def _write(
     inputs = _gate_inputs(traced, checks)
     with evaluation_mode(module), atomic_path(path) as temporary:
         metadata = finish(model, traced.classes, options)
-        save(model, temporary)
+        save_model(model, temporary)
         report = gate(
             temporary,
             module,
@@ -208,7 +193,7 @@ def _reduce(model: ir.Model, metadata: Metadata, precision: str, path: Path) -> 
     reduced = replace(metadata, precision=precision)
     model = to_precision(model, precision).model
     model.metadata_props.update(reduced.to_props())
-    save(model, path)
+    save_model(model, path)
     return reduced
 
 
@@ -226,7 +211,7 @@ def _gate_inputs(traced: Trace, checks: GateOptions) -> list[GateInput]:
     return [item for item in inputs if checks.adversarial or not item.adversarial]
 
 
-def _gate_sizes(traced: Trace) -> list[Size]:
+def _gate_sizes(traced: Trace) -> list[BatchSize]:
     """Return each (batch, height, width) to check: three sizes and two batches if dynamic."""
     batch, _, height, width = traced.example.shape
     if traced.options.dynamic is None:
@@ -261,7 +246,7 @@ def _describe(options: ExportOptions, classes: int) -> Metadata:
         options.multiple,
         options.network,
         options.source_sha256,
-        library_versions(),
+        exporter_versions(),
     )
 
 

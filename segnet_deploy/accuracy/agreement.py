@@ -1,36 +1,40 @@
-"""Labels of a file in reduced precision against its fp32 source, in every installed runtime.
+"""How many labels a file in reduced precision keeps of its fp32 source, in each runtime.
 
-One file can be right in one runtime and wrong in another, so each is asked.
+A file can be right in one runtime and wrong in another, so every runtime is checked.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.optional import require
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.segmenter import load
 from segnet_deploy.types import Frame
 
-LEAST = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.93}
+MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.93}
+"""The default limits, as the share of labels kept."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many labels of each frame one runtime keeps, 0 to 1."""
+    """The share of labels that one runtime keeps on each frame, 0 to 1.
+
+    `half`: whether it computes an fp16 or bf16 file in that precision.
+    """
 
     runtime: str
-    half: bool  # an fp16 or bf16 file is computed in that
+    half: bool
     shares: tuple[float, ...]
 
     @property
     def mean(self) -> float:
+        """The mean over frames."""
         return float(np.mean(self.shares))
 
 
@@ -39,41 +43,51 @@ def compare_labels(
     target: str | os.PathLike[str],
     frames: Sequence[Frame],
     runtimes: Sequence[str] | None = None,
+    progress: Progress = silent,
 ) -> list[Agreement]:
-    """Run both files on `frames`; the source runs in the first runtime that takes it.
+    """Run both files on `frames`; the source runs in the first runtime that accepts it.
 
-    A runtime that does not take the target is left out, said on stderr. Raises ParityError
-    where none does.
+    `runtimes` None is all that are installed. One that rejects the target is left out and
+    reported. Raises ParityError if none accepts it.
     """
     names = list(runtimes or installed())
-    expected = _labels(source, "auto" if runtimes is None else names[0], frames, "fp32")[1]
+    first = "auto" if runtimes is None else names[0]
+    expected = _labels(source, first, frames, "source", progress)[1]
     found = []
     for name in names:
         try:
-            half, labels = _labels(target, name, frames, name)
+            half, labels = _labels(target, name, frames, name, progress)
         except EngineError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            progress(f"left out: {error}")
             continue
         shares = tuple(float((a == b).mean()) for a, b in zip(labels, expected, strict=True))
         found.append(Agreement(name, half, shares))
     if not found:
-        raise ParityError(f"no runtime here runs {target}, so it could not be checked; no file")
+        raise ParityError(
+            f"no installed runtime accepts {target}, so it is not checked; no file was written"
+        )
     return found
 
 
-def check_agreement(found: Sequence[Agreement], least: float, precision: str, advice: str) -> None:
-    """Raise ParityError, after the table, where a runtime keeps less than `least` of the labels."""
+def check_agreement(
+    found: Sequence[Agreement],
+    minimum: float,
+    precision: str,
+    advice: str,
+    progress: Progress = silent,
+) -> None:
+    """Raise ParityError, after reporting the table, if a runtime keeps less than `minimum`."""
     for row in found:
-        if not row.mean >= least:
-            print(format_agreement(found, precision), file=sys.stderr)
+        if not row.mean >= minimum:
+            progress(format_agreement(found, precision))
             raise ParityError(
-                f"{row.runtime} keeps {row.mean:.2%} of the labels only (limit {least:.2%}). No "
+                f"{row.runtime} keeps only {row.mean:.2%} of the labels (limit {minimum:.2%}). No "
                 f"file was written; {advice}"
             )
 
 
 def format_agreement(found: Sequence[Agreement], precision: str) -> str:
-    """Return the table of a gate."""
+    """Return the table of a comparison."""
     lines = [f"{'runtime':12} {'arithmetic':22}{'frames':>7}{'labels kept':>13}{'worst frame':>13}"]
     for row in found:
         lines.append(
@@ -84,17 +98,23 @@ def format_agreement(found: Sequence[Agreement], precision: str) -> str:
 
 
 def arithmetic(precision: str, half: bool) -> str:
-    """Say what a runtime really computes in; most CPUs compute fp16 and bf16 files in fp32."""
+    """Return what a runtime computes in; most CPUs compute fp16 and bf16 files in fp32."""
     return precision if half or precision not in ("fp16", "bf16") else "weight rounding only"
 
 
 def _labels(
-    path: str | os.PathLike[str], runtime: str, frames: Sequence[Frame], title: str
+    path: str | os.PathLike[str],
+    runtime: str,
+    frames: Sequence[Frame],
+    title: str,
+    progress: Progress,
 ) -> tuple[bool, list[Frame]]:
+    """Return whether halves are computed as such, and the labels of each frame."""
+    labels: list[Frame] = []
     with load(path, runtime) as segmenter:
         step = segmenter.batch or 1
-        bar = require("tqdm", extra="quant").tqdm(
-            range(0, len(frames), step), desc=title, leave=False, file=sys.stderr
-        )
-        labels = [m for i in bar for m in segmenter.segment_batch(frames[i : i + step])]
+        progress(f"labels ({title})", 0, len(frames))
+        for start in range(0, len(frames), step):
+            labels += segmenter.segment_batch(frames[start : start + step])
+            progress(f"labels ({title})", len(labels), len(frames))
         return segmenter.engine.computes_half, labels

@@ -1,4 +1,4 @@
-"""Folders of frames with their true labels: CamVid, SUN RGB-D, or images/ and labels/."""
+"""Folders of frames with ground-truth labels: CamVid, SUN RGB-D, or images/ and labels/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segnet_deploy.optional import require
 from segnet_deploy.types import Frame
 
 LAYOUTS = ("camvid", "folders", "sunrgbd")
-# CamVid's 32 colours (RGB) by the eleven classes of SegNet's tutorial; every other is void.
+# CamVid's 32 colours (RGB) by the eleven classes of SegNet's tutorial; the others are void.
 CAMVID_COLOURS = {
     0: ((128, 128, 128),),
     1: ((192, 0, 128), (0, 128, 64), (128, 0, 0), (64, 0, 64), (64, 192, 0)),
@@ -35,7 +35,7 @@ _CAMVID_IDS, _SUNRGBD_IDS = 11, 37
 
 @dataclass(frozen=True)
 class Example:
-    """A frame and the file of its labels."""
+    """A frame and its label file."""
 
     image: Path
     labels: Path
@@ -46,12 +46,12 @@ class Example:
         return read_image(self.image)
 
     def truth(self, classes: int) -> Frame:
-        """Return (H, W) uint8 ids, VOID where there is none. Raises InputError."""
+        """Return (H, W) uint8 label ids, VOID for unlabelled pixels. Raises InputError."""
         raw = read_labels(self.labels)
         if self.layout == "camvid":
             return _camvid(raw, self.labels)
         if raw.ndim != 2:
-            raise InputError(f"{self.labels} is in colour; expected a PNG of ids")
+            raise InputError(f"{self.labels} is a colour image; expected a PNG of label ids")
         if self.layout == "sunrgbd":  # 0 is void, 1 to 37 the classes
             _check(raw, _SUNRGBD_IDS + 1, self.labels, void=False)
             return np.asarray(np.where(raw == 0, VOID, raw.astype(np.int16) - 1), np.uint8)
@@ -59,13 +59,13 @@ class Example:
         return raw
 
     def pair(self, classes: int) -> tuple[Frame, Frame]:
-        """Return frame and truth of one size, for a network of `classes`. Raises InputError."""
+        """Return frame and ground truth of one size, for `classes` classes. Raises InputError."""
         check_classes(self.layout, classes)
         frame, truth = self.frame(), self.truth(classes)
         if frame.shape[:2] != truth.shape:
             raise InputError(
-                f"{self.labels} is {truth.shape}, and its frame {frame.shape[:2]}; expected one "
-                "size"
+                f"{self.labels} is {truth.shape}, but its frame is {frame.shape[:2]}; expected "
+                "equal sizes"
             )
         return frame, truth
 
@@ -73,15 +73,15 @@ class Example:
 def find_examples(folder: Path, layout: str, split: str | None = None) -> list[Example]:
     """Pair images and labels by name. Raises InputError.
 
-    camvid: `<split>/` and `<split>annot/`, or `images/` and `labels/`, also `<name>_L.png` as the
-    original has them. folders, sunrgbd: `images/` and `labels/`.
+    camvid: `<split>/` and `<split>annot/`, or `images/` and `labels/`, also `<name>_L.png` as
+    in the original. folders, sunrgbd: `images/` and `labels/`.
     """
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}; expected {', '.join(LAYOUTS)}")
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
     if split and layout != "camvid":
-        raise InputError(f"split {split!r}; layout {layout} has none: leave --split out")
+        raise InputError(f"split {split!r}: layout {layout} has no splits; omit --split")
     images, labels = _folders(folder, layout, split)
     found, missing = [], []
     for image in sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
@@ -97,12 +97,12 @@ def find_examples(folder: Path, layout: str, split: str | None = None) -> list[E
             "expected a PNG of the same name"
         )
     if not found:
-        raise InputError(f"{images} holds no image; expected PNG or JPEG files")
+        raise InputError(f"{images} contains no image; expected PNG or JPEG files")
     return found
 
 
 def check_classes(layout: str, count: int) -> None:
-    """Raise InputError where a network of `count` classes cannot be judged by a layout's labels."""
+    """Raise InputError if a layout's labels do not fit a network of `count` classes."""
     expected = {"camvid": _CAMVID_IDS, "sunrgbd": _SUNRGBD_IDS}.get(layout, count)
     if count != expected:
         raise InputError(
@@ -114,7 +114,7 @@ def check_classes(layout: str, count: int) -> None:
 def read_labels(path: Path) -> Frame:
     """Return ids (H, W), or colours (H, W, 3) RGB, as the file stores them. Raises InputError.
 
-    A palette PNG gives its ids, not its colours.
+    A palette PNG yields its ids, not its colours.
     """
     image = require("PIL.Image", extra="eval")
     try:
@@ -135,7 +135,7 @@ def _folders(folder: Path, layout: str, split: str | None) -> tuple[Path, Path]:
         if images.is_dir() and labels.is_dir():
             return images, labels
     wanted = " or ".join(f"{images.name}/ and {labels.name}/" for images, labels in pairs)
-    raise InputError(f"{folder} has no data of layout {layout}; expected {wanted} in it")
+    raise InputError(f"{folder} has no data in layout {layout}; expected {wanted} in it")
 
 
 def _camvid(raw: Frame, path: Path) -> Frame:

@@ -1,4 +1,4 @@
-"""A second file for checking: the exported graph with its pool indices as outputs."""
+"""Expose the pool indices of an exported graph as further outputs, to compare them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import onnx_ir as ir
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.find_pairs import find_pairs
 from segnet_deploy.passes.lower_unpooling import lower, masks
+from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.types import Array
 
 
 @dataclass(frozen=True)
-class Probe:
-    """A model whose outputs are `logits` and, by stage, one index or four masks."""
+class IndexedModel:
+    """A model whose outputs are `logits` and, by pooling stage, one index or four masks."""
 
     model: ir.Model
     logits: str
@@ -36,7 +37,7 @@ class Probe:
             rows = 2 * np.arange(code.shape[2])[:, None] + code // 2
             columns = 2 * np.arange(code.shape[3]) + code % 2
         else:
-            # The file pads odd sizes to even ones, or leaves them as they are.
+            # The file pads odd sizes to even ones, or keeps them.
             flat, pooled = arrays[0], arrays[0].shape[2:]
             height, width = _plane(flat, size, pooled)
             rows, columns = np.divmod(flat % (height * width), width)
@@ -44,10 +45,10 @@ class Probe:
         return index
 
 
-def probe(path: str | os.PathLike[str], lowered: bool) -> Probe:
-    """Read an exported file and expose its indices; `lowered` takes that form first."""
-    model = ir.load(path)
-    ir.external_data.load_to_model(model)  # the probe is saved elsewhere
+def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
+    """Read an exported file and expose its indices; `lowered` first lowers it."""
+    model = load_model(Path(path))
+    ir.external_data.load_to_model(model)  # the copy is saved elsewhere
     if lowered or contract.DOMAIN in model.opset_imports:
         model = lower(model).model
     graph = model.graph
@@ -71,15 +72,15 @@ def probe(path: str | os.PathLike[str], lowered: bool) -> Probe:
     if old is not logits:
         graph.outputs.append(old)
     graph.outputs.extend([value for stage in stages for value in stage])
-    return Probe(model, str(logits.name), tuple(names))
+    return IndexedModel(model, str(logits.name), tuple(names))
 
 
-def temporary_probe(
+def write_indexed_model(
     path: str | os.PathLike[str], lowered: bool, folder: Path
-) -> tuple[Probe, Path]:
-    """Write a probe of `path` into `folder`."""
-    made = probe(path, lowered)
-    target = folder / f"probe-{'lowered' if lowered else 'as-is'}.onnx"
+) -> tuple[IndexedModel, Path]:
+    """Write the indexed model of `path` into `folder`; return it and its path."""
+    made = expose_indices(path, lowered)
+    target = folder / f"indexed-{'lowered' if lowered else 'as-is'}.onnx"
     made.save(target)
     return made, target
 
@@ -96,6 +97,6 @@ def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
 
 
 def _plane(flat: Array, size: tuple[int, int], pooled: tuple[int, ...]) -> tuple[int, int]:
-    """Return the size of the planes that flat indices count in."""
+    """Return the size of the planes that flat indices refer to."""
     even = (2 * pooled[0], 2 * pooled[1])
     return (max(even[0], size[0]), max(even[1], size[1]))

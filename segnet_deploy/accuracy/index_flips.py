@@ -1,4 +1,4 @@
-"""Pooling indices that two files choose differently, by stage."""
+"""Count the pooling indices that two files choose differently, by stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
+from segnet_deploy.accuracy.expose_indices import IndexedModel, write_indexed_model
 from segnet_deploy.errors import InputError
 from segnet_deploy.runtimes.base import Engine, is_engine_file
 from segnet_deploy.segmenter import Segmenter
@@ -20,7 +20,7 @@ from segnet_deploy.types import Array
 
 
 def check_files(files: Sequence[str]) -> None:
-    """Raise InputError where one of `files` is an engine."""
+    """Raise InputError if one of `files` is an engine."""
     for path in files:
         if is_engine_file(path):
             raise InputError(
@@ -29,10 +29,11 @@ def check_files(files: Sequence[str]) -> None:
 
 
 class IndexFlips:
-    """Counts over frames: windows of each pooling stage, and those with another index.
+    """Counts over frames: the windows of each pooling stage, and those with another index.
 
     Both files run once more, with their indices as outputs, in the runtimes of the segmenters, on
-    so many `threads` (None: the runtime's choice).
+    `threads` threads (None: the runtime's choice). Raises InputError for an engine, and if the
+    files have different pools.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class IndexFlips:
                 self._open(path, segmenter, folder / str(number))
                 for number, (path, segmenter) in enumerate(zip(files, segmenters, strict=True))
             ]
-            first, second = (len(probe.stages) for probe, _ in self._probes)
+            first, second = (len(indexed.stages) for indexed, _ in self._probes)
             if first != second:
                 raise InputError(f"{files[0]} has {first} pools with indices, {files[1]} {second}")
         except BaseException:
@@ -61,8 +62,8 @@ class IndexFlips:
     def add(self, frame: Any) -> None:
         """Run both on `frame`, (H, W, 3) uint8, and count."""
         chosen = [
-            _indices(probe, engine, segmenter.preprocess([frame]).x, segmenter.metadata.io)
-            for (probe, engine), segmenter in zip(self._probes, self._segmenters, strict=True)
+            _indices(indexed, engine, segmenter.preprocess([frame]).x, segmenter.metadata.io)
+            for (indexed, engine), segmenter in zip(self._probes, self._segmenters, strict=True)
         ]
         for stage, (one, other) in enumerate(zip(*chosen, strict=True)):
             if one.shape != other.shape:
@@ -82,20 +83,20 @@ class IndexFlips:
 
     def _open(
         self, path: str | os.PathLike[str], segmenter: Segmenter, folder: Path
-    ) -> tuple[Probe, Engine]:
+    ) -> tuple[IndexedModel, Engine]:
         folder.mkdir()
-        probe, target = temporary_probe(path, segmenter.engine.lowered, folder)
+        indexed, target = write_indexed_model(path, segmenter.engine.lowered, folder)
         engine = runtimes.open(target, segmenter.engine.name, self._threads)
         self._opened.callback(engine.close)
-        return probe, engine
+        return indexed, engine
 
 
-def _indices(probe: Probe, engine: Engine, x: Array, io: str) -> list[Array]:
-    """Return each stage's indices into the plane that it pools: the one before pooled it."""
+def _indices(indexed: IndexedModel, engine: Engine, x: Array, io: str) -> list[Array]:
+    """Return each stage's indices into its input plane, whose size the stage before gives."""
     outputs = engine.run_all(np.ascontiguousarray(x))
     size = (x.shape[1], x.shape[2]) if io == "frame" else (x.shape[2], x.shape[3])
     found = []
-    for stage in range(len(probe.stages)):
-        found.append(probe.plane_index(stage, outputs, size).copy())
+    for stage in range(len(indexed.stages)):
+        found.append(indexed.plane_index(stage, outputs, size).copy())
         size = (found[-1].shape[2], found[-1].shape[3])
     return found

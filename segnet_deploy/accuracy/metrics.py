@@ -1,7 +1,8 @@
 """Accuracy of label maps as SegNet's authors compute it: G, C, mIoU and the boundary F1.
 
-Labels are (H, W) uint8 ids; a truth of VOID, or any id beyond the classes, is left out of the
-confusion matrix. Source: SegNet (Badrinarayanan et al. 2015), section 4, and Csurka et al. 2013.
+Labels are (H, W) uint8 ids. VOID ground-truth pixels, and any id beyond the classes, are excluded
+from the confusion matrix. Source: SegNet (Badrinarayanan et al. 2015), section 4, and Csurka et
+al. 2013.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def confusion(truth: Frame, labels: Frame, classes: int) -> Counts:
-    """Return (classes, classes) counts, truth by rows. Raises InputError."""
+    """Return (classes, classes) counts, ground truth by rows. Raises InputError."""
     if truth.shape != labels.shape:
-        raise InputError(f"labels {labels.shape} and truth {truth.shape} differ in size")
+        raise InputError(f"labels {labels.shape} and ground truth {truth.shape} differ in size")
     known = (truth < classes) & (truth != VOID)
     predicted = labels[known].astype(np.int64)
     if predicted.size and predicted.max() >= classes:
@@ -35,19 +36,19 @@ def confusion(truth: Frame, labels: Frame, classes: int) -> Counts:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Figures of one confusion matrix, 0 to 1; classes that never occur are NaN, and left out."""
+    """Figures of one confusion matrix, 0 to 1; classes that never occur are NaN and excluded."""
 
     counts: Counts
 
     @property
     def global_accuracy(self) -> float:
-        """G: pixels that are right."""
+        """G: the share of correct pixels."""
         total = self.counts.sum()
         return float(self.counts.trace() / total) if total else float("nan")
 
     @property
     def recall(self) -> Any:
-        """Right pixels of each class, of those that truth has."""
+        """The share of correct pixels of each ground-truth class."""
         return _ratio(self.counts.diagonal(), self.counts.sum(1))
 
     @property
@@ -68,7 +69,7 @@ class Accuracy:
 
 
 def boundary_f1(truth: Frame, labels: Frame, classes: int) -> float:
-    """BF of one image: the mean F1 over classes with a boundary in truth or labels; else NaN.
+    """Return BF of one image: the mean F1 over classes with a boundary; NaN without any.
 
     Boundary pixels match one to one within BOUNDARY_TOLERANCE of the diagonal, as many as
     possible. Void is a region like any other here.

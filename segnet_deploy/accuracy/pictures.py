@@ -17,7 +17,7 @@ WORST_SHOWN = 4
 
 
 def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
-    """Return a BGR picture of the matrix, each row in parts of its truth."""
+    """Return a BGR picture of the matrix, each row as shares of its ground truth."""
     cv2 = require("cv2", extra="camera")
     matrix = np.asarray(counts, np.float64)
     parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -40,7 +40,7 @@ def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
 
 
 def draw_worst(segmenter: Segmenter, examples: Sequence[Example], frames: Sequence[Any]) -> Any:
-    """Return a BGR picture of the worst frames, a row each: frame, truth, labels; with legend."""
+    """Return a BGR picture with a row per worst frame: frame, ground truth, labels."""
     metadata = segmenter.metadata
     order = sorted(range(len(frames)), key=lambda i: frames[i]["mean_iou"])[:WORST_SHOWN]
     rows = []

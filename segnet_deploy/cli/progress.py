@@ -14,8 +14,11 @@ class TerminalProgress:
         self._bars: dict[str, Any] = {}
 
     def __call__(self, text: str, done: int | None = None, total: int | None = None) -> None:
-        """Show a message, or with `done` the state of the loop called `text`."""
-        if self._quiet:
+        """Show a message, or with `done` the state of the loop called `text`.
+
+        If quiet, only warnings and errors are shown.
+        """
+        if self._quiet and not text.startswith(("warning: ", "error: ")):
             return
         if done is None:
             self._write(text)

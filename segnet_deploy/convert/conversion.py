@@ -1,4 +1,4 @@
-"""`segnet-export some.onnx`: another form or io for an ONNX file, checked against it."""
+"""Convert an ONNX file to another form or precision, and compare the result with the source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.agreement import LEAST
+from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
+from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
@@ -20,17 +21,21 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import own_precision, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
-from segnet_deploy.runtimes.model_file import load_model
-from segnet_deploy.types import Array
-from segnet_export.exporter import library_versions, save
-from segnet_export.parity.inputs import InputMaker
+from segnet_deploy.progress import Progress, silent
+from segnet_deploy.runtimes.model_file import load_model, save_model
+from segnet_deploy.system.machine import exporter_versions
+from segnet_deploy.types import Array, Size
 
-DYNAMIC_SIZE = (96, 128)
+DYNAMIC_SIZE: Size = (96, 128)  # at which files of dynamic size are compared
 
 
 @dataclass(frozen=True)
 class ConvertResult:
-    """The file, how many places changed, and its lowest agreement with the source."""
+    """The file at `path`, the number of rewritten pairs, and the comparison with the source.
+
+    `agreement` is the lowest share of equal labels, 0 to 1, and `delta` the largest absolute
+    difference of an output, over `runtimes`.
+    """
 
     path: Path
     changed: int
@@ -50,68 +55,77 @@ def convert(
     min_agreement: float | None = None,
     classes: str | None = None,
     normalisation: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> ConvertResult:
-    """Write `source` in another `form` and `precision` and compare both.
+    """Write `source`, an ONNX file, in another `form` and `precision`, and compare both.
 
-    `classes` (as for load_classes) and `normalisation` (mean, std, channel_order) replace what
-    the file says of itself. An fp16, bf16 or INT8 file stays one; `for_tensorrt` derives what
-    TensorRT parses. A reduced precision is compared in every installed runtime, fp32 in ONNX
-    Runtime. Raises InputError, UsageError, UnsupportedModelError or ParityError; then no file is
-    left.
+    `form` is standard, lowered or plugin; `precision` is fp32, fp16 or bf16, and an fp16, bf16 or
+    INT8 file keeps its own. `for_tensorrt` writes the INT8 that TensorRT parses. `classes` (as
+    for load_classes) and `normalisation` (mean, std, channel_order) replace what the file
+    records. A reduced precision is compared in every installed runtime, fp32 in ONNX Runtime;
+    `min_agreement` is the share of equal labels that is required.
+
+    Raises InputError, UsageError, UnsupportedModelError or ParityError; then no file is written.
+
+    >>> result = convert("segnet.onnx", "segnet_lowered.onnx", "lowered")
+    >>> result.changed, result.agreement
+    (5, 1.0)
     """
     model = load_model(Path(source))
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
-    if precision == "fp32":
-        precision = own_precision(model)
+    precision = own_precision(model) if precision == "fp32" else precision
     if for_tensorrt:
         model = to_symmetric(model).model
     result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
-    half = to_precision(result.model, precision).model
-    known = Metadata.from_props(dict(model.metadata_props))
+    reduced = to_precision(result.model, precision).model
+    recorded = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
-        known,
-        **_facts(model, known, classes, normalisation),
+        recorded,
+        **_replacements(model, recorded, classes, normalisation),
         form=form,
         precision=precision,
         io="frame" if shape[3] == 3 and _is_uint8(model) else "tensor",
-        source_sha256=known.source_sha256 or sha256(source),
-        versions=known.versions or library_versions(),
+        source_sha256=recorded.source_sha256 or sha256(source),
+        versions=recorded.versions or exporter_versions(),
     )
-    half.metadata_props.update(metadata.to_props())
-    least = LEAST[precision] if min_agreement is None else min_agreement
+    reduced.metadata_props.update(metadata.to_props())
+    minimum = MIN_AGREEMENT[precision] if min_agreement is None else min_agreement
     with atomic_path(path) as temporary:
-        save(half, temporary)
-        found = _compare(source, temporary, shape, metadata, least)
+        save_model(reduced, temporary)
+        found = _compare(source, temporary, shape, metadata, minimum, progress)
     agreement, delta = min(a for a, _ in found.values()), max(d for _, d in found.values())
     return ConvertResult(Path(path), result.changed, precision, agreement, delta, tuple(found))
 
 
-def _facts(
-    model: ir.Model, known: Metadata, classes: str | None, normalisation: Mapping[str, Any] | None
+def _replacements(
+    model: ir.Model,
+    recorded: Metadata,
+    classes: str | None,
+    normalisation: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return what the user says of the model, as fields of its metadata."""
-    facts = dict(normalisation or {})
-    if facts and _is_uint8(model):
+    """Return what the caller states about the model, as fields of its metadata."""
+    fields = dict(normalisation or {})
+    if fields and _is_uint8(model):
         raise UsageError("--mean, --std, --bgr and --rgb: this file normalises frames itself")
     if classes is not None:
         shape = model.graph.outputs[0].shape
-        count = shape[1] if shape is not None and len(shape) == 4 else len(known.classes)
+        count = shape[1] if shape is not None and len(shape) == 4 else len(recorded.classes)
         if not isinstance(count, int) or not count:
-            raise UsageError(f"--classes {classes}: the file does not say how many it has")
+            raise UsageError(f"--classes {classes}: the file does not record how many it has")
         names = load_classes(classes, count)
-        facts |= {"classes": names.names, "palette": names.palette}
-    return facts
+        fields |= {"classes": names.names, "palette": names.palette}
+    return fields
 
 
 def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
-    """Return the input's shape; refuse what is no segmentation net."""
+    """Return the input's shape. Raises UnsupportedModelError if it is not a segmentation model."""
     x, y = model.graph.inputs[0], model.graph.outputs[0]
     ranks = (0 if x.shape is None else len(x.shape), 0 if y.shape is None else len(y.shape))
     if len(model.graph.inputs) != 1 or ranks[0] != 4 or ranks[1] not in (3, 4):
         raise UnsupportedModelError(
-            f"{source} is no segmentation net: it takes {x.shape} and gives {y.shape}; expected "
-            "one image (N, C, H, W) and logits (N, classes, H, W) or labels (N, H, W)"
+            f"{source} is not a segmentation model: its input is {x.shape}, its output {y.shape}; "
+            "expected one image (N, C, H, W) and logits (N, classes, H, W) or labels (N, H, W)"
         )
     assert x.shape is not None
     return tuple(size if isinstance(size, int) else None for size in x.shape)
@@ -126,42 +140,41 @@ def _compare(
     target: Path,
     shape: tuple[int | None, ...],
     metadata: Metadata,
-    least: float,
+    minimum: float,
+    progress: Progress,
 ) -> dict[str, tuple[float, float]]:
     """Return agreement and largest difference by runtime. Raises ParityError."""
     frame = metadata.io == "frame"
     height, width = shape[1:3] if frame else shape[2:4]
-    maker = InputMaker(
-        3 if frame else shape[1] or 3,
-        metadata.mean,
-        metadata.std,
-        metadata.channel_order,
-        metadata.io,
-    )
+    channels = 3 if frame else shape[1] or 3
+    maker = InputMaker(channels, metadata.mean, metadata.std, metadata.channel_order, metadata.io)
     size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
     x = maker.natural(size).feed
     old = np.array(runtimes.open(source, "onnxruntime").run(x))
     names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
     found: dict[str, tuple[float, float]] = {}
     for name in names:
+        progress(f"{name}: comparing with {source}")
         try:
             new = np.array(runtimes.open(target, name).run(x))
-        except EngineError:
+        except EngineError as error:
             if name == names[-1] and not found:
                 raise
+            progress(f"left out: {error}")
             continue
         found[name] = agreement, delta = _agreement(old, new)
-        if agreement < least and not np.isclose(delta, 0):
+        if agreement < minimum and not np.isclose(delta, 0):
             raise ParityError(
-                f"labels agree with {source} on {agreement:.4%} only in {name} (limit "
-                f"{least:.2%}); no file was written"
+                f"labels agree with {source} on only {agreement:.4%} in {name} (limit "
+                f"{minimum:.2%}); no file was written"
             )
     return found
 
 
 def _agreement(old: Array, new: Array) -> tuple[float, float]:
+    """Return the share of equal labels and the largest absolute difference."""
     if old.shape != new.shape:
-        raise ParityError(f"the result is {new.shape} but was {old.shape}; no file was written")
+        raise ParityError(f"the result is {new.shape}, was {old.shape}; no file was written")
     labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
     delta = float(np.abs(old.astype(np.float64) - new).max())
     return float((labels[0] == labels[1]).mean()), delta

@@ -1,7 +1,7 @@
-"""What calibration frames tell: the range of every source, the channel means of every input.
+"""Calibration: the range of every source, and the channel means of every convolution's input.
 
-A range is all that was seen, a percentile of it, or the part that keeps the most information
-(entropy). Histograms and searches are ONNX Runtime's own.
+A range is everything seen (minmax), a percentile of it, or the part that keeps the most
+information (entropy). Histograms and searches are ONNX Runtime's own.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.optional import require
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.quant import METHODS
-from segnet_deploy.quant.graph_values import observe
+from segnet_deploy.quant.graph_values import read_values
 from segnet_deploy.quant.sites import find_sites
 from segnet_deploy.types import Array
 
 PERCENTILE = 99.99
-_BINS, _LEVELS = 2048, 128  # of the histogram; of the quantised one in the entropy search
-_SAMPLES = 1_000_000  # values of one tensor and frame that go into its histogram
+_BINS, _LEVELS = (
+    2048,
+    128,
+)  # bins of the histogram; levels of the quantised one in the entropy search
+_SAMPLES = 1_000_000  # values of one tensor and frame that enter its histogram
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,12 @@ class Statistics:
     means: Mapping[str, Array]
 
 
-def calibrate(model: ir.Model, inputs: Sequence[Array], method: str) -> Statistics:
+def calibrate(
+    model: ir.Model, inputs: Sequence[Array], method: str, progress: Progress = silent
+) -> Statistics:
     """Run `model` on `inputs` and return the statistics of its convolutions.
 
-    Raises InputError (another method), UnsupportedModelError (a value is not finite).
+    Raises InputError (unknown method), UnsupportedModelError (a value is not finite).
     """
     if method not in METHODS:
         raise InputError(f"calibration method {method!r}; expected {', '.join(METHODS)}")
@@ -50,11 +56,13 @@ def calibrate(model: ir.Model, inputs: Sequence[Array], method: str) -> Statisti
         raise UnsupportedModelError("the model has no convolution to quantise")
     collector: Collector = _MinMax() if method == "minmax" else _Histogram(method)
     sums = dict.fromkeys(read, np.zeros(()))
-    for values, means in observe(model, sources, inputs, f"calibrating ({method})", read):
+    for values, means in read_values(
+        model, sources, inputs, read, f"calibrating ({method})", progress
+    ):
         for name, value in values.items():
             if not np.isfinite(value).all():
                 raise UnsupportedModelError(
-                    f"'{name}' is not finite on a calibration frame: the net overflows; check "
+                    f"'{name}' is not finite on a calibration frame: the network overflows; check "
                     "--mean and --std, and the checkpoint"
                 )
             collector.add(name, value)
@@ -63,19 +71,19 @@ def calibrate(model: ir.Model, inputs: Sequence[Array], method: str) -> Statisti
 
 
 def check_weights(model: ir.Model) -> None:
-    """Raise UnsupportedModelError where a weight is NaN or infinite (pads may be)."""
+    """Raise UnsupportedModelError if a weight is NaN or infinite (pads may be)."""
     for site in find_sites(model.graph):
         for value in site.conv.inputs[1:]:
             tensor = None if value is None else ir.convenience.get_const_tensor(value)
             if tensor is not None and not np.isfinite(tensor.numpy()).all():
                 raise UnsupportedModelError(
-                    f"weight '{value and value.name}' holds NaN or infinity; take another "
+                    f"weight '{value and value.name}' contains NaN or infinity; use another "
                     "checkpoint"
                 )
 
 
 class Collector(Protocol):
-    """Sees values by name, and gives their ranges at the end."""
+    """Receives values by name, and returns their ranges at the end."""
 
     def add(self, name: str, value: Array) -> None: ...
 
@@ -106,6 +114,6 @@ class _Histogram:
         self._collector.collect_value({name: flat[:: -(-flat.size // _SAMPLES)]})
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints
+        with contextlib.redirect_stdout(io.StringIO()):  # the library prints
             found = self._collector.compute_collection_result()
         return {name: (float(low), float(high)) for name, (low, high, *_) in found.items()}

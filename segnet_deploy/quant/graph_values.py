@@ -1,8 +1,7 @@
-"""Run a graph in ONNX Runtime, frame by frame, and read values inside it."""
+"""Run a graph in ONNX Runtime, input by input, and read values inside it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,33 +10,32 @@ import onnx_ir as ir
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.graph import opset
+from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.types import Array
 
 _SEVERITY_FATAL = 4
 
 
-def observe(
+def read_values(
     model: ir.Model,
     names: Sequence[str],
     inputs: Sequence[Array],
-    title: str | None = None,
     means: Sequence[str] = (),
+    title: str = "running",
+    progress: Progress = silent,
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
     """Yield the values called `names` and the channel means of `means`, for each input.
 
     Q/DQ are computed in float exactly as ONNX defines them, never in a runtime's int8 kernels.
-    With a `title` a progress bar counts the inputs.
+    Raises InputError if the model cannot run on an input, EngineError if it cannot be loaded.
     """
     session = _session(_with_outputs(model, names, means))
     feed = session.get_inputs()[0].name
-    bar = require("tqdm", extra="quant").tqdm(
-        inputs, desc=title, unit="frame", leave=False, file=sys.stderr, disable=title is None
-    )
-    for x in bar:
+    for x in track(inputs, title, progress):
         try:
             found = session.run(None, {feed: x})
         except Exception as error:
-            raise InputError(f"the model does not run on a calibration frame: {error}") from error
+            raise InputError(f"the model cannot run on a calibration frame: {error}") from error
         yield (
             dict(zip(names, found[: len(names)], strict=True)),
             dict(zip(means, found[len(names) :], strict=True)),
@@ -45,7 +43,7 @@ def observe(
 
 
 def _with_outputs(model: ir.Model, names: Sequence[str], means: Sequence[str]) -> bytes:
-    """Return the file with other outputs; `model` itself stays as it is."""
+    """Return the file with other outputs; `model` itself is not changed."""
     copy = ir.from_proto(ir.to_proto(model))
     graph = copy.graph
     values = {v.name: v for node in graph for v in node.outputs}

@@ -1,9 +1,9 @@
-"""Lay QuantizeLinear/DequantizeLinear: one scale per source, none on masks and indices.
+"""Insert QuantizeLinear/DequantizeLinear: one scale per source, none on masks and indices.
 
 Activations are uint8, with zero point 0 where they cannot be negative; weights int8 per
 output channel, symmetric; biases int32 in the scale of the products. Every value on the
-path from a source to a convolution has the source's own scale, so that nothing between is
-quantised anew: DQ -> MaxPool -> Q -> DQ -> Conv, DQ -> MaxUnpool -> Q -> DQ -> Conv.
+path from a source to a convolution has the source's scale, so that nothing in between is
+requantised: DQ -> MaxPool -> Q -> DQ -> Conv, DQ -> MaxUnpool -> Q -> DQ -> Conv.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Scale:
 
     @classmethod
     def of(cls, low: float, high: float) -> Scale:
-        """Return the scale that covers [low, high] and has 0 exactly."""
+        """Return the scale that covers [low, high] and represents 0 exactly."""
         low, high = min(low, 0.0), max(high, 0.0)
         step = np.float32((high - low) / 255) or np.float32(1)
         return cls(step, round(float(-low / step)))
@@ -51,20 +51,20 @@ def insert_qdq(
     keep: Collection[str] = (),
     full_range: bool = False,
 ) -> PassResult:
-    """Quantise every convolution of `model`, in place, but the sites named in `keep`.
+    """Quantise every convolution of `model` in place, except the sites named in `keep`.
 
-    `full_range` gives weights all of int8; see weight_scales for why that is not the rule.
-    Raises UnsupportedModelError where the opset is too old.
+    `full_range` lets weights use all of int8; weight_scales says why that is not the default.
+    Raises UnsupportedModelError if the opset is too old.
     """
     if opset(model) < 13:
         raise UnsupportedModelError(
             f"opset {opset(model)} has no per-channel Q/DQ; expected 13 or newer: convert the "
             "file with onnx.version_converter"
         )
-    layer = _Layer(model.graph, statistics, full_range)
+    inserter = _Inserter(model.graph, statistics, full_range)
     sites = [site for site in find_sites(model.graph) if site.name not in keep]
     for site in sites:
-        layer.quantise(site)
+        inserter.quantise(site)
     model = infer_shapes(remove_dead(model))
     return PassResult(model, len(sites), tuple(f"int8 '{site.name}'" for site in sites))
 
@@ -73,8 +73,8 @@ def weight_scales(weight: Array, full_range: bool = False) -> Array:
     """Return the scale of each output channel of (K, C, h, w) weights.
 
     On x86 without VNNI ONNX Runtime and OpenVINO add the products of two neighbouring input
-    channels in int16, which saturates without a word. So two neighbours of one sign get at
-    most 128 together, or each 64 where the number of channels is odd. `full_range` omits that.
+    channels in int16, which saturates silently. So two neighbours of one sign get at most 128
+    together, or 64 each if the number of channels is odd. `full_range` omits that.
     """
     largest = np.abs(weight).max(axis=(1, 2, 3))
     if full_range:
@@ -91,8 +91,8 @@ def weight_scales(weight: Array, full_range: bool = False) -> Array:
     return scales
 
 
-class _Layer:
-    """Adds nodes to one graph; values that were quantised already are used again."""
+class _Inserter:
+    """Adds nodes to one graph; values that are already quantised are reused."""
 
     def __init__(self, graph: ir.Graph, statistics: Statistics, full_range: bool):
         self.graph, self.statistics, self.full_range = graph, statistics, full_range
@@ -115,7 +115,7 @@ class _Layer:
         self._weights(site, scale.step, self.statistics.means[read])
 
     def _pair(self, value: ir.Value, scale: Scale, source: str) -> ir.Value:
-        """Add Q and DQ behind `value`; return what comes out."""
+        """Add Q and DQ after `value`; return their result."""
         step = self._constant(f"{source}_scale", scale.step)
         zero = self._constant(f"{source}_zero_point", np.uint8(scale.zero_point))
         quantised = ir.node("QuantizeLinear", [value, step, zero])
@@ -149,12 +149,12 @@ class _Layer:
         conv.replace_input_with(2, self._stored(conv, f"{name}.bias", held, products))
 
     def _unused(self, name: str) -> str:
-        """Return `name`, numbered where an earlier convolution has the same weights."""
+        """Return `name`, numbered if an earlier convolution has the same weights."""
         names = chain([name], (f"{name}.{number}" for number in count(2)))
         return next(n for n in names if f"{n}.weight_q" not in self.graph.initializers)
 
     def _stored(self, conv: ir.Node, name: str, levels: Array, scales: Array) -> ir.Value:
-        """Add a DQ of a constant before `conv`; return what comes out."""
+        """Add a DQ of a constant before `conv`; return its result."""
         inputs = [
             self._constant(f"{name}_q", levels),
             self._constant(f"{name}_scale", scales),

@@ -1,11 +1,11 @@
-"""fp32 ONNX file -> INT8 file, checked in every installed runtime before it is there."""
+"""One fp32 ONNX file and its calibration; writes INT8 files of it, checked in every runtime."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -21,17 +21,25 @@ from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_half_precision import reduced_types
 from segnet_deploy.passes.to_integer_pairs import is_quantised
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
-from segnet_deploy.quant import GATE_FRAMES
+from segnet_deploy.progress import Progress, silent
+from segnet_deploy.quant import DEFAULT_METHOD, GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
-from segnet_deploy.runtimes.model_file import load_model
+from segnet_deploy.quant.sites import find_sites
+from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.segmenter import load
 from segnet_deploy.types import Array, Frame
 
+T = TypeVar("T")
+_ADVICE = (
+    "calibrate on more frames of what the network was trained for, try another --calib-method, "
+    "keep layers in fp32 with --max-drop, or lower --min-agreement"
+)
+
 
 @dataclass(frozen=True)
-class Quantised:
-    """The file, how many convolutions are int8, which stayed fp32, and the gate's rows."""
+class Int8File:
+    """A written INT8 file: its number of int8 convolutions, those kept in fp32, and the gate."""
 
     path: Path
     int8: int
@@ -40,23 +48,27 @@ class Quantised:
 
 
 class Quantiser:
-    """One fp32 file and what calibration found; writes INT8 files of it.
+    """Calibrates `source`, an fp32 file, on `frames` and writes INT8 files of it.
 
-    `frames` are (H, W, 3) uint8 BGR. Raises InputError, UnsupportedModelError or EngineError.
+    `frames` are (H, W, 3) uint8 BGR. `method` is one of METHODS; `full_range` lets weights use
+    all of int8, which saturates on CPUs without VNNI. Raises InputError, UnsupportedModelError
+    or EngineError.
     """
 
     def __init__(
         self,
         source: Path,
         frames: Sequence[Frame],
-        method: str = "percentile",
+        method: str = DEFAULT_METHOD,
         full_range: bool = False,
+        progress: Progress = silent,
     ):
         self.source, self.frames, self.full_range = source, frames, full_range
+        self.progress = progress
         model = self.fp32()
         self.metadata = Metadata.from_props(dict(model.metadata_props))
         self.inputs = _inputs(source, frames)
-        self.statistics: Statistics = calibrate(model, self.inputs, method)
+        self.statistics: Statistics = calibrate(model, self.inputs, method, progress)
 
     def model(self, keep: Collection[str] = ()) -> ir.Model:
         """Return the INT8 model in standard form; the sites in `keep` stay fp32."""
@@ -65,49 +77,46 @@ class Quantiser:
     def write(
         self, path: Path, form: str, keep: Collection[str] = (), for_tensorrt: bool = False
     ) -> None:
-        """Write the INT8 file in `form`."""
+        """Write the INT8 file in `form`, unchecked. Raises InputError."""
         model = self.model(keep)
         if for_tensorrt:
             model = to_symmetric(model).model
-        # TensorRT takes integers between Q and DQ from plugins only.
+        # TensorRT accepts integers between Q and DQ from plugins only.
         model = to_form(model, form, integers=not for_tensorrt or form == "plugin").model
         metadata = replace(self.metadata, form=form, precision="int8", fp32_layers=tuple(keep))
         model.metadata_props.update(metadata.to_props())
-        ir.save(model, path)
+        save_model(model, path)
 
-    def quantise(
+    def write_checked(
         self,
         target: Path,
         form: str,
-        least: float,
+        minimum: float,
         keep: Collection[str] = (),
         for_tensorrt: bool = False,
-    ) -> Quantised:
-        """Write `target` and gate it on the calibration frames. Raises ParityError: no file."""
+    ) -> Int8File:
+        """Write `target` if every runtime keeps `minimum` of the labels of calibration frames.
+
+        Raises ParityError otherwise; then no file is written.
+        """
         with atomic_path(target) as temporary:
             self.write(temporary, form, keep, for_tensorrt)
-            found = compare_labels(self.source, temporary, spread(self.frames, GATE_FRAMES))
-            advice = (
-                "calibrate on more frames of what the net was made for, try another "
-                "--calib-method, keep layers in fp32 with --max-drop, or lower --min-agreement"
-            )
-            check_agreement(found, least, "int8", advice)
-        count = len(self.sites()) - len(keep)
-        return Quantised(target, count, tuple(keep), tuple(found))
+            frames = spread(self.frames, GATE_FRAMES)
+            found = compare_labels(self.source, temporary, frames, progress=self.progress)
+            check_agreement(found, minimum, "int8", _ADVICE, self.progress)
+        return Int8File(target, len(self.sites()) - len(keep), tuple(keep), tuple(found))
 
     def sites(self) -> list[str]:
         """Return the names of the convolutions that can be quantised."""
-        from segnet_deploy.quant.sites import find_sites
-
         return [site.name for site in find_sites(self.fp32().graph)]
 
     def fp32(self) -> ir.Model:
-        """Return the source in standard form, read anew."""
+        """Return the source in standard form, read again."""
         model = restore(load_model(self.source)).model
         ir.external_data.load_to_model(model)
         if is_quantised(model) or reduced_types(model):
             raise UnsupportedModelError(
-                f"{self.source} is in a reduced precision already; start from the fp32 file"
+                f"{self.source} is already in a reduced precision; start from the fp32 file"
             )
         if contract.DOMAIN in model.opset_imports:
             raise UnsupportedModelError(
@@ -116,39 +125,38 @@ class Quantiser:
         return model
 
 
-def read_calibration(folder: Path, count: int) -> list[Frame]:
+def read_calibration(folder: Path, count: int, progress: Progress = silent) -> list[Frame]:
     """Return up to `count` images of `folder`, evenly spread. Raises InputError.
 
-    Images of one colour tell nothing: they are left out with a warning, and refused where
-    there is nothing else.
+    Images of a single colour carry no information: they are left out with a warning to
+    `progress`, and it is an error if there are no others.
     """
     if count < 1:
         raise InputError(f"--calib-frames {count}; expected 1 or more")
     paths = [path for path in find_inputs([folder]) if not is_video(path)]
     if not paths:
-        raise InputError(f"{folder} holds videos only; expected images to calibrate on")
-    chosen = spread(paths, count)
-    frames = [(path, read_image(path)) for path in chosen]
+        raise InputError(f"{folder} contains only videos; expected images to calibrate on")
+    frames = [(path, read_image(path)) for path in spread(paths, count)]
     useful = [frame for _, frame in frames if np.ptp(frame) > 0]
     blank = [path.name for path, frame in frames if not np.ptp(frame)]
     if not useful:
         raise InputError(
-            f"all {len(frames)} calibration images of {folder} are of one colour; expected images "
-            "of what the net was made for"
+            f"all {len(frames)} calibration images of {folder} have a single colour; expected "
+            "images of what the network was trained for"
         )
     if blank:
-        print(
-            f"warning: {len(blank)} calibration images are of one colour and left out ({blank[0]})",
-            file=sys.stderr,
+        progress(
+            f"warning: {len(blank)} calibration images have a single colour and are left out "
+            f"({blank[0]})"
         )
     return useful
 
 
-def spread(items: Sequence, count: int) -> list:  # type: ignore[type-arg]
+def spread(items: Sequence[T], count: int) -> list[T]:
     """Return at most `count` items at even distances."""
     if len(items) <= count:
         return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, count).round()]
 
 
 def _inputs(source: Path, frames: Sequence[Frame]) -> list[Array]:

@@ -1,22 +1,21 @@
-"""Keep as few layers in fp32 as a budget of mIoU needs, the most sensitive first."""
+"""Keep as few layers in fp32 as an mIoU budget allows, the most sensitive first."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy import runtimes
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.optional import require
-from segnet_deploy.quant.graph_values import observe
+from segnet_deploy.progress import track
+from segnet_deploy.quant.graph_values import read_values
 from segnet_deploy.quant.quantiser import Quantiser, spread
+from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.types import Frame
 
@@ -24,16 +23,19 @@ SENSITIVITY_FRAMES = 4
 
 
 @dataclass(frozen=True)
-class Drop:
-    """What one runtime loses against fp32 on labelled frames; `result` is evaluate's."""
+class AccuracyDrop:
+    """What one runtime loses against fp32 on labelled frames.
+
+    `mean_iou` is the loss, 0 to 1; `result` is that of `evaluate`.
+    """
 
     runtime: str
     mean_iou: float
     result: dict[str, Any]
 
 
-class Remembered(Segmenter):
-    """A segmenter that runs each frame once and keeps its labels."""
+class CachingSegmenter(Segmenter):
+    """A segmenter that runs each frame once and remembers its labels."""
 
     def __init__(self, path: Path):
         opened = load(path)
@@ -48,17 +50,52 @@ class Remembered(Segmenter):
         return self._labels[key]
 
 
-def rank_layers(quantiser: Quantiser) -> list[tuple[str, float]]:
-    """Return every layer with the share of labels that it alone changes in INT8, most first.
+@dataclass(frozen=True)
+class DropMeter:
+    """Measures how much accuracy INT8 files of one quantiser lose on labelled frames."""
 
-    Measured in an otherwise fp32 net on SENSITIVITY_FRAMES calibration frames: in an INT8 net
-    the errors of the others would hide what one layer does.
+    quantiser: Quantiser
+    examples: Sequence[Example]
+    form: str
+    fp32: Segmenter
+    for_tensorrt: bool = False
+
+    def measure(self, keep: tuple[str, ...] = ()) -> list[AccuracyDrop]:
+        """Return what the INT8 file with `keep` in fp32 loses, in each runtime.
+
+        Raises ParityError if no runtime accepts the file.
+        """
+        progress = self.quantiser.progress
+        drops = []
+        with tempfile.TemporaryDirectory() as name:
+            path = Path(name) / "int8.onnx"
+            self.quantiser.write(path, self.form, keep, self.for_tensorrt)
+            for runtime in installed():
+                try:
+                    segmenter = load(path, runtime)
+                except EngineError as error:
+                    progress(f"left out: {error}")
+                    continue
+                with segmenter:
+                    result = evaluate(segmenter, self.examples, False, self.fp32, progress)
+                lost = result["against"]["mean_iou"] - result["mean_iou"]
+                drops.append(AccuracyDrop(runtime, lost, result))
+        if not drops:
+            raise ParityError("no installed runtime runs the INT8 file; its mIoU is unknown")
+        return drops
+
+
+def rank_layers(quantiser: Quantiser) -> list[tuple[str, float]]:
+    """Return every layer with the share of labels that it alone changes in INT8, highest first.
+
+    Measured in an otherwise fp32 network on SENSITIVITY_FRAMES calibration frames: in an INT8
+    network the errors of the other layers would hide what one layer does.
     """
     inputs = spread(quantiser.inputs, SENSITIVITY_FRAMES)
     output = str(quantiser.fp32().graph.outputs[0].name)
 
     def labels(model: Any) -> list[Any]:
-        found = (values[output] for values, _ in observe(model, [output], inputs))
+        found = (values[output] for values, _ in read_values(model, [output], inputs))
         return [raw.argmax(1) if raw.ndim == 4 else raw for raw in found]
 
     expected, sites = labels(quantiser.fp32()), quantiser.sites()
@@ -67,44 +104,34 @@ def rank_layers(quantiser: Quantiser) -> list[tuple[str, float]]:
         got = labels(quantiser.model([other for other in sites if other != site]))
         return sum(float((a != b).mean()) for a, b in zip(got, expected, strict=True)) / len(got)
 
-    bar = require("tqdm", extra="quant").tqdm(
-        sites, desc="sensitivity", unit="layer", leave=False, file=sys.stderr
-    )
-    return sorted(((site, changed(site)) for site in bar), key=lambda pair: -pair[1])
+    ranked = [(site, changed(site)) for site in track(sites, "sensitivity", quantiser.progress)]
+    return sorted(ranked, key=lambda pair: -pair[1])
 
 
-def meet_budget(
-    quantiser: Quantiser,
-    examples: Sequence[Example],
-    max_drop: float,
-    form: str,
-    fp32: Segmenter,
-    for_tensorrt: bool = False,
-) -> tuple[tuple[str, ...], list[Drop]]:
+def meet_budget(meter: DropMeter, max_drop: float) -> tuple[tuple[str, ...], list[AccuracyDrop]]:
     """Return the layers to keep so that no runtime loses more than `max_drop` (0 to 1) of mIoU.
 
-    What each runtime loses with these comes along. Nothing is kept where INT8 meets the budget
-    as it is. Raises ParityError where no layer could be INT8.
+    The second value is what each runtime loses with these. Nothing is kept if plain INT8 meets
+    the budget. Raises ParityError if no layer can be INT8.
     """
+    ranked: list[tuple[str, float]] = []
+    measured: dict[int, list[AccuracyDrop]] = {}
 
     def fits(count: int) -> bool:
-        keep = tuple(name for name, _ in ranked[:count])
-        measured[count] = measure_drop(quantiser, examples, form, fp32, keep, for_tensorrt)
+        measured[count] = meter.measure(tuple(name for name, _ in ranked[:count]))
         worst = max(drop.mean_iou for drop in measured[count])
-        print(f"{count} layers in fp32: mIoU {-100 * worst:+.2f} points", file=sys.stderr)
+        meter.quantiser.progress(f"{count} layers in fp32: mIoU {-100 * worst:+.2f} points")
         return worst <= max_drop
 
-    ranked: list[tuple[str, float]] = []
-    measured: dict[int, list[Drop]] = {}
     if fits(0):
         return (), measured[0]
-    ranked = rank_layers(quantiser)
+    ranked = rank_layers(meter.quantiser)
     short, enough, most = 0, 1, len(ranked) - 1
     while not fits(enough):
         if enough >= most:
             raise ParityError(
-                f"no part of the net can be int8 within --max-drop {100 * max_drop:g}; no file "
-                "was written: allow more, or use --precision fp16"
+                f"no part of the network can be int8 within --max-drop {100 * max_drop:g}; no "
+                "file was written: allow more, or use --precision fp16"
             )
         short, enough = enough, min(2 * enough, most)
     while enough - short > 1:
@@ -114,31 +141,3 @@ def meet_budget(
         else:
             short = middle
     return tuple(name for name, _ in ranked[:enough]), measured[enough]
-
-
-def measure_drop(
-    quantiser: Quantiser,
-    examples: Sequence[Example],
-    form: str,
-    fp32: Segmenter,
-    keep: tuple[str, ...] = (),
-    for_tensorrt: bool = False,
-) -> list[Drop]:
-    """Return what the INT8 file loses against `fp32` on `examples`, in each runtime."""
-    drops = []
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "int8.onnx"
-        quantiser.write(path, form, keep, for_tensorrt)
-        for runtime in runtimes.installed():
-            try:
-                segmenter = load(path, runtime)
-            except EngineError as error:
-                print(f"left out: {error}", file=sys.stderr)
-                continue
-            with segmenter:
-                result = evaluate(segmenter, examples, False, fp32)
-            lost = result["against"]["mean_iou"] - result["mean_iou"]
-            drops.append(Drop(runtime, lost, result))
-    if not drops:
-        raise ParityError("no runtime here runs the INT8 file, so its mIoU cannot be measured")
-    return drops

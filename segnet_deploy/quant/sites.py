@@ -1,7 +1,7 @@
-"""Which convolutions can be quantised, and where the values that they read come from.
+"""The convolutions that can be quantised, and the sources of the values that they read.
 
-Pools, unpoolings, pads and slices only pass values on, so a convolution behind them reads
-what an earlier node made: its source. One scale per source serves all of that path.
+Pools, unpoolings, pads and slices only move values, so a convolution after them reads what an
+earlier node computed: its source. One scale per source serves the whole path.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        """The name of the weights, which users know their layers by."""
+        """The name of the weights, by which users know their layers."""
         weight = self.conv.inputs[1]
         return str(self.conv.name if weight is None else weight.name).removesuffix(".weight")
 

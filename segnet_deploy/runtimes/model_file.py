@@ -118,3 +118,14 @@ def load_model(path: Path) -> ir.Model:
     if not model.graph.outputs or not model.graph.inputs:
         raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
     return model
+
+
+def save_model(model: ir.Model, path: Path) -> None:
+    """Write an ONNX file. Raises InputError; OSError (a full disk) passes through."""
+    writer = require("onnx_ir", extra="onnxruntime")
+    try:
+        writer.save(model, path)
+    except OSError:
+        raise
+    except Exception as error:  # a model that cannot be serialised
+        raise InputError(f"cannot write {path}: {error}") from error

@@ -58,6 +58,11 @@ def versions(modules: Sequence[str] = tuple(WHEELS)) -> dict[str, str]:
     return found
 
 
+def exporter_versions() -> dict[str, str]:
+    """Return the versions that an exported file records, torch's among them if installed."""
+    return versions(("segnet-deploy", "torch", "onnx", "onnx_ir"))
+
+
 def wheel_version(module: str) -> str | None:
     """Return the version of the wheel that brings `module`, or None."""
     for wheel in WHEELS.get(module, (module,)):

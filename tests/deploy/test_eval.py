@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy import evaluate as evaluate
 from segnet_deploy.accuracy.datasets import CAMVID_COLOURS, Example, find_examples, read_labels
 from segnet_deploy.accuracy.metrics import VOID, Accuracy, boundary, boundary_f1, confusion, matches
+from segnet_deploy.cli import eval as eval_command
 from segnet_deploy.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_eval_measures_and_draws(
     arguments = ["--engine", str(small_model), "--data", str(data), "--against", str(small_model)]
     files = {name: tmp_path / f"{name}.png" for name in ("confusion", "worst")}
     arguments += [f"--{name}={path}" for name, path in files.items()]
-    assert evaluate.main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+    assert eval_command.main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     out = capsys.readouterr().out
     assert "mIoU" in out
     assert "labels that are the same: 100.000 %" in out
@@ -167,7 +167,7 @@ def test_flips_are_counted_by_stage(
         arguments = ["--engine", str(small_model), "--data", str(data), "--against", str(against)]
         arguments += ["--flips", "--json", "-", "--no-boundary", "--runtime", "onnxruntime"]
         arguments += ["--threads", "1"]
-        assert evaluate.main(arguments) == 0
+        assert eval_command.main(arguments) == 0
         stages = json.loads(capsys.readouterr().out)["flips"]
         # 4 channels, 3 frames, 45x61 in ceil mode
         assert stages[0]["windows"] == 4 * 3 * 23 * 31
@@ -243,7 +243,7 @@ def test_bad_data_is_one_line(
     damage(data)
     output = tmp_path / "r.json"
     arguments = ["--engine", str(small_model), "--data", str(data), "--json", str(output)]
-    assert evaluate.main(arguments) == 1
+    assert eval_command.main(arguments) == 1
     error = capsys.readouterr().err
     assert error.count("error: ") == 1
     assert words in error
@@ -266,5 +266,5 @@ def test_what_cannot_work_is_said_before_a_file_is_opened(
     options: list[str], status: int, words: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--engine", "missing.onnx", "--data", str(data), *options]
-    assert evaluate.main(arguments) == status
+    assert eval_command.main(arguments) == status
     assert words in capsys.readouterr().err

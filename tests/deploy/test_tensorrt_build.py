@@ -15,6 +15,7 @@ from segnet_deploy.cli import build
 from segnet_deploy.errors import EngineError, UsageError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.runtimes.tensorrt.library import choose
 from segnet_deploy.runtimes.tensorrt.logger import first_error
 from segnet_deploy.runtimes.tensorrt.shape_ranges import read_ranges
@@ -24,7 +25,7 @@ from segnet_deploy.tensorrt_build.profiles import profile
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.checkpoints import load_checkpoint
-from segnet_export.exporter import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish
 from segnet_export.torch_graph import to_onnx
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60), dynamic=request.param)
     finish(model, 5, ExportOptions(mean=(1, 2, 3), dynamic=request.param))
-    save(model, path)
+    save_model(model, path)
     return path
 
 
@@ -68,7 +69,7 @@ def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     net = SegNet(SegNetConfig.standard(5, width=16)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 96, 128))
-    save(model, path)
+    save_model(model, path)
     sizes = {}
     for precision in ("fp32", "fp16"):
         built = builder.build(
@@ -93,7 +94,7 @@ def promised(
         net, size, most = SegNet(SegNetConfig.standard(11)).eval(), (360, 480), 106e6
     path = tmp_path_factory.mktemp("promised") / "m.onnx"
     model, _ = to_onnx(net, torch.zeros(1, 3, *size))
-    save(model, path)
+    save_model(model, path)
     return path, most
 
 

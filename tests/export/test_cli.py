@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.expose_indices import temporary_probe
+from segnet_deploy.accuracy.expose_indices import write_indexed_model
 from segnet_deploy.errors import UsageError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.model_file import load_model
@@ -140,10 +140,10 @@ def test_external_weights_are_copied_into_the_file(standard_file: Path, tmp_path
     onnx.save(onnx.load(standard_file), source, save_as_external_data=True, location="w.data",
               size_threshold=0)  # fmt: skip
     assert cli.main([str(source), "-o", str(target)]) == 0
-    temporary_probe(source, False, tmp_path)
+    write_indexed_model(source, False, tmp_path)
     prepare(source, tmp_path / "rewritten.onnx", "lowered", "fp32")
     shutil.rmtree(source.parent)
-    for name in (target, tmp_path / "probe-as-is.onnx", tmp_path / "rewritten.onnx"):
+    for name in (target, tmp_path / "indexed-as-is.onnx", tmp_path / "rewritten.onnx"):
         runtimes.open(name, "onnxruntime").run(np.zeros((1, 3, 45, 53), np.float32))
 
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segnet_deploy.accuracy.expose_indices import probe
+from segnet_deploy.accuracy.expose_indices import expose_indices
+from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, InputError, ParityError, UnsupportedModelError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
@@ -34,7 +35,7 @@ from segnet_export import (
     write,
 )
 from segnet_export.export_options import ExportKeywords, GateKeywords
-from segnet_export.parity.gate import GateInput, gate
+from segnet_export.parity.gate import gate
 
 ORT = {"runtimes": ["onnxruntime"]}
 
@@ -204,7 +205,7 @@ def _write(model: ir.Model, path: Path) -> Path:
 
 def _inputs() -> list[GateInput]:
     x = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
-    return [GateInput("natural", x.numpy(), x)]
+    return [GateInput("natural", x.numpy(), x.numpy())]
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +229,7 @@ def test_gate_refuses_the_last_maximum(exported: Path, tmp_path: Path) -> None:
     path = _write(model, tmp_path / "last.onnx")
     flat = torch.zeros(1, 3, 32, 48)
     with pytest.raises(ParityError):
-        gate(path, small(), [GateInput("natural", flat.numpy(), flat)], **ORT)
+        gate(path, small(), [GateInput("natural", flat.numpy(), flat.numpy())], **ORT)
 
 
 def test_gate_refuses_swapped_masks(exported: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_gate_refuses_labels_that_differ_from_the_logits(
     next(n for n in model.graph if n.op_type == "ArgMax").op_type = "ArgMin"
     path = _write(model, tmp_path / "argmin.onnx")
     frame = torch.randint(0, 256, (1, 32, 48, 3), dtype=torch.uint8)
-    item = GateInput("natural", frame.numpy(), frame.permute(0, 3, 1, 2).float())
+    item = GateInput("natural", frame.numpy(), frame.permute(0, 3, 1, 2).float().numpy())
     gate(tmp_path / "m.onnx", small(), [item], **ORT)
     with pytest.raises(ParityError, match="with the same indices labels"):
         gate(path, small(), [item], **ORT)
@@ -313,7 +314,7 @@ def test_failed_gate_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_exposed_indices_are_those_of_pytorch(exported: Path) -> None:
-    found = probe(exported, lowered=False)
+    found = expose_indices(exported, lowered=False)
     session = onnxruntime.InferenceSession(ir.to_proto(found.model).SerializeToString())
     x = _inputs()[0].x
     names = [o.name for o in session.get_outputs()]

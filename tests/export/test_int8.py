@@ -61,18 +61,18 @@ def test_budget_keeps_layers_and_names_them(
     small_model: Path, tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from segnet_deploy.quant import search
+    from segnet_deploy.quant import sensitivity
 
     # An untrained net has nothing to lose: layers that cost exactly what their number says.
-    real = search.measure_drop
+    real = sensitivity.DropMeter.measure
 
-    def measured(quantiser, examples, form, fp32, keep=(), for_tensorrt=False):  # type: ignore[no-untyped-def]
-        if len(keep) < 3 and not for_tensorrt:
-            return [search.Drop("onnxruntime", 0.03 - 0.01 * len(keep), {})]
-        return real(quantiser, examples, form, fp32, keep, for_tensorrt)
+    def measured(meter, keep=()):  # type: ignore[no-untyped-def]
+        if len(keep) < 3 and not meter.for_tensorrt:
+            return [sensitivity.AccuracyDrop("onnxruntime", 0.03 - 0.01 * len(keep), {})]
+        return real(meter, keep)
 
-    monkeypatch.setattr(search, "measure_drop", measured)
-    monkeypatch.setattr(search, "rank_layers", lambda q: [(n, 0.0) for n in q.sites()])
+    monkeypatch.setattr(sensitivity.DropMeter, "measure", measured)
+    monkeypatch.setattr(sensitivity, "rank_layers", lambda q: [(n, 0.0) for n in q.sites()])
     options = ["--max-drop", "0.5", "--data", str(data)]
     assert export(small_model, tmp_path / "int8.onnx", data, *options) == 0
     captured = capsys.readouterr()

@@ -18,11 +18,11 @@ from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
+from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.runtimes.tensorrt.plan import Plan
 from segnet_deploy.tensorrt_build import BuildOptions, builder
 from segnet_deploy.tensorrt_build.log import wrong_precision
 from segnet_export import SegNet, SegNetConfig
-from segnet_export.exporter import save
 from segnet_export.torch_graph import to_onnx
 
 pytestmark = pytest.mark.needs("nvcc", "tensorrt-headers")
@@ -49,7 +49,7 @@ def segnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("segnet") / "segnet.onnx"
     model, _ = to_onnx(SegNet(SegNetConfig.standard(5, width=8)).eval(), torch.zeros(1, 3, 45, 60))
-    save(model, path)
+    save_model(model, path)
     return path
 
 
@@ -145,7 +145,7 @@ def test_plugin_form_is_built(plugin: Path, segnet: Path, precision: str, tmp_pa
 def test_int8_plugins_read_and_write_int8(plugin: Path, segnet: Path, tmp_path: Path) -> None:
     images = [np.random.default_rng(0).standard_normal((1, 3, 45, 60)).astype(np.float32)]
     model = insert_qdq(ir.load(segnet), calibrate(ir.load(segnet), images, "minmax")).model
-    save(model, tmp_path / "int8.onnx")
+    save_model(model, tmp_path / "int8.onnx")
     targets = ("sm86", "sm89")
     built = builder.build(
         tmp_path / "int8.onnx", tmp_path / "m.trt", BuildOptions(targets=targets, plugin=plugin)
@@ -160,7 +160,7 @@ def test_int8_plugins_read_and_write_int8(plugin: Path, segnet: Path, tmp_path: 
 def test_dynamic_batch_in_plugin_form(plugin: Path, tmp_path: Path) -> None:
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(2, 3, 45, 60), dynamic="batch")
-    save(model, tmp_path / "m.onnx")
+    save_model(model, tmp_path / "m.onnx")
     built = builder.build(
         tmp_path / "m.onnx",
         tmp_path / "m.trt",
@@ -175,7 +175,7 @@ def test_dynamic_batch_in_plugin_form(plugin: Path, tmp_path: Path) -> None:
 def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Path) -> None:
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60), dynamic="size")
-    save(model, tmp_path / "m.onnx")
+    save_model(model, tmp_path / "m.onnx")
     built = builder.build(
         tmp_path / "m.onnx",
         tmp_path / "m.trt",
@@ -202,7 +202,7 @@ def test_full_segnet_needs_the_memory_that_is_promised(plugin: Path, tmp_path: P
     torch.manual_seed(0)
     net = SegNet(SegNetConfig.standard(11)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 360, 480))
-    save(model, tmp_path / "m.onnx")
+    save_model(model, tmp_path / "m.onnx")
     for precision, most in (("fp32", 100e6), ("fp16", 54e6)):
         built = builder.build(
             tmp_path / "m.onnx",

@@ -21,9 +21,10 @@ import torch
 from segnet_deploy import runtimes
 from segnet_deploy.cli import build
 from segnet_deploy.errors import SegNetError
+from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.runtimes.tensorrt.plan import sidecar_path
 from segnet_export import SegNet, SegNetConfig
-from segnet_export.exporter import ExportOptions, finish, save
+from segnet_export.exporter import ExportOptions, finish
 from segnet_export.torch_graph import to_onnx
 
 
@@ -72,7 +73,7 @@ def make_files(folder: Path) -> tuple[Path, Path]:
     net = SegNet(SegNetConfig.standard(3, width=2)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 32, 32))
     finish(model, 3, ExportOptions())
-    save(model, onnx)
+    save_model(model, onnx)
     status = build.main([str(onnx), "-o", str(plan), "--target", "sm86", "--form", "lowered"])
     assert status == 0
     return onnx, plan

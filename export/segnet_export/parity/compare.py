@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segnet_deploy.accuracy.expose_indices import Probe, temporary_probe
+from segnet_deploy.accuracy.expose_indices import IndexedModel, write_indexed_model
+from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import ParityError
 from segnet_deploy.runtimes.base import WINOGRAD, Engine
 from segnet_deploy.runtimes.loader import open as open_engine
@@ -29,39 +30,20 @@ LOGIT_LIMIT = 1e-4  # of the largest logit
 
 
 @dataclass(frozen=True)
-class GateInput:
-    """One input: the file receives `feed`, PyTorch receives `x`, (N, C, H, W) float32."""
-
-    name: str
-    feed: Array
-    x: Tensor
-
-    @property
-    def adversarial(self) -> bool:
-        """Whether its windows are tied by construction: the number of flips is not limited."""
-        return self.name.startswith("adversarial")
-
-    @property
-    def shape(self) -> str:
-        """The shape of `feed`, such as 1x3x360x480."""
-        return "x".join(map(str, self.feed.shape))
-
-
-@dataclass(frozen=True)
 class OpenedFile:
     """A file open in one runtime twice: as it is, and with its indices as further outputs."""
 
     runtime: str
     plain: Engine
     exposed: Engine
-    probe: Probe
+    indexed: IndexedModel
 
     @classmethod
     def open(cls, path: Path, runtime: str, folder: Path) -> OpenedFile:
         """Open `path`; `folder` receives the copy with exposed indices. Raises EngineError."""
         plain = open_engine(path, runtime)
-        probe, copy = temporary_probe(path, plain.lowered, folder)
-        return cls(runtime, plain, open_engine(copy, runtime), probe)
+        indexed, copy = write_indexed_model(path, plain.lowered, folder)
+        return cls(runtime, plain, open_engine(copy, runtime), indexed)
 
     def close(self) -> None:
         """Release both engines."""
@@ -169,7 +151,7 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     expected, calls = run_recorded(module, x)
     used = [number for number, call in enumerate(calls) if call.unpooled]
     outputs = {name: np.array(value) for name, value in file.exposed.run_all(item.feed).items()}
-    indices = _indices(file.probe, outputs, calls, used)
+    indices = _indices(file.indexed, outputs, calls, used)
     misplaced = tuple(
         stage
         for stage, number in enumerate(used, start=1)
@@ -179,7 +161,7 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     return _Results(
         expected,
         given,
-        torch.from_numpy(outputs[file.probe.logits]),
+        torch.from_numpy(outputs[file.indexed.logits]),
         _label_map(torch.from_numpy(np.array(file.plain.run(item.feed)))),
         () if misplaced else tuple(_flips(given_calls[number]) for number in used),
         misplaced,
@@ -187,17 +169,17 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
 
 
 def _indices(
-    probe: Probe, outputs: dict[str, Array], calls: list[PoolCall], used: list[int]
+    indexed: IndexedModel, outputs: dict[str, Array], calls: list[PoolCall], used: list[int]
 ) -> dict[int, Tensor]:
     """Return the file's plane indices by the number of PyTorch's pool call."""
-    if len(used) != len(probe.stages):
+    if len(used) != len(indexed.stages):
         raise ParityError(
-            f"PyTorch unpools {len(used)} pools but the file has {len(probe.stages)} pairs"
+            f"PyTorch unpools {len(used)} pools but the file has {len(indexed.stages)} pairs"
         )
     indices = {}
     for stage, number in enumerate(used):
         height, width = calls[number].source.shape[2:]
-        indices[number] = torch.from_numpy(probe.plane_index(stage, outputs, (height, width)))
+        indices[number] = torch.from_numpy(indexed.plane_index(stage, outputs, (height, width)))
     return indices
 
 

@@ -17,14 +17,13 @@ from pathlib import Path
 
 from torch import nn
 
+from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.runtimes.loader import open as open_engine
-from segnet_export.parity.compare import GateInput, OpenedFile, compare, compare_labels
+from segnet_export.parity.compare import OpenedFile, compare, compare_labels
 from segnet_export.parity.report import GateReport, GateRow
-
-__all__ = ["GateInput", "gate", "gate_labels"]
 
 
 def gate(
