@@ -1,4 +1,4 @@
-"""CamVid's frames as batches: sizes, flips, order and class weights follow from the seed."""
+"""CamVid's frames as batches, whose order and flips depend on the seed only; class weights."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def normalise(frames: Tensor) -> Tensor:
 def class_weights(examples: Sequence[Example], size: Sequence[int]) -> Tensor:
     """Return the median-frequency weights of the classes (paper, section 4.1; Eigen 2015).
 
-    A class's frequency is its share of the pixels of the images that have it; its weight is
-    the median frequency over that. Void counts as a twelfth class for the median, as in the
-    weights that the authors published; a class that never occurs has weight 0.
+    A class's frequency is its share of the pixels of the images that contain it; its weight is
+    the median frequency divided by its own. Void counts as a twelfth class for the median, as in
+    the weights that the authors published; a class that never occurs has weight 0.
     """
     pixels, present = np.zeros(CLASSES + 1), np.zeros(CLASSES + 1)
     for example in examples:
@@ -59,9 +59,9 @@ def class_weights(examples: Sequence[Example], size: Sequence[int]) -> Tensor:
 
 
 class Batches:
-    """Whole batches by step, shuffled each epoch, each image flipped or not by a coin.
+    """Whole batches by step, shuffled each epoch; each image is flipped with probability 1/2.
 
-    What is left over after the last whole batch comes in other epochs.
+    The images that remain after an epoch's last whole batch are used in other epochs.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Batches:
         self.per_epoch = len(examples) // self._batch
 
     def picks(self, step: int) -> list[tuple[int, bool]]:
-        """Return the places and flips of one step: a function of the seed and the step alone."""
+        """Return each image's index and flip in one step; they depend on seed and step only."""
         epoch, place = divmod(step, self.per_epoch)
         generator = np.random.default_rng((self._seed, epoch))
         order = generator.permutation(len(self._examples))
-        coins = generator.random(len(order)) < 0.5
+        flipped = generator.random(len(order)) < 0.5
         chosen = order[place * self._batch : (place + 1) * self._batch]
-        return [(int(i), bool(coins[i]) and self._flips) for i in chosen]
+        return [(int(i), bool(flipped[i]) and self._flips) for i in chosen]
 
     def load(self, step: int) -> tuple[Tensor, Tensor]:
         """Return (N, 3, H, W) uint8 frames and (N, H, W) int64 labels. Raises InputError."""
@@ -90,7 +90,7 @@ class Batches:
         return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack(labels)).long()
 
     def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of steps [first, last), the next one read meanwhile."""
+        """Yield the batches of steps [first, last); the next one is read in the background."""
         with ThreadPoolExecutor(1) as pool:
             ready = pool.submit(self.load, first) if first < last else None
             for step in range(first, last):

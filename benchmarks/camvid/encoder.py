@@ -10,13 +10,12 @@ from segnet_deploy.errors import InputError
 
 
 def load_encoder(module: nn.Module, state: Mapping[str, Tensor], order: str = "rgb") -> int:
-    """Copy VGG16's convolutions and batch normalisations, in order of execution.
+    """Copy VGG16's convolutions and batch normalisations in execution order; return their number.
 
-    `state` has torchvision's layout (vgg16 or vgg16_bn) or that of any other VGG16; what
-    follows the 13 convolutions is left out. `order` is that of the images that its first layer
-    reads ('rgb': torchvision's, 'bgr': Caffe's); `module` reads BGR. Returns the number of
-    convolutions copied.
-    Raises InputError where the shapes are not those of `module`.
+    `state` has torchvision's layout (vgg16 or vgg16_bn) or that of any other VGG16; layers after
+    the 13 convolutions are ignored. `order` is the channel order that its first layer reads
+    ('rgb': torchvision's, 'bgr': Caffe's); `module` reads BGR. Raises InputError if the shapes
+    differ from those of `module`.
     """
     layers = [m for m in module.modules() if isinstance(m, nn.Conv2d)][:13]
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)][:13]

@@ -1,9 +1,9 @@
-"""Accuracy of trained networks beside the paper's: G, C, mIoU and boundary F1.
+"""Accuracy of trained networks next to the paper's: G, C, mIoU and boundary F1.
 
     python benchmarks/camvid/table.py CAMVID runs/segnet runs/segnet-basic --split test
 
-Takes the best.pt of each run, in PyTorch, on the split's own label maps: predictions of another
-size are enlarged to theirs. Finished runs are kept in accuracy.json of their folder.
+Evaluates the best.pt of each run in PyTorch on the label maps of the split; predictions of another
+size are resized to theirs. Writes the figures to accuracy.json in the run's folder.
 """
 
 from __future__ import annotations
@@ -77,15 +77,18 @@ def evaluate(folder: Path, examples: Sequence[Example], boundaries: bool) -> dic
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return our rows, then the paper's."""
+    """Return the table: our rows, then the paper's."""
     head = f"{'':40}{'G':>8}{'C':>8}{'mIoU':>8}{'BF':>8}"
     lines = [head]
     for row in rows:
         name = f"{row['network']}, {row['epochs']:.0f} epochs, width {row['settings']['width']}"
         lines.append(_line(name, [row[figure] for figure in FIGURES]))
-    for rows_, said in ((TABLE_3, TABLE_3_CONDITIONS), (TABLE_1_ACCURACY, TABLE_1_CONDITIONS)):
-        lines += ["", f"paper: {said}"]
-        lines += [_line(row.network, [getattr(row, f) for f in FIGURES]) for row in rows_]
+    for paper_rows, conditions in (
+        (TABLE_3, TABLE_3_CONDITIONS),
+        (TABLE_1_ACCURACY, TABLE_1_CONDITIONS),
+    ):
+        lines += ["", f"paper: {conditions}"]
+        lines += [_line(row.network, [getattr(row, f) for f in FIGURES]) for row in paper_rows]
     return "\n".join(lines)
 
 
@@ -108,12 +111,12 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    parser = argparse.ArgumentParser(prog="table.py", description="accuracy beside the paper's")
+    parser = argparse.ArgumentParser(prog="table.py", description="accuracy next to the paper's")
     parser.add_argument("data", type=Path, metavar="CAMVID")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--split", default="test")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth image")
-    parser.add_argument("--no-boundaries", action="store_true", help="leave the slow BF out")
+    parser.add_argument("--no-boundaries", action="store_true", help="omit BF, which is slow")
     return command.run(parser, compare, argv)
 
 

@@ -1,11 +1,11 @@
-"""Train SegNet or a compared network on CamVid, with the paper's settings unless told otherwise.
+"""Train SegNet or a compared network on CamVid, with the paper's settings by default.
 
     python benchmarks/camvid/train.py CAMVID --arch segnet -o runs/segnet
 
-CAMVID holds train/ and trainannot/, val/ and valannot/ (segnet_deploy/accuracy/datasets.py).
+CAMVID contains train/ and trainannot/, val/ and valannot/ (segnet_deploy/accuracy/datasets.py).
 The paper: SGD at a fixed rate of 0.1 with momentum 0.9, batches of 12, shuffled, median-frequency
-balancing, until the loss converges; the model that does best on the validation images is kept.
-A run that was killed goes on where it was saved last when the command is given again.
+balancing, until the loss converges; the model with the best validation accuracy is kept. A run
+that was killed continues from its last save when the command is given again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from segnet_deploy.files import atomic_path, atomic_write, make_folder
 from segnet_deploy.types import Frame
 from segnet_export.models import ARCHITECTURES, create
 
-# What a run may not change when it goes on.
+# Settings that must not change when a run continues.
 FIXED = (
     *("arch", "width", "imgsz", "batch", "lr", "momentum", "decay", "flips", "balance", "seed"),
     *("encoder", "encoder_order"),
@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage")
     parser.add_argument("--no-flips", dest="flips", action="store_false")
     parser.add_argument("--no-balance", dest="balance", action="store_false")
-    parser.add_argument("--encoder", metavar="VGG16.pth", help="weights to start from (you have)")
+    parser.add_argument("--encoder", metavar="VGG16.pth", help="initial weights, which you provide")
     parser.add_argument(
         "--encoder-order", choices=("rgb", "bgr"), default="rgb", help="rgb: torchvision's"
     )
@@ -73,8 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what a run may not change when it goes on."""
-    return {name: _plain(getattr(arguments, name)) for name in FIXED}
+    """Return the settings that must not change when a run continues."""
+    return {name: _to_list(getattr(arguments, name)) for name in FIXED}
 
 
 class Run:
@@ -108,14 +108,14 @@ class Run:
 
     def advance(self, inputs: torch.Tensor, labels: torch.Tensor) -> float:
         """Take one step of SGD; return the loss."""
-        # Dropout draws from here: a step depends on the seed and its number alone.
+        # Seeds dropout: a step depends only on the seed and its number.
         torch.manual_seed(self.settings["seed"] * 1_000_003 + self.step)
         self.model.train()
         logits = self.model(batches.normalise(inputs.to(self.device)))
         loss = balanced_loss(logits, labels.to(self.device), self.weights)
         if not torch.isfinite(loss):
             raise InputError(
-                f"the loss is {loss.item()} at step {self.step + 1}; try a smaller --lr than "
+                f"the loss is {loss.item()} at step {self.step + 1}; choose a smaller --lr than "
                 f"{self.settings['lr']}, and another -o"
             )
         self.optimiser.zero_grad()
@@ -139,7 +139,7 @@ class Run:
             self._write("best.pt", {"state_dict": self.model.state_dict(), **figures})
 
     def save(self) -> None:
-        """Write everything that going on needs, whole or not at all."""
+        """Write everything that a continued run needs, atomically."""
         parts = {"state_dict": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
         facts = {"step": self.step, "history": self.history, "best": self.best}
         self._write("last.pt", parts | facts | {"weights": self.weights.cpu()})
@@ -156,27 +156,27 @@ class Run:
             return False
         saved = torch.load(path, map_location="cpu", weights_only=True)
         before = saved["settings"]
-        changed = [n for n in FIXED if n in before and _plain(before[n]) != self.settings[n]]
+        changed = [n for n in FIXED if n in before and _to_list(before[n]) != self.settings[n]]
         if changed:
             name = changed[0]
             raise UsageError(
                 f"{path} was trained with --{name} {before[name]}, not "
-                f"{self.settings[name]}; go on with that, or choose another -o"
+                f"{self.settings[name]}; continue with that, or choose another -o"
             )
         self.model.load_state_dict(saved["state_dict"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.step, self.history, self.best = saved["step"], saved["history"], saved["best"]
         self.weights = saved["weights"]
-        print(f"going on after step {self.step}", file=sys.stderr)
+        print(f"continuing after step {self.step}", file=sys.stderr)
         return True
 
 
 def balanced_loss(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
-    """Return the weighted cross entropy by labelled pixel, as the authors' Caffe layer does.
+    """Return the weighted cross entropy per labelled pixel, as the authors' Caffe layer does.
 
-    torch's own mean divides by the weights of the labels, so by another number in each batch.
+    torch's own mean divides by the sum of the labels' weights, which differs in each batch.
     """
     total = F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")
     return total / (labels != VOID).sum().clamp(min=1)
@@ -193,7 +193,7 @@ def predict(model: nn.Module, frame: Frame) -> Frame:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train until the last step, saving on the way."""
+    """Train until the last step, with regular saves."""
     if min(arguments.batch, arguments.width) < 1:
         raise UsageError("--batch and --width; expected 1 or more")
     examples = find_examples(arguments.data, "camvid", "train")
@@ -235,8 +235,8 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def export_command(path: Path, chosen: dict[str, Any]) -> str:
-    """Return the command that exports a trained model with what it was trained on."""
-    known = chosen["arch"] in ("segnet", "segnet-basic")  # these tell by their weights
+    """Return the command that exports a trained model with its classes and normalisation."""
+    known = chosen["arch"] in ("segnet", "segnet-basic")  # recognised by their weights
     arch = "" if known else f"--arch {chosen['arch']} --num-classes {batches.CLASSES} "
     height, width = chosen["imgsz"]
     mean, std = (" ".join(f"{v:g}" for v in values) for values in (batches.MEAN, batches.STD))
@@ -246,7 +246,7 @@ def export_command(path: Path, chosen: dict[str, Any]) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 

@@ -1,4 +1,4 @@
-"""`make demo`: from a checkpoint to segmented frames and a latency table, on drawn streets.
+"""`make demo`: from a checkpoint to segmented frames and a latency table, on drawn street scenes.
 
 python benchmarks/demo/demo.py -o out/demo
 """
@@ -27,7 +27,7 @@ SHOWN = (3, 7, 10)
 
 
 def step(command: str, module: str, argv: list[str]) -> None:
-    """Print a command as one would type it, and run it in a process of its own."""
+    """Print a command as a user would type it, and run it in a separate process."""
     print(f"\n$ {command} {' '.join(argv)}", flush=True)
     done = subprocess.run([sys.executable, "-m", module, *argv], check=False)
     if done.returncode:
@@ -41,7 +41,7 @@ def accuracy(model: Path) -> float:
 
 
 def against_eager(model: Path, checkpoint: Path) -> str:
-    """Time the file and PyTorch eager, frame to label map, in interleaved rounds."""
+    """Time the file and eager PyTorch, from frame to label map, in interleaved rounds."""
     frame = draw_scene(0, *SIZE).frame
     network = load_checkpoint(checkpoint).model
     with load(model) as segmenter:
@@ -59,7 +59,7 @@ def against_eager(model: Path, checkpoint: Path) -> str:
 
 
 def picture(model: Path, path: Path) -> None:
-    """Write frames, their labels as predicted, and the overlay with its legend."""
+    """Write frames, their predicted labels, and the overlay with its legend."""
     rows = []
     with load(model) as segmenter:
         for seed in SHOWN:
@@ -78,7 +78,9 @@ def picture(model: Path, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="the main job, on drawn street scenes")
+    parser = argparse.ArgumentParser(
+        description="export, segment and time a small SegNet on drawn street scenes"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("out/demo"))
     folder: Path = parser.parse_args().output
     (folder / "frames").mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
     python benchmarks/demo/train.py -o benchmarks/demo/segnet_demo.pt
 
-Writes {"state_dict", "mean_iou", "seed", "steps"}; the scenes follow from the seed.
+Writes {"state_dict", "mean_iou", "seed", "steps"}; the scenes depend on the seed only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def normalise(frames: Tensor) -> Tensor:
 def mean_iou(segment: Callable[[Image], Image]) -> float:
     """Return the mean over the classes of tp / (gt + predicted - tp) on the unseen scenes.
 
-    `segment` turns a frame into labels; one confusion matrix holds all scenes.
+    `segment` returns the labels of a frame; one confusion matrix accumulates all scenes.
     """
     count = len(CLASSES)
     matrix = np.zeros((count, count))
@@ -67,7 +67,7 @@ def predict(model: SegNet, frame: Image) -> Image:
 
 
 def train(steps: int, batch: int, scenes: int, seed: int) -> tuple[SegNet, float]:
-    """Train with Adam, one cycle and softened class balancing; return model and mIoU."""
+    """Train with AdamW, a one-cycle schedule and softened class weights; return model and mIoU."""
     torch.manual_seed(seed)
     frames, labels = tensors(tqdm(range(scenes), desc="drawing"))
     share = torch.bincount(labels.flatten().long(), minlength=len(CLASSES)) / labels.numel()
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", default="segnet_demo.pt")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--scenes", type=int, default=1500, help="how many are drawn")
+    parser.add_argument("--scenes", type=int, default=1500, help="number of drawn scenes")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     model, accuracy = train(arguments.steps, arguments.batch, arguments.scenes, arguments.seed)

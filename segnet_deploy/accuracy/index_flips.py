@@ -47,11 +47,11 @@ class IndexFlips:
         self._opened = contextlib.ExitStack()
         try:
             folder = Path(self._opened.enter_context(tempfile.TemporaryDirectory()))
-            self._probes = [
+            self._indexed = [
                 self._open(path, segmenter, folder / str(number))
                 for number, (path, segmenter) in enumerate(zip(files, segmenters, strict=True))
             ]
-            first, second = (len(indexed.stages) for indexed, _ in self._probes)
+            first, second = (len(indexed.stages) for indexed, _ in self._indexed)
             if first != second:
                 raise InputError(f"{files[0]} has {first} pools with indices, {files[1]} {second}")
         except BaseException:
@@ -63,7 +63,7 @@ class IndexFlips:
         """Run both on `frame`, (H, W, 3) uint8, and count."""
         chosen = [
             _indices(indexed, engine, segmenter.preprocess([frame]).x, segmenter.metadata.io)
-            for (indexed, engine), segmenter in zip(self._probes, self._segmenters, strict=True)
+            for (indexed, engine), segmenter in zip(self._indexed, self._segmenters, strict=True)
         ]
         for stage, (one, other) in enumerate(zip(*chosen, strict=True)):
             if one.shape != other.shape:

@@ -1,4 +1,4 @@
-"""The CamVid recipe on drawn scenes: a killed run goes on to the same weights."""
+"""The CamVid recipe on drawn scenes: a killed run continues to the same weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def options(data: Path, out: Path, steps: int, arch: str = "segnet") -> list[str
 
 
 def weights(out: Path) -> dict[str, Any]:
-    """Return the network and the momentum that a run has saved."""
+    """Return the saved weights and momentum of a run."""
     saved = torch.load(out / "last.pt", weights_only=True)
     momenta = saved["optimiser"]["state"]
     return saved["state_dict"] | {str(k): v["momentum_buffer"] for k, v in momenta.items()}
@@ -67,29 +67,29 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    command = [sys.executable, str(FOLDER / "train.py"), *options(data, parts, 10_000)]
+def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    command = [sys.executable, str(FOLDER / "train.py"), *options(data, resumed, 10_000)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 120
-    while not (parts / "last.pt").exists() and time.monotonic() < end and process.poll() is None:
+    while not (resumed / "last.pt").exists() and time.monotonic() < end and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = torch.load(parts / "last.pt", weights_only=True)["step"]
+    done = torch.load(resumed / "last.pt", weights_only=True)["step"]
     last = done + 2
-    assert train.main(options(data, parts, last)) == 0
+    assert train.main(options(data, resumed, last)) == 0
     assert train.main(options(data, whole, last)) == 0
-    assert torch.load(parts / "last.pt", weights_only=True)["step"] == last
-    assert same(weights(parts), weights(whole))
+    assert torch.load(resumed / "last.pt", weights_only=True)["step"] == last
+    assert same(weights(resumed), weights(whole))
 
 
-def test_two_steps_and_two_are_four_with_dropout(data: Path, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for out, steps in ((parts, 2), (parts, 4), (whole, 4)):
+def test_two_runs_of_two_steps_equal_one_of_four_with_dropout(data: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    for out, steps in ((resumed, 2), (resumed, 4), (whole, 4)):
         assert train.main(options(data, out, steps, arch="fcn-8s")) == 0
-    assert same(weights(parts), weights(whole))
-    history = json.loads((parts / "history.json").read_text())["history"]
+    assert same(weights(resumed), weights(whole))
+    history = json.loads((resumed / "history.json").read_text())["history"]
     assert history[-1]["step"] == 4
 
 
@@ -139,11 +139,11 @@ def test_table_has_our_rows_and_the_papers(
     assert f"{row['mean_iou']:.2f}" in out
     assert row["images"] == 2
     assert 0 <= row["boundary_f1"] <= 100
-    for words in ("SegNet, ", "60.10", "46.84", "52.23", "47.7"):
-        assert words in out
+    for text in ("SegNet, ", "60.10", "46.84", "52.23", "47.7"):
+        assert text in out
 
 
-def test_every_image_once_an_epoch_and_flips_by_a_coin(data: Path) -> None:
+def test_every_image_once_per_epoch_and_half_of_them_flipped(data: Path) -> None:
     examples = find_examples(data, "camvid", "train")
     drawn = batches.Batches(examples, SIZE, 3, seed=1, flips=True)
     assert drawn.per_epoch == 2
@@ -183,12 +183,12 @@ def test_encoder_starts_from_vgg16(tmp_path: Path) -> None:
     from segnet_export.models import create
 
     source, target = create("fcn-32s", 3, width=4, seed=1), create("segnet", 5, width=4, seed=2)
-    state = source.state_dict()  # 13 convolutions and more behind them
+    state = source.state_dict()  # 13 convolutions, and more after them
     assert encoder.load_encoder(target, state) == 13
     ours = [m for m in target.modules() if isinstance(m, torch.nn.Conv2d)]
     theirs = [v for v in state.values() if v.ndim == 4]
     assert all(torch.equal(a.weight, b) for a, b in zip(ours[1:13], theirs[1:13], strict=True))
-    rgb = torch.rand(1, 3, 8, 8)  # the same picture gives the same answer
+    rgb = torch.rand(1, 3, 8, 8)  # the same picture yields the same output
     filters = torch.nn.functional.conv2d
     assert torch.allclose(filters(rgb.flip(1), ours[0].weight), filters(rgb, theirs[0]), atol=1e-6)
     encoder.load_encoder(target, state, "bgr")
@@ -199,7 +199,7 @@ def test_encoder_starts_from_vgg16(tmp_path: Path) -> None:
         encoder.load_encoder(create("segnet", 5, width=2), state)
 
 
-def test_loss_is_that_of_the_labelled_pixels() -> None:
+def test_loss_is_the_mean_over_labelled_pixels() -> None:
     logits = torch.randn(1, 3, 1, 4)
     labels = torch.tensor([[[0, 2, VOID, 1]]])
     weights = torch.tensor([0.5, 2.0, 1.0])

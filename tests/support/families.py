@@ -1,5 +1,7 @@
-"""Other people's SegNets, rebuilt from the facts: key layouts and forward passes of each
-family, written apart from the loader that they test. Small widths, real names."""
+"""The SegNets of other projects: each family's layer names and forward pass, at small widths.
+
+Written from the projects' published facts, independently of the loader that they test.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ K = 5
 def encoder_convs(
     cin: int = 3, counts: tuple[int, ...] = COUNTS
 ) -> list[tuple[int, int, int, int]]:
-    """Return (stage, position, in, out), from 1."""
+    """Return (stage, position, in, out) in execution order; stages and positions count from 1."""
     found = []
     for stage, (width, count) in enumerate(zip(WIDTHS, counts, strict=True), start=1):
         for position in range(1, count + 1):
@@ -55,10 +57,10 @@ def unpool(x: Tensor, index: Tensor, size: Any = None) -> Tensor:
 
 
 class Named(nn.Module):
-    """Layers under names made from stage and position; the common part of five families."""
+    """Layers whose names are made of stage and position: shared by five families."""
 
     ceil_mode = False
-    restores_size = True
+    keeps_size = True
     last_without_size = False
     relu_first = False
 
@@ -108,7 +110,7 @@ class Named(nn.Module):
             kept.append((index, size))
         for s in range(5, 0, -1):
             index, size = kept.pop()
-            bare = not self.restores_size or (s == 1 and self.last_without_size)
+            bare = not self.keeps_size or (s == 1 and self.last_without_size)
             x = unpool(x, index, None if bare else size)
             for p in range(COUNTS[s - 1], 0, -1):
                 x = self.last(x) if (s, p) == (1, 1) else self.layer(x, "d", s, p)
@@ -134,7 +136,7 @@ class Semseg(Named):
 
 
 class Say4n(Named):
-    """say4n/pytorch-segnet: transposed convolutions, from 0, and a VGG16 beside the net."""
+    """say4n/pytorch-segnet: transposed convolutions, counted from 0, and a VGG16 as well."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +177,7 @@ class Vince(Named):
 class Delta(Named):
     """delta-onera, DenseFusion: unpooling without sizes."""
 
-    restores_size = False
+    keeps_size = False
 
     def name(self, side: str, s: int, p: int) -> str:
         return f"conv{s}{p}{'d' if side == 'd' else ''}"
@@ -200,7 +202,7 @@ class Nshaud(CaffeNames):
     """nshaud/DeepNetsForEO: Caffe's names, ReLU before BN, floor, no sizes, log-softmax."""
 
     ceil_mode = False
-    restores_size = False
+    keeps_size = False
     relu_first = True
 
     def last(self, x: Tensor) -> Any:
@@ -228,7 +230,7 @@ def block(*widths: int) -> list[nn.Module]:
 
 
 class Yassouali(nn.Module):
-    """yassouali/pytorch-segmentation: Sequentials per stage, 27 convolutions, tied layers."""
+    """yassouali/pytorch-segmentation: one Sequential per stage, 27 convolutions, tied layers."""
 
     def __init__(self, tied: bool = False) -> None:
         super().__init__()
@@ -242,7 +244,7 @@ class Yassouali(nn.Module):
             if s == 5:
                 layers.append(conv(a, K))
             self.add_module(f"stage{s}_decoder", nn.Sequential(*layers))
-        if tied:  # the first decoder layers were the encoder's own objects
+        if tied:  # the first decoder layers are objects of the encoder
             first = self.get_submodule("stage1_decoder")
             last = self.get_submodule("stage5_encoder")
             first[0], first[1] = last[6], last[7]  # type: ignore[index,operator]
@@ -260,7 +262,7 @@ class Yassouali(nn.Module):
 
 
 class Trypag(nn.Module):
-    """trypag/pytorch-unet-segnet: '3-conv' blocks have 2, dropout between, 1 channel in."""
+    """trypag/pytorch-unet-segnet: its '3-conv' blocks have 2; dropout between; 1 input channel."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -340,7 +342,7 @@ def build(kind: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     return net
 
 
-# name: (class, family as printed, a size that it takes, its odd sizes work, channels)
+# name: (class, family as printed, a supported (height, width), input channels)
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, int], int]] = {
     "semseg": (Semseg, "meetps/pytorch-semseg", (45, 53), 3),
     "say4n": (Say4n, "say4n/pytorch-segnet", (45, 53), 3),
