@@ -89,7 +89,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 def watch(arguments: argparse.Namespace) -> int:
     """Run the loop until the source ends, a signal comes or the time is over."""
     from segnet_deploy.camera.loop import Camera
-    from segnet_deploy.camera.outputs.logs import start_logging
+    from segnet_deploy.camera.outputs.status_log import start_logging
     from segnet_deploy.segmenter import load
 
     _check(arguments)
@@ -121,9 +121,9 @@ def watch(arguments: argparse.Namespace) -> int:
 def open_outputs(camera: Camera, arguments: argparse.Namespace) -> None:
     """Open what the flags ask for, the cheap ones first."""
     from segnet_deploy.camera.outputs.background import Background
-    from segnet_deploy.camera.outputs.label_files import LabelImages, LabelLines
-    from segnet_deploy.camera.outputs.logs import StatusLog
-    from segnet_deploy.camera.outputs.systemd import Watchdog
+    from segnet_deploy.camera.outputs.label_lines import LabelImages, LabelLines
+    from segnet_deploy.camera.outputs.status_log import StatusLog
+    from segnet_deploy.camera.outputs.systemd_watchdog import Watchdog
 
     add: Callable[[Output], None] = camera.outputs.append
     palette, alpha = camera.metadata.palette, arguments.alpha

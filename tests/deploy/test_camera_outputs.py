@@ -16,15 +16,15 @@ import pytest
 from segnet_deploy import InputError
 from segnet_deploy.camera import Result, Status
 from segnet_deploy.camera.outputs.background import Background
-from segnet_deploy.camera.outputs.label_files import (
+from segnet_deploy.camera.outputs.label_lines import (
     LabelImages,
     LabelLines,
     from_run_lengths,
     run_lengths,
 )
-from segnet_deploy.camera.outputs.logs import JsonLines, StatusLog
 from segnet_deploy.camera.outputs.recording import Recording
-from segnet_deploy.camera.outputs.systemd import Watchdog
+from segnet_deploy.camera.outputs.status_log import JsonLines, StatusLog
+from segnet_deploy.camera.outputs.systemd_watchdog import Watchdog
 from segnet_deploy.camera.outputs.window import Window
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 200, 0))

@@ -28,7 +28,7 @@ from sleep_engine import sleeping
 from segnet_deploy.bench.timing import Timing, rss_bytes
 from segnet_deploy.camera.loop import Camera
 from segnet_deploy.camera.outputs.background import Background
-from segnet_deploy.camera.outputs.label_files import LabelLines
+from segnet_deploy.camera.outputs.label_lines import LabelLines
 from segnet_deploy.camera.outputs.recording import Recording
 from segnet_deploy.camera.result import Result, Status
 

@@ -62,12 +62,12 @@ class Wishes:
 
 def find_source(uri: str, wishes: Wishes | None = None) -> Source:
     """Return the source that `uri` names. Raises InputError where it names none."""
-    from segnet_deploy.camera.sources import av_stream, gstreamer, pictures, v4l2
+    from segnet_deploy.camera.sources import av_stream, folder, gstreamer, v4l2
 
     wishes = wishes or Wishes()
     scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
     if uri == "synthetic":
-        return pictures.Synthetic(wishes)
+        return folder.Synthetic(wishes)
     if uri.isdigit() or uri.startswith("/dev/video"):
         return v4l2.Device(f"/dev/video{uri}" if uri.isdigit() else uri, wishes)
     if scheme == "csi" or " ! " in uri:
@@ -76,7 +76,7 @@ def find_source(uri: str, wishes: Wishes | None = None) -> Source:
         return av_stream.Network(uri, wishes)
     path = Path(uri)
     if path.is_dir():
-        return pictures.Folder(path, wishes)
+        return folder.Folder(path, wishes)
     if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         return av_stream.File(path, wishes)
     what = "no such file or folder" if not scheme and not path.exists() else "not a camera source"

@@ -16,7 +16,7 @@ import segnet_deploy
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web.access import Guard, check_token
 from segnet_deploy.camera.web.address import resolve
-from segnet_deploy.camera.web.latest import Latest
+from segnet_deploy.camera.web.shared_state import Latest
 from segnet_deploy.camera.web.telemetry import CONTENT_TYPE, health, prometheus
 from segnet_deploy.camera.web.viewers import Viewers
 from segnet_deploy.classes import Colour

@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from segnet_deploy.camera.outputs.systemd import LONGEST_INFERENCE
+from segnet_deploy.camera.outputs.systemd_watchdog import LONGEST_INFERENCE
 from segnet_deploy.camera.result import STATES, Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

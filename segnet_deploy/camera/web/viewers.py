@@ -17,8 +17,8 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from segnet_deploy.camera.result import Result, Status
-from segnet_deploy.camera.web.latest import Latest
 from segnet_deploy.camera.web.picture_message import encode
+from segnet_deploy.camera.web.shared_state import Latest
 from segnet_deploy.camera.web.telemetry import describe
 
 _log = logging.getLogger("segnet_deploy.camera")
