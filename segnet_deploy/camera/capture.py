@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from segnet_deploy.camera.mailbox import Mailbox
-from segnet_deploy.camera.sources.base import Pending, Source, SourceLostError, Stream
+from segnet_deploy.camera.sources.base import PendingFrame, Source, SourceLostError, Stream
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.types import Clock
 
@@ -25,7 +25,7 @@ class Captured:
 
     sequence: int
     time: float
-    pending: Pending
+    pending: PendingFrame
 
 
 class Capture(threading.Thread):
@@ -110,9 +110,8 @@ class Capture(threading.Thread):
             if self._state == "reconnecting":
                 self.reconnects += 1
             self._state = "live"
-            errors = getattr(stream, "errors", 0)
-            self.stream_errors += errors - known_errors
-            known_errors = errors
+            self.stream_errors += stream.errors - known_errors
+            known_errors = stream.errors
             self.dropped += self._frames.put(Captured(self.captured, arrived, pending))
             self.captured += 1
 

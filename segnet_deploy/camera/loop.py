@@ -15,7 +15,8 @@ from segnet_deploy.camera.capture import Capture, Captured
 from segnet_deploy.camera.inference import Inference, Segmented
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.camera.result import Output, Result, Status
-from segnet_deploy.camera.sources.base import Source, Wishes, find_source
+from segnet_deploy.camera.sources.base import Source, SourceOptions
+from segnet_deploy.camera.sources.find import find_source
 from segnet_deploy.errors import InputError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.segmenter import Segmenter, load
@@ -53,7 +54,7 @@ class Camera:
         clock: Clock = time.monotonic,
     ):
         if isinstance(source, str):
-            source = find_source(source, Wishes(paced=not every_frame))
+            source = find_source(source, SourceOptions(paced=not every_frame))
         if every_frame and source.live:
             raise InputError(f"every frame of {source.name}, which is live; expected a file")
         self.outputs: list[Output] = []

@@ -149,16 +149,17 @@ def open_outputs(camera: Camera, arguments: argparse.Namespace) -> None:
 
 
 def _source(arguments: argparse.Namespace) -> Source:
-    from segnet_deploy.camera.sources.base import Wishes, find_source
+    from segnet_deploy.camera.sources.base import SourceOptions
+    from segnet_deploy.camera.sources.find import find_source
 
-    wishes = Wishes(
+    options = SourceOptions(
         size=arguments.size,
         fps=arguments.fps,
         loop=arguments.loop,
         paced=not arguments.every_frame,
-        transport=arguments.rtsp_transport,
+        rtsp_transport=arguments.rtsp_transport,
     )
-    source = find_source(arguments.source, wishes)
+    source = find_source(arguments.source, options)
     if arguments.every_frame and source.live:
         raise UsageError(f"--every-frame with {source.name}, which is live; expected a file")
     return source

@@ -17,13 +17,9 @@ from segnet_deploy import EngineError, InputError, MissingDependencyError
 from segnet_deploy.camera import STATES, Camera, Result, Status
 from segnet_deploy.camera.capture import LONGEST_DELAY, delays
 from segnet_deploy.camera.mailbox import Mailbox
-from segnet_deploy.camera.sources.base import (
-    Pending,
-    SourceLostError,
-    find_source,
-    without_password,
-)
-from segnet_deploy.camera.sources.v4l2 import CvStream
+from segnet_deploy.camera.sources.base import PendingFrame, SourceLostError, without_password
+from segnet_deploy.camera.sources.find import find_source
+from segnet_deploy.camera.sources.opencv_stream import OpencvStream
 from segnet_deploy.types import Frame
 
 Part = Frame | Exception | Callable[[], None] | None
@@ -35,7 +31,7 @@ class Script:
     A part is a frame, an error to raise, something to call, or None: the end.
     """
 
-    name = "script"
+    name, errors = "script", 0
 
     def __init__(self, *takes: Iterable[Part], live: bool = True):
         self.live, self.closed = live, 0
@@ -48,7 +44,7 @@ class Script:
         self._parts = iter(take)
         return self
 
-    def read(self) -> Pending | None:
+    def read(self) -> PendingFrame | None:
         for part in self._parts:
             if isinstance(part, Exception):
                 raise part
@@ -278,7 +274,7 @@ def test_resized_and_damaged_frames_pass() -> None:
         raise cv2.error("half a picture")
 
     class Damaged(Script):
-        def read(self) -> Pending | None:
+        def read(self) -> PendingFrame | None:
             pending = super().read()
             return damaged if pending is not None and pending().shape[0] == 1 else pending
 
@@ -355,18 +351,18 @@ class FakeCapture:
 
 
 def test_device_that_pauses_is_waited_for_and_one_that_is_gone_is_not() -> None:
-    stream = CvStream(FakeCapture(None, frame(), "gone"), "/dev/video0", timeout=2.0)
+    stream = OpencvStream(FakeCapture(None, frame(), "gone"), "/dev/video0", timeout=2.0)
     pending = stream.read()
     assert pending is not None
     assert pending().shape == (20, 24, 3)
     with pytest.raises(SourceLostError, match="unplugged"):
         stream.read()
     with pytest.raises(SourceLostError, match="no frame for"):
-        CvStream(FakeCapture(None, None), "/dev/video0", timeout=0.5).read()
+        OpencvStream(FakeCapture(None, None), "/dev/video0", timeout=0.5).read()
 
 
 def test_absent_device_is_said() -> None:
-    with pytest.raises(SourceLostError, match="not there"):
+    with pytest.raises(SourceLostError, match="does not exist"):
         find_source("/dev/video97").open(1.0)
 
 

@@ -22,7 +22,8 @@ import pytest
 from sleep_engine import sleeping
 
 from segnet_deploy.camera import Camera
-from segnet_deploy.camera.sources.base import Wishes, find_source
+from segnet_deploy.camera.sources.base import SourceOptions
+from segnet_deploy.camera.sources.find import find_source
 from segnet_deploy.cli import camera as camera_cli
 from segnet_deploy.scenes import draw_scene
 
@@ -60,14 +61,14 @@ def test_every_frame_of_a_video_becomes_a_label_image(
 
 
 def test_video_frames_have_their_colours(clip: Path) -> None:
-    source = find_source(str(clip), Wishes(paced=False))
+    source = find_source(str(clip), SourceOptions(paced=False))
     camera = Camera(lambda: sleeping(0), source, every_frame=True)
     colours = [result.frame.mean(axis=(0, 1)) for result in camera.results()]
     assert np.allclose(colours, [(20 * n, 100, 50) for n in range(12)], atol=9)
 
 
 def test_video_plays_at_its_own_speed_and_loops(clip: Path) -> None:
-    camera = Camera(lambda: sleeping(0), find_source(str(clip), Wishes(loop=True)))
+    camera = Camera(lambda: sleeping(0), find_source(str(clip), SourceOptions(loop=True)))
     times = []
     for result in camera.results():
         times.append(result.captured)
@@ -80,7 +81,7 @@ def test_folder_of_images_is_shown_in_order(tmp_path: Path) -> None:
     for number in range(5):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((9, 11, 3), number, np.uint8))
     (tmp_path / "3.png").write_bytes(b"no picture")
-    source = find_source(str(tmp_path), Wishes(paced=False))
+    source = find_source(str(tmp_path), SourceOptions(paced=False))
     camera = Camera(lambda: sleeping(0), source, every_frame=True)
     assert [int(result.frame[0, 0, 0]) for result in camera.results()] == [0, 1, 2, 4]
     assert camera.status().errors == 1
@@ -91,7 +92,7 @@ def test_damaged_video_is_played_where_it_can_be(clip: Path, tmp_path: Path) -> 
     middle = data.find(b"mdat") + 800
     data[middle : middle + 60] = bytes(60)
     (tmp_path / "damaged.mp4").write_bytes(data)
-    source = find_source(str(tmp_path / "damaged.mp4"), Wishes(paced=False))
+    source = find_source(str(tmp_path / "damaged.mp4"), SourceOptions(paced=False))
     assert 1 <= len(list(Camera(lambda: sleeping(0), source, every_frame=True).results())) <= 12
 
 

@@ -132,7 +132,7 @@ def test_gstreamer_pipeline_by_the_systems_bindings(tmp_path: Path) -> None:
         pytest.skip(f"Debian's python3-gi is for another Python than {version}")
     (tmp_path / "gi").symlink_to(bindings)
     code = (
-        "from segnet_deploy.camera.sources.base import find_source\n"
+        "from segnet_deploy.camera.sources.find import find_source\n"
         "text = 'videotestsrc is-live=true pattern=blue ! video/x-raw,width=62,height=40'\n"
         "stream = find_source(text).open(5.0)\n"
         "frames = [stream.read()() for _ in range(3)]\n"
