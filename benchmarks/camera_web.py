@@ -86,7 +86,7 @@ def measure(page: WebPage, scenes: list, fps: float, seconds: float) -> dict:
         page.show(result)
         took.append(time.perf_counter() - began)
         if len(took) % round(fps) == 0:
-            page.tell(status)
+            page.report(status)
         time.sleep(max(0.0, wall + len(took) / fps - time.monotonic()))
     cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     return {

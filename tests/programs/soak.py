@@ -53,7 +53,7 @@ class Probe:
             self.ages.append(age)
             self.times.append(time.monotonic())
 
-    def tell(self, status: Status) -> None:
+    def report(self, status: Status) -> None:
         if not self.states or self.states[-1] != status.state:
             self.states.append(status.state)
 

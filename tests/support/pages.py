@@ -48,7 +48,7 @@ def running(
     """A served page that is told to be live and shows one result."""
     with WebPage(address, CLASSES, PALETTE, token, viewers, patience) as page:
         page.show(result())
-        page.tell(status())
+        page.report(status())
         yield page
 
 

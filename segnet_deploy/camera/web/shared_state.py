@@ -1,4 +1,4 @@
-"""The newest result and state, between the camera loop and the server's thread."""
+"""The newest result and status, shared between the camera loop and the server's thread."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import time
 from segnet_deploy.camera.result import Result, Status
 
 
-class Latest:
-    """Written by the loop, read by the server; each value is replaced whole, so nobody waits.
+class SharedState:
+    """Written by the loop, read by the server; values are replaced as a whole, without a lock.
 
-    `watched` goes the other way: whether anybody looks at the pictures.
+    `is_watched`, whether a browser is connected, is written by the server and read by the loop.
     """
 
     def __init__(self) -> None:
         self.result: Result | None = None
         self.status = Status("connecting", "", 0.0)
-        self.told = time.monotonic()
-        self.watched = False
+        self.is_watched = False
+        self._reported = time.monotonic()
 
-    def tell(self, status: Status) -> None:
-        """Keep the state, and when it was told."""
-        self.status, self.told = status, time.monotonic()
+    def report(self, status: Status) -> None:
+        """Store the status and the time."""
+        self.status, self._reported = status, time.monotonic()
 
     def silent_seconds(self) -> float:
-        """Return how long the loop has said nothing."""
-        return time.monotonic() - self.told
+        """Return the time since the last report of the loop."""
+        return time.monotonic() - self._reported
