@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import random
 import threading
 import time
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from sleep_engine import sleeping
 
+import segnet_deploy.camera
 from segnet_deploy import EngineError, InputError, MissingDependencyError
 from segnet_deploy.camera import STATES, Camera, Result, Status
 from segnet_deploy.camera.capture import MAX_DELAY, delays
@@ -397,3 +400,18 @@ def test_passwords_are_not_shown() -> None:
     with pytest.raises(InputError) as caught:
         find_source("ftp://me:pw@host/x")
     assert "pw" not in str(caught.value)
+
+
+def test_public_names_are_importable() -> None:
+    names = segnet_deploy.camera.__all__
+    assert {"Camera", "Output", "Result", "Status", "add_outputs", "find_source"} <= set(names)
+    assert all(getattr(segnet_deploy.camera, name) is not None for name in names)
+
+
+@pytest.mark.parametrize(
+    "module", ["result", "run_lengths", "outputs.base", "sources.base", "sources.find"]
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(f"segnet_deploy.camera.{module}"))
+    assert outcome.attempted
+    assert not outcome.failed

@@ -12,9 +12,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from sleep_engine import sleeping
 
 from segnet_deploy import InputError
-from segnet_deploy.camera import Result, Status
+from segnet_deploy.camera import Camera, Result, Status, add_outputs
 from segnet_deploy.camera.logs import JsonLines
 from segnet_deploy.camera.outputs.background import Background
 from segnet_deploy.camera.outputs.label_images import LabelImages
@@ -215,3 +216,18 @@ def test_window_without_a_display_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(InputError, match="--serve"):
         Window(PALETTE, stop=lambda: None)
+
+
+def test_outputs_are_added_by_keyword_and_closed_with_the_camera(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((48, 64, 3), 40 * number, np.uint8))
+    labels, record = tmp_path / "labels.jsonl", tmp_path / "out.mp4"
+    with Camera(lambda: sleeping(0), str(images), every_frame=True) as camera:
+        add_outputs(camera, labels=labels, record=record, serve="127.0.0.1:0", min_free_bytes=0)
+        assert len(camera.outputs) == 3
+        assert len(list(camera.results())) == 3
+    assert not camera.outputs
+    assert len(labels.read_text().splitlines()) == 3
+    assert len(decode(tmp_path / "out-00001.mp4")) == 3
