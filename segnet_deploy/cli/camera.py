@@ -10,11 +10,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segnet_deploy.cli.command import run
 from segnet_deploy.cli.config_file import with_config
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.runtimes.names import CHOICES
+
+if TYPE_CHECKING:
+    from segnet_deploy.camera import Camera
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,7 +89,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     add = group.add_argument
     add("--max-age", type=float, metavar="S", help="do not show results older than S seconds")
-    add("--show", action="store_true", help="show the overlay in a window; q or Esc closes it")
+    add("--show", action="store_true", help="show the overlay in a window; q or Esc stops the loop")
     add("--record", metavar="OUT.mp4", help="record overlays as OUT-00001.mp4, OUT-00002.mp4, ...")
     add("--segment", type=float, default=60.0, metavar="S", help="seconds per recorded file (60)")
     add("--labels", metavar="DIR|F.jsonl", help="label maps: PNGs, or run lengths as JSON lines")
@@ -104,35 +108,12 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Run the loop until the source ends, a signal arrives or the duration is over."""
-    from segnet_deploy.camera import Camera, SourceOptions, add_outputs, find_source
+    from segnet_deploy.camera import add_outputs
     from segnet_deploy.camera.logs import start_logging
-    from segnet_deploy.segmenter import load
 
     _check(arguments)
     start_logging(arguments.log_json)
-    options = SourceOptions(
-        size=arguments.size,
-        fps=arguments.fps,
-        loop=arguments.loop,
-        paced=not arguments.every_frame,
-        rtsp_transport=arguments.rtsp_transport,
-    )
-    load_engine = partial(
-        load,
-        arguments.engine,
-        runtime=arguments.runtime,
-        fit=arguments.fit,
-        threads=arguments.threads,
-        rebuild=arguments.rebuild,
-    )
-    camera = Camera(
-        load_engine,
-        find_source(arguments.source, options),
-        every_frame=arguments.every_frame,
-        max_age=arguments.max_age,
-        duration=arguments.duration,
-        stall_timeout=arguments.stall_timeout,
-    )
+    camera = _open_camera(arguments)
     with camera, _stop_on_signals(camera.stop):
         add_outputs(
             camera,
@@ -153,6 +134,35 @@ def watch(arguments: argparse.Namespace) -> int:
         if not camera.close():
             _exit_now()
     return 0
+
+
+def _open_camera(arguments: argparse.Namespace) -> Camera:
+    from segnet_deploy.camera import Camera, SourceOptions, find_source
+    from segnet_deploy.segmenter import load
+
+    load_engine = partial(
+        load,
+        arguments.engine,
+        runtime=arguments.runtime,
+        fit=arguments.fit,
+        threads=arguments.threads,
+        rebuild=arguments.rebuild,
+    )
+    options = SourceOptions(
+        size=arguments.size,
+        fps=arguments.fps,
+        loop=arguments.loop,
+        paced=not arguments.every_frame,
+        rtsp_transport=arguments.rtsp_transport,
+    )
+    return Camera(
+        load_engine,
+        find_source(arguments.source, options),
+        every_frame=arguments.every_frame,
+        max_age=arguments.max_age,
+        duration=arguments.duration,
+        stall_timeout=arguments.stall_timeout,
+    )
 
 
 @contextlib.contextmanager

@@ -36,15 +36,15 @@ class Script:
 
     name, errors = "script", 0
 
-    def __init__(self, *takes: Iterable[Part], live: bool = True):
+    def __init__(self, *openings: Iterable[Part], live: bool = True):
         self.live, self.closed = live, 0
-        self._takes = iter(takes)
+        self._openings = iter(openings)
 
     def open(self, timeout: float) -> Script:
-        take = next(self._takes, None)
-        if take is None:
-            raise SourceLostError("script: no more takes")
-        self._parts = iter(take)
+        parts = next(self._openings, None)
+        if parts is None:
+            raise SourceLostError("script: no more openings")
+        self._parts = iter(parts)
         return self
 
     def read(self) -> PendingFrame | None:
