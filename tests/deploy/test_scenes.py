@@ -1,4 +1,4 @@
-"""Synthetic scenes are determined by their seed and contain every class."""
+"""Drawn scenes follow from their seed and have every class."""
 
 from __future__ import annotations
 

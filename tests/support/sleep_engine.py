@@ -1,4 +1,4 @@
-"""A segmenter whose engine sleeps: for tests and soak runs of the loop, not of an engine."""
+"""A segmenter whose engine sleeps: for tests and soaks of the loop, not of an engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segnet_deploy.types import Array
 
 
 class SleepEngine:
-    """Accepts uint8 frames, sleeps, and returns labels that follow the brightness."""
+    """Takes uint8 frames, sleeps, and gives labels that follow the picture's brightness."""
 
     name, device, lowered = "sleep", "cpu", False
     gpu_seconds = device_bytes = None
@@ -35,11 +35,11 @@ class SleepEngine:
         return {"labels": self.run(x)}
 
     def close(self) -> None:
-        """Do nothing."""
+        """Nothing is held."""
 
 
 def sleeping(seconds: float, before: Callable[[], None] | None = None) -> Segmenter:
-    """Return a segmenter of four classes, `seconds` per frame; `before` is called first."""
+    """Return a segmenter of four classes that takes `seconds` a frame; `before` may raise."""
     classes = ("dark", "dim", "light", "bright")
     palette = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (0, 0, 128))
     metadata = Metadata(classes=classes, palette=palette, io="frame")
