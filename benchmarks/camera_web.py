@@ -1,9 +1,9 @@
-"""What serving the camera's page costs the loop: share of a core, by number of viewers.
+"""Measure the CPU cost of serving the camera's page, in percent of a core, by number of viewers.
 
     python benchmarks/camera_web.py --size 360x480 --fps 30 --viewers 0 1 8
 
-Viewers are other processes that ask for picture after picture, as the page does. CPU time is
-this process's own, drawing excluded: the frames are drawn before. One line of JSON a case.
+Viewers are other processes that request picture after picture, as the page does. CPU time is that
+of this process; the frames are drawn beforehand. One line of JSON per case.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web import serve
 from segnet_deploy.camera.web.server import WebPage
 from segnet_deploy.classes import CAMVID
-from segnet_deploy.scenes import draw_scene
+from segnet_deploy.scenes import Scene, draw_scene
 
 
 def main() -> int:
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="360x480", help="HxW (360x480)")
     parser.add_argument("--fps", type=float, default=30.0)
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 def start_viewer(page: WebPage) -> subprocess.Popen[str]:
-    """Start a viewer and return when it is connected."""
+    """Start a viewer and wait until it is connected."""
     command = [sys.executable, __file__, "--watch", page.url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -60,7 +61,7 @@ def start_viewer(page: WebPage) -> subprocess.Popen[str]:
 
 
 async def watch(url: str) -> None:
-    """Ask for pictures until killed."""
+    """Request pictures until killed."""
     import aiohttp
 
     async with aiohttp.ClientSession() as session, session.ws_connect(url + "live") as viewer:
@@ -73,8 +74,8 @@ async def watch(url: str) -> None:
                 await viewer.send_str("next")
 
 
-def measure(page: WebPage, scenes: list, fps: float, seconds: float) -> dict:
-    """Show `scenes` at `fps` and return the cost."""
+def measure(page: WebPage, scenes: list[Scene], fps: float, seconds: float) -> dict[str, float]:
+    """Show `scenes` at `fps` for `seconds` and return the cost."""
     status = Status("live", "benchmark", 0.0)
     took: list[float] = []
     before = page.pictures
@@ -86,7 +87,7 @@ def measure(page: WebPage, scenes: list, fps: float, seconds: float) -> dict:
         page.show(result)
         took.append(time.perf_counter() - began)
         if len(took) % round(fps) == 0:
-            page.tell(status)
+            page.report(status)
         time.sleep(max(0.0, wall + len(took) / fps - time.monotonic()))
     cpu, wall = time.process_time() - cpu, time.monotonic() - wall
     return {

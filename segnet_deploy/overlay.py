@@ -1,4 +1,4 @@
-"""Pictures of label maps: colours, overlays and legends. Images are BGR, palettes RGB."""
+"""Draw label maps: colours, overlays and legends. Images are (H, W, 3) uint8 BGR, palettes RGB."""
 
 from __future__ import annotations
 
@@ -16,24 +16,32 @@ _FONT_SCALE = 0.42
 
 
 def colorize(labels: Frame, palette: Sequence[Colour]) -> Frame:
-    """Return the BGR picture of a label map; ids beyond the palette become black."""
+    """Return the image of (H, W) uint8 labels; ids beyond the palette become black.
+
+    >>> colorize(np.array([[0, 1, 2]], np.uint8), [(255, 0, 0), (0, 255, 0)]).tolist()
+    [[[0, 0, 255], [0, 255, 0], [0, 0, 0]]]
+    """
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = np.asarray(palette, np.uint8).reshape(-1, 3)[:256, ::-1]
-    picture: Frame = np.take(table, labels, axis=0)  # four times as fast as table[labels]
+    picture: Frame = np.take(table, labels, axis=0)  # four times faster than table[labels]
     return picture
 
 
 def overlay(frame: Frame, labels: Frame, palette: Sequence[Colour], alpha: float = 0.5) -> Frame:
-    """Blend the colours over `frame`; `alpha` 0 shows the frame, 1 the colours."""
+    """Blend the colours of `labels`, (H, W) uint8, over `frame`.
+
+    `alpha` 0 shows the frame, 1 the colours. Raises InputError if the sizes differ,
+    MissingDependencyError without OpenCV.
+    """
     if frame.shape[:2] != labels.shape:
-        raise InputError(f"labels {labels.shape} do not fit a frame of {frame.shape[:2]}")
+        raise InputError(f"labels of shape {labels.shape}; expected the frame's {frame.shape[:2]}")
     cv2 = require("cv2", extra="camera")
     blended: Frame = cv2.addWeighted(frame, 1 - alpha, colorize(labels, palette), alpha, 0)
     return blended
 
 
 def legend(classes: Sequence[str], palette: Sequence[Colour], height: int | None = None) -> Frame:
-    """Draw names beside their colours on white, in as many columns as `height` px needs."""
+    """Draw class names next to their colours on white, in columns of at most `height` px."""
     cv2 = require("cv2", extra="camera")
     rows = len(classes) if height is None else max(1, height // _ROW_PX)
     columns = [range(i, min(i + rows, len(classes))) for i in range(0, len(classes), rows)]
@@ -47,14 +55,14 @@ def legend(classes: Sequence[str], palette: Sequence[Colour], height: int | None
         for row, i in enumerate(ids):
             top = row * _ROW_PX
             strip[top + 3 : top + _ROW_PX - 3, 4:20] = palette[i][::-1]
-            place = (25, top + _ROW_PX - 5)
-            cv2.putText(strip, classes[i], place, font, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+            origin = (25, top + _ROW_PX - 5)
+            cv2.putText(strip, classes[i], origin, font, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
         strips.append(strip)
     return np.hstack(strips) if strips else np.full((height or 1, 1, 3), 255, np.uint8)
 
 
 def with_legend(image: Frame, classes: Sequence[str], palette: Sequence[Colour]) -> Frame:
-    """Put the legend at the right of `image`; a small image gets white below."""
+    """Add the legend to the right of `image`; a low image is padded with white below."""
     side = legend(classes, palette, image.shape[0])
     if side.shape[0] > image.shape[0]:
         rest = np.full((side.shape[0] - image.shape[0], image.shape[1], 3), 255, np.uint8)

@@ -1,6 +1,6 @@
-"""Street scenes that are drawn, with their labels: for the demo, the gate and benchmarks.
+"""Synthetic street scenes with ground-truth labels, for the demo, the parity gate and benchmarks.
 
-Everything follows from a seed; nothing is read from a file. The classes are CamVid's.
+A scene is determined by its seed; no file is read. The classes are those of CamVid.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segnet_deploy.classes import CAMVID, Colour
+from segnet_deploy.types import Frame
 
-Image = np.ndarray[Any, np.dtype[np.uint8]]
 CLASSES = CAMVID.names
-_ID = {name: number for number, name in enumerate(CLASSES)}
+_CLASS_IDS = {name: number for number, name in enumerate(CLASSES)}
 
-# Mean BGR colours by class; each scene and object moves away from them.
-_PAINT: dict[str, Colour] = {
+# Mean BGR colour of each class; each scene and object deviates from it.
+_MEAN_COLOURS: dict[str, Colour] = {
     "Sky": (225, 190, 150),
     "Building": (110, 120, 145),
     "Pole": (95, 100, 100),
@@ -32,19 +32,23 @@ _PAINT: dict[str, Colour] = {
 
 
 class Scene(NamedTuple):
-    """A frame, (H, W, 3) uint8 BGR, and its labels, (H, W) uint8."""
+    """A frame, (H, W, 3) uint8 BGR, and its labels, (H, W) uint8 class ids of CLASSES."""
 
-    frame: Image
-    labels: Image
+    frame: Frame
+    labels: Frame
 
 
 def draw_scene(seed: int, height: int = 180, width: int = 240) -> Scene:
-    """Draw one street: sky, houses, trees, road, pavement, poles, signs, cars, people."""
+    """Draw a street of `height` x `width` px: sky, houses, trees, road, poles, signs, cars, people.
+
+    >>> draw_scene(1, 90, 120).frame.shape
+    (90, 120, 3)
+    """
     return _Canvas(np.random.default_rng(seed), height, width).street()
 
 
 class _Canvas:
-    """Paints shapes in unit coordinates, x to the right and y down, far things first."""
+    """Paints shapes in unit coordinates, x to the right and y down, distant objects first."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int):
         self.rng = rng
@@ -77,11 +81,11 @@ class _Canvas:
         return Scene(self.finish(), self.labels)
 
     def fill(self, name: str, mask: Any, shade: Any = 1.0, spread: float = 12.0) -> None:
-        """Paint `mask` as class `name`; `shade` is a factor, a number or a map."""
-        paint = np.asarray(_PAINT[name], np.float32) + self.rng.normal(0, spread, 3)
+        """Paint `mask` as class `name`; `shade` is a brightness factor, a number or a map."""
+        paint = np.asarray(_MEAN_COLOURS[name], np.float32) + self.rng.normal(0, spread, 3)
         shades = np.broadcast_to(np.asarray(shade, np.float32), self.shape)
         self.colour[mask] = paint.astype(np.float32) * shades[mask][:, None]
-        self.labels[mask] = _ID[name]
+        self.labels[mask] = _CLASS_IDS[name]
 
     def box(self, left: float, top: float, right: float, bottom: float) -> Any:
         return (self.x >= left) & (self.x < right) & (self.y >= top) & (self.y < bottom)
@@ -146,14 +150,14 @@ class _Canvas:
             self.fill("SignSymbol", self.disc(x, y, r, r * 1.3), spread=15)
             self.colour[self.disc(x, y, r * 0.5, r * 0.65)] = 235
 
-    def place(self, depth: float, offside: float) -> tuple[float, float]:
-        """Return x and the foot's y of something `offside` half roads from the middle."""
+    def position(self, depth: float, offset: float) -> tuple[float, float]:
+        """Return x and y of the foot of an object, `offset` half road widths from the middle."""
         middle = self.vanishing + (0.5 - self.vanishing) * depth
         half = 0.03 + 0.5 * depth
-        return middle + offside * half, self.horizon + depth * (1 - self.horizon)
+        return middle + offset * half, self.horizon + depth * (1 - self.horizon)
 
     def car(self, depth: float) -> None:
-        x, foot = self.place(depth, float(self.rng.uniform(-0.85, 0.85)))
+        x, foot = self.position(depth, float(self.rng.uniform(-0.85, 0.85)))
         w, h = 0.05 + 0.2 * depth, 0.05 + 0.2 * depth
         hue = self.rng.uniform(0.4, 1.6)
         self.fill("Car", self.box(x - w, foot - h * 0.65, x + w, foot - h * 0.1), hue, spread=40)
@@ -163,11 +167,11 @@ class _Canvas:
 
     def pedestrian(self, depth: float) -> None:
         side = float(self.rng.choice((-1, 1)) * self.rng.uniform(0.8, 1.5))
-        x, foot = self.place(depth, side)
+        x, foot = self.position(depth, side)
         self.figure("Pedestrian", x, foot, 0.1 + 0.3 * depth)
 
     def bicyclist(self, depth: float) -> None:
-        x, foot = self.place(depth, float(self.rng.choice((-1, 1)) * self.rng.uniform(0.6, 1.1)))
+        x, foot = self.position(depth, float(self.rng.choice((-1, 1)) * self.rng.uniform(0.6, 1.1)))
         size = 0.09 + 0.26 * depth
         for side in (-0.22, 0.22):
             ring = self.disc(x + side * size, foot - 0.13 * size, 0.17 * size, 0.2 * size)
@@ -181,7 +185,7 @@ class _Canvas:
         self.fill(name, body, shade, spread=20)
         self.fill(name, self.disc(x, foot - 0.92 * size, 0.065 * size, 0.085 * size), 1.1)
 
-    def finish(self) -> Image:
+    def finish(self) -> Frame:
         """Add light, coarse texture and sensor noise."""
         height, width = self.shape
         coarse = self.rng.normal(0, 1, (height // 8 + 2, width // 8 + 2))

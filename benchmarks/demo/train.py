@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from segnet_deploy.files import atomic_path
-from segnet_deploy.scenes import CLASSES, Image, draw_scene
+from segnet_deploy.scenes import CLASSES, draw_scene
+from segnet_deploy.types import Frame
 from segnet_export.models import SegNet, SegNetConfig
 
 MEAN, STD = (110.0, 110.0, 110.0), (60.0, 60.0, 60.0)  # BGR, 0-255 scale
@@ -44,7 +45,7 @@ def normalise(frames: Tensor) -> Tensor:
     return (frames.float() - torch.tensor(MEAN).view(shape)) / torch.tensor(STD).view(shape)
 
 
-def mean_iou(segment: Callable[[Image], Image]) -> float:
+def mean_iou(segment: Callable[[Frame], Frame]) -> float:
     """Return the mean over the classes of tp / (gt + predicted - tp) on the unseen scenes.
 
     `segment` returns the labels of a frame; one confusion matrix accumulates all scenes.
@@ -60,7 +61,7 @@ def mean_iou(segment: Callable[[Image], Image]) -> float:
 
 
 @torch.no_grad()
-def predict(model: SegNet, frame: Image) -> Image:
+def predict(model: SegNet, frame: Frame) -> Frame:
     """Return the labels of one (H, W, 3) uint8 BGR frame."""
     planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
     return model(normalise(planes)).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The inference thread: newest frame in, labels out; one restart of the engine."""
+"""The inference thread: segments the newest frame; restarts the engine once if it fails."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from segnet_deploy.camera.capture import Captured
 from segnet_deploy.camera.mailbox import Mailbox
-from segnet_deploy.errors import EngineError, SegNetError
+from segnet_deploy.errors import EngineError, SegNetError, translated
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Clock, Frame
 
 log = logging.getLogger("segnet_deploy.camera")
 
-RESTARTS = 1
+MAX_RESTARTS = 1
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """A captured frame, (H, W, 3) uint8 BGR, and its (H, W) uint8 labels."""
+    """A captured frame, (H, W, 3) uint8 BGR, its (H, W) uint8 labels and the latency in seconds."""
 
     captured: Captured
     frame: Frame
@@ -29,7 +29,7 @@ class Segmented:
 
 
 class Inference(threading.Thread):
-    """Segments what comes in until the mailbox closes or the engine fails for good."""
+    """Segments frames until their mailbox closes or the engine fails permanently."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class Inference(threading.Thread):
         self.frame_errors = self.restarts = self.dropped = 0
         self._load, self._segmenter, self._clock = load, segmenter, clock
         self._frames, self._results = frames, results
-        self._since: float | None = None
+        self._began: float | None = None  # None between two frames
 
     @property
     def busy(self) -> float:
-        """Seconds that the engine has spent on its present frame so far."""
-        since = self._since
-        return 0.0 if since is None else max(0.0, self._clock() - since)
+        """Seconds that the engine has spent on its current frame so far."""
+        began = self._began
+        return 0.0 if began is None else max(0.0, self._clock() - began)
 
     def run(self) -> None:
-        """Segment until there is nothing more, then close the engine."""
+        """Segment until there are no more frames, then close the engine."""
         try:
             while (captured := self._frames.take()) is not None:
                 self._step(captured)
@@ -67,26 +67,26 @@ class Inference(threading.Thread):
     def _step(self, captured: Captured) -> None:
         try:
             frame = captured.pending()
-        except Exception as error:  # a damaged picture is one frame lost
+        except Exception as error:  # a damaged picture costs one frame
             self.frame_errors += 1
             log.warning("frame %d cannot be converted: %s", captured.sequence, error)
             return
-        self._since = began = self._clock()
+        self._began = began = self._clock()
         try:
             labels = self._segment(frame)
         finally:
-            self._since = None
+            self._began = None
         if labels is not None:
             latency = max(0.0, self._clock() - began)
-            done = Segmented(captured, frame, labels, latency)
-            self.dropped += self._results.put(done)
+            segmented = Segmented(captured, frame, labels, latency)
+            self.dropped += self._results.put(segmented)
 
     def _segment(self, frame: Frame) -> Frame | None:
-        """Return labels, or None where the engine had to be restarted for the next frame."""
+        """Return labels, or None if the engine failed and was restarted for the next frame."""
         try:
             return self._segmenter.segment(frame)
         except Exception as error:
-            if self.restarts >= RESTARTS:
+            if self.restarts >= MAX_RESTARTS:
                 raise EngineError(
                     f"the engine failed again after its restart: {error}; check it with "
                     "segnet-doctor and segnet-bench"
@@ -94,13 +94,6 @@ class Inference(threading.Thread):
             self.restarts += 1
             log.error("the engine failed (%s); restarting it", error)
             self._segmenter.close()
-            self._segmenter = self._reloaded()
+            with translated(EngineError, "the engine cannot be restarted"):
+                self._segmenter = self._load()
             return None
-
-    def _reloaded(self) -> Segmenter:
-        try:
-            return self._load()
-        except SegNetError:
-            raise
-        except Exception as error:
-            raise EngineError(f"the engine cannot be restarted: {error}") from error

@@ -1,4 +1,4 @@
-"""One slot between two threads."""
+"""A slot for one item between two threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Keeps the newest item: a slow reader gets fresh ones, not all of them.
+    """Keeps the newest item, so that a slow reader gets recent items and skips the others.
 
     With `wait` the writer waits until the slot is empty, and nothing is dropped.
     """
@@ -22,12 +22,12 @@ class Mailbox(Generic[T]):
 
     @property
     def finished(self) -> bool:
-        """Tell whether it is closed and empty."""
+        """Whether the mailbox is closed and empty."""
         with self._changed:
             return self._closed and self._item is None
 
     def put(self, item: T) -> bool:
-        """Leave an item; return whether one that nobody took was dropped for it."""
+        """Store an item; return whether one was dropped: the previous, or this one if closed."""
         with self._changed:
             while self._wait and self._item is not None and not self._closed:
                 self._changed.wait()
@@ -39,7 +39,7 @@ class Mailbox(Generic[T]):
             return dropped
 
     def take(self, timeout: float | None = None) -> T | None:
-        """Wait for an item; None after `timeout` seconds, or where it is closed and empty."""
+        """Wait for an item; None after `timeout` seconds, or if the mailbox is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout)
             item, self._item = self._item, None
@@ -47,7 +47,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self, discard: bool = False) -> None:
-        """Let nothing more in and wake whoever waits; what is inside stays unless discarded."""
+        """Accept no further items and wake waiting threads; `discard` drops the stored item."""
         with self._changed:
             self._closed = True
             if discard:

@@ -1,4 +1,4 @@
-"""`segnet-camera`: a camera's frames, segmented, as fresh as the engine allows."""
+"""`segnet-camera`: segment the newest frame of a camera, stream or file."""
 
 from __future__ import annotations
 
@@ -13,22 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segnet_deploy.cli.command import run
+from segnet_deploy.cli.config_file import with_config
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.runtimes.names import CHOICES
 
 if TYPE_CHECKING:
-    from segnet_deploy.camera.loop import Camera
-    from segnet_deploy.camera.result import Output
-    from segnet_deploy.camera.sources.base import Source
+    from segnet_deploy.camera import Camera
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    from segnet_deploy.cli.config_file import with_config
-
     parser = build_parser()
-    known = [flag for action in parser._actions for flag in action.option_strings]
     try:
-        argv = with_config(sys.argv[1:] if argv is None else argv, known)
+        argv = with_config(parser, sys.argv[1:] if argv is None else argv)
     except InputError as error:
         parser.error(str(error))
     return run(parser, watch, argv)
@@ -38,22 +35,33 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `segnet-camera`."""
     parser = argparse.ArgumentParser(
         prog="segnet-camera",
-        description="Segment a camera, stream or file, and show, record or serve the newest frame.",
-        epilog="exit status: 0 ended or stopped, 1 source or engine failed, 2 wrong usage",
+        description="Segment the newest frame of a camera, stream or file; show, record or serve "
+        "it.",
+        epilog="exit status: 0 ended or stopped, 1 the source or the engine failed, 2 wrong usage",
     )
     add = parser.add_argument
-    add("--config", metavar="FILE.toml", help="options by their names here; flags go before them")
-    add("--engine", required=True, metavar="M.onnx|M.trt")
+    add("--config", metavar="FILE.toml", help="options in a file; flags here override them")
+    add(
+        "--engine",
+        required=True,
+        metavar="M.onnx|M.trt",
+        help="file written by segnet-export or segnet-build",
+    )
     add(
         "--source",
         required=True,
         metavar="URI",
         help="/dev/video0, rtsp://, http://, file, folder, csi://0, 'src ! ...', synthetic",
     )
-    add("--runtime", choices=("auto", "onnxruntime", "openvino"), default="auto")
-    add("--fit", choices=("stretch", "letterbox"), default="stretch")
-    add("--threads", type=int, help="CPU threads of the engine (default: the runtime's choice)")
-    add("--rebuild", action="store_true", help="build a TensorRT engine again if it is stale")
+    add("--runtime", choices=CHOICES, default="auto", help="for ONNX files (default: auto)")
+    add(
+        "--fit",
+        choices=("stretch", "letterbox"),
+        default="stretch",
+        help="how a frame is fitted to the model's size (default: stretch)",
+    )
+    add("--threads", type=int, help="CPU threads of the engine (default: chosen by the runtime)")
+    add("--rebuild", action="store_true", help="rebuild a stale TensorRT engine")
     _add_source_options(parser)
     _add_output_options(parser)
     return parser
@@ -62,111 +70,104 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("source")
     add = group.add_argument
-    add("--size", type=_size, metavar="HxW", help="ask a device for this size, as 480x640")
-    add("--fps", type=float, help="ask for this rate; of a folder: images a second (10)")
-    add("--rtsp-transport", choices=("tcp", "udp"), default="tcp")
-    add("--loop", action="store_true", help="start files again at their end")
-    add("--every-frame", action="store_true", help="of files: drop nothing, take the time it takes")
-    add("--stall-timeout", type=float, default=2.0, metavar="S", help="reconnect after (2 s)")
+    add("--size", type=_size, metavar="HxW", help="frame size of a device, such as 480x640")
+    add("--fps", type=float, help="frame rate of a device; images per second of a folder (10)")
+    add("--rtsp-transport", choices=("tcp", "udp"), default="tcp", help="default: tcp")
+    add("--loop", action="store_true", help="restart files and folders at their end")
+    add("--every-frame", action="store_true", help="process every frame of a file; drop none")
+    add(
+        "--stall-timeout",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="reconnect after S seconds without a frame (2)",
+    )
     add("--duration", type=float, metavar="S", help="stop after S seconds")
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add("--max-age", type=float, metavar="S", help="show nothing that is older")
-    add("--show", action="store_true", help="overlay in a window; q or Esc ends it")
-    add("--record", metavar="OUT.mp4", help="overlays, as OUT-00001.mp4, OUT-00002.mp4, ...")
-    add("--segment", type=float, default=60.0, metavar="S", help="length of each (60 s)")
+    add("--max-age", type=float, metavar="S", help="do not show results older than S seconds")
+    add("--show", action="store_true", help="show the overlay in a window; q or Esc stops the loop")
+    add("--record", metavar="OUT.mp4", help="record overlays as OUT-00001.mp4, OUT-00002.mp4, ...")
+    add("--segment", type=float, default=60.0, metavar="S", help="seconds per recorded file (60)")
     add("--labels", metavar="DIR|F.jsonl", help="label maps: PNGs, or run lengths as JSON lines")
-    add("--min-free", type=float, default=500.0, metavar="MB", help="stays free on the disk (500)")
-    add("--alpha", type=float, default=0.5, help="weight of the colours, 0-1 (0.5)")
-    add("--serve", metavar="HOST:PORT", help="page, /metrics and /healthz")
-    add("--token", help="asked of the page's visitors; needed on any address but 127.0.0.1")
+    add(
+        "--min-free",
+        type=float,
+        default=500.0,
+        metavar="MB",
+        help="pause writing below this free disk space (500)",
+    )
+    add("--alpha", type=float, default=0.5, help="weight of the colours, 0 to 1 (0.5)")
+    add("--serve", metavar="HOST:PORT", help="serve the web page, /metrics and /healthz")
+    add("--token", help="access token for the page; required on any address but 127.0.0.1")
     add("--log-json", action="store_true", help="log as JSON lines")
 
 
 def watch(arguments: argparse.Namespace) -> int:
-    """Run the loop until the source ends, a signal comes or the time is over."""
-    from segnet_deploy.camera.loop import Camera
-    from segnet_deploy.camera.outputs.logs import start_logging
-    from segnet_deploy.segmenter import load
+    """Run the loop until the source ends, a signal arrives or the duration is over."""
+    from segnet_deploy.camera import add_outputs
+    from segnet_deploy.camera.logs import start_logging
 
     _check(arguments)
     start_logging(arguments.log_json)
-    source = _source(arguments)
-    engine = partial(
+    camera = _open_camera(arguments)
+    with camera, _stop_on_signals(camera.stop):
+        add_outputs(
+            camera,
+            labels=arguments.labels,
+            record=arguments.record,
+            serve=arguments.serve,
+            window=arguments.show,
+            status_log=True,
+            systemd_watchdog=True,
+            segment=arguments.segment,
+            min_free_bytes=int(arguments.min_free * 1e6),
+            alpha=arguments.alpha,
+            token=arguments.token,
+        )
+        for _ in camera.results():
+            pass
+        print(f"{camera.status().shown} frames shown", file=sys.stderr)
+        if not camera.close():
+            _exit_now()
+    return 0
+
+
+def _open_camera(arguments: argparse.Namespace) -> Camera:
+    from segnet_deploy.camera import Camera, SourceOptions, find_source
+    from segnet_deploy.segmenter import load
+
+    load_engine = partial(
         load,
-        *(arguments.engine, arguments.runtime, arguments.fit),
-        *(arguments.threads, arguments.rebuild),
+        arguments.engine,
+        runtime=arguments.runtime,
+        fit=arguments.fit,
+        threads=arguments.threads,
+        rebuild=arguments.rebuild,
     )
-    camera = Camera(
-        engine,
-        source,
+    options = SourceOptions(
+        size=arguments.size,
+        fps=arguments.fps,
+        loop=arguments.loop,
+        paced=not arguments.every_frame,
+        rtsp_transport=arguments.rtsp_transport,
+    )
+    return Camera(
+        load_engine,
+        find_source(arguments.source, options),
         every_frame=arguments.every_frame,
         max_age=arguments.max_age,
         duration=arguments.duration,
         stall_timeout=arguments.stall_timeout,
     )
-    with camera, _signals(camera.stop):
-        open_outputs(camera, arguments)
-        for _ in camera.results():
-            pass
-        print(f"{camera.status().shown} frames shown", file=sys.stderr)
-        if not camera.close():
-            _leave()
-    return 0
-
-
-def open_outputs(camera: Camera, arguments: argparse.Namespace) -> None:
-    """Open what the flags ask for, the cheap ones first."""
-    from segnet_deploy.camera.outputs.background import Background
-    from segnet_deploy.camera.outputs.label_files import LabelImages, LabelLines
-    from segnet_deploy.camera.outputs.logs import StatusLog
-    from segnet_deploy.camera.outputs.systemd import Watchdog
-
-    add: Callable[[Output], None] = camera.outputs.append
-    palette, alpha = camera.metadata.palette, arguments.alpha
-    least_free, wait = int(arguments.min_free * 1e6), arguments.every_frame
-    add(Watchdog())
-    add(StatusLog())
-    if arguments.labels:
-        kind = LabelLines if arguments.labels.endswith(".jsonl") else LabelImages
-        add(Background(kind(arguments.labels, least_free), wait))
-    if arguments.record:
-        from segnet_deploy.camera.outputs.recording import Recording
-
-        recording = Recording(arguments.record, palette, alpha, arguments.segment, least_free)
-        add(Background(recording, wait))
-    if arguments.serve:
-        from segnet_deploy.camera.web import serve
-
-        add(serve(arguments.serve, camera.metadata.classes, palette, arguments.token))
-    if arguments.show:
-        from segnet_deploy.camera.outputs.window import Window
-
-        add(Window(palette, camera.stop, alpha))
-
-
-def _source(arguments: argparse.Namespace) -> Source:
-    from segnet_deploy.camera.sources.base import Wishes, find_source
-
-    wishes = Wishes(
-        size=arguments.size,
-        fps=arguments.fps,
-        loop=arguments.loop,
-        paced=not arguments.every_frame,
-        transport=arguments.rtsp_transport,
-    )
-    source = find_source(arguments.source, wishes)
-    if arguments.every_frame and source.live:
-        raise UsageError(f"--every-frame with {source.name}, which is live; expected a file")
-    return source
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at SIGTERM and SIGINT."""
+def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on SIGTERM and SIGINT."""
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, lambda *_: stop()) for number in numbers]
     try:
@@ -176,8 +177,8 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave() -> None:
-    """End now: files are closed, and what still runs waits for a source or an engine."""
+def _exit_now() -> None:
+    """Exit although a thread still waits for a source or an engine: the outputs are closed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -186,7 +187,7 @@ def _leave() -> None:
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.lower().partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected height x width, as 480x640")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected height x width, such as 480x640")
     return int(height), int(width)
 
 

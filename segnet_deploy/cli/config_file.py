@@ -1,37 +1,34 @@
-"""Options in a TOML file: the same names as the flags, which go before them."""
+"""Options in a TOML file, named like the flags; flags on the command line override them."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from segnet_deploy.errors import InputError
 
 
-def with_config(argv: Sequence[str], known: Collection[str]) -> list[str]:
-    """Return the command line with the options of its --config FILE put in front.
+def with_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Return `argv` preceded by the options in its --config FILE.
 
-    `known` are the flags. A key may be written with - or _; true stands for a flag without a
-    value. Raises InputError for a file that cannot be read and for keys that are no flag.
+    A key may contain - or _; true sets a flag that has no value, false leaves it unset. Raises
+    InputError for a file that cannot be read and for a key that is not an option of `parser`.
     """
     path = _config_path(argv)
     if path is None:
         return list(argv)
-    options: list[str] = []
-    for key, value in _read(path).items():
-        flag = "--" + key.replace("_", "-")
-        if flag not in known or flag == "--config":
-            names = ", ".join(sorted(name[2:] for name in known if name.startswith("--")))
-            raise InputError(f"{path}: {key!r} is no option; expected one of {names}")
-        if isinstance(value, (dict, list)):
-            raise InputError(f"{path}: {key} = {value!r}; expected one value")
-        if value is True:
-            options.append(flag)
-        elif value is not False:
-            options.append(f"{flag}={value}")
-    return options + list(argv)
+    table = _read(path)
+    options = {key: _option(path, key, value) for key, value in table.items()}
+    _, unknown = parser.parse_known_args([*options.values(), *argv])
+    for key, option in options.items():
+        if option in unknown or option.startswith("--config"):
+            raise InputError(
+                f"{path}: {key!r} is not an option; list them with {parser.prog} --help"
+            )
+    return [*(options[key] for key, value in table.items() if value is not False), *argv]
 
 
 def _config_path(argv: Sequence[str]) -> Path | None:
@@ -41,6 +38,13 @@ def _config_path(argv: Sequence[str]) -> Path | None:
         if word.startswith("--config="):
             return Path(word.split("=", 1)[1])
     return None
+
+
+def _option(path: Path, key: str, value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        raise InputError(f"{path}: {key} = {value!r}; expected a single value")
+    flag = "--" + key.replace("_", "-")
+    return flag if isinstance(value, bool) else f"{flag}={value}"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -53,5 +57,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read --config {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"--config {path} is not TOML: {error}") from error
+        raise InputError(f"--config {path} is not valid TOML: {error}") from error
     return table

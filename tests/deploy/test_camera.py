@@ -1,7 +1,9 @@
-"""The camera loop on sources and engines that the tests steer."""
+"""The camera loop with scripted sources and engines."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import random
 import threading
 import time
@@ -13,42 +15,39 @@ import numpy as np
 import pytest
 from sleep_engine import sleeping
 
+import segnet_deploy.camera
 from segnet_deploy import EngineError, InputError, MissingDependencyError
 from segnet_deploy.camera import STATES, Camera, Result, Status
-from segnet_deploy.camera.capture import LONGEST_DELAY, delays
+from segnet_deploy.camera.capture import MAX_DELAY, delays
 from segnet_deploy.camera.mailbox import Mailbox
-from segnet_deploy.camera.sources.base import (
-    Pending,
-    SourceLostError,
-    find_source,
-    without_password,
-)
-from segnet_deploy.camera.sources.v4l2 import CvStream
+from segnet_deploy.camera.sources.base import PendingFrame, SourceLostError, without_password
+from segnet_deploy.camera.sources.find import find_source
+from segnet_deploy.camera.sources.opencv_stream import OpencvStream
 from segnet_deploy.types import Frame
 
 Part = Frame | Exception | Callable[[], None] | None
 
 
 class Script:
-    """A source that plays parts, one list for each time it is opened.
+    """A source that plays a list of parts each time it is opened.
 
-    A part is a frame, an error to raise, something to call, or None: the end.
+    A part is a frame, an error to raise, a function to call, or None: the end.
     """
 
-    name = "script"
+    name, errors = "script", 0
 
-    def __init__(self, *takes: Iterable[Part], live: bool = True):
+    def __init__(self, *openings: Iterable[Part], live: bool = True):
         self.live, self.closed = live, 0
-        self._takes = iter(takes)
+        self._openings = iter(openings)
 
     def open(self, timeout: float) -> Script:
-        take = next(self._takes, None)
-        if take is None:
-            raise SourceLostError("script: no more takes")
-        self._parts = iter(take)
+        parts = next(self._openings, None)
+        if parts is None:
+            raise SourceLostError("script: no more openings")
+        self._parts = iter(parts)
         return self
 
-    def read(self) -> Pending | None:
+    def read(self) -> PendingFrame | None:
         for part in self._parts:
             if isinstance(part, Exception):
                 raise part
@@ -64,7 +63,7 @@ class Script:
 
 
 class Notes:
-    """An output that keeps what it is given."""
+    """An output that stores what it receives."""
 
     def __init__(self) -> None:
         self.results: list[Result] = []
@@ -74,7 +73,7 @@ class Notes:
     def show(self, result: Result) -> None:
         self.results.append(result)
 
-    def tell(self, status: Status) -> None:
+    def report(self, status: Status) -> None:
         self.statuses.append(status)
 
     def close(self) -> None:
@@ -91,7 +90,7 @@ def frames(count: int) -> Iterator[Frame]:
 
 
 def ended(camera: Camera, limit: float = 30.0) -> bool:
-    """Close until every thread has ended: each does after the read or call that it is in."""
+    """Close until every thread has ended: each does after its current read or call."""
     end = time.monotonic() + limit
     while not camera.close():
         if time.monotonic() > end:
@@ -99,14 +98,14 @@ def ended(camera: Camera, limit: float = 30.0) -> bool:
     return True
 
 
-def test_loop_takes_the_newest_frame_and_drops_the_others() -> None:
+def test_loop_segments_the_newest_frame_and_drops_the_others() -> None:
     captured = threading.Event()
     camera = Camera(
         lambda: sleeping(0, before=lambda: captured.wait(5) and None),
         Script([*frames(9), captured.set], live=False),
     )
     numbers = [result.sequence for result in camera.results()]
-    assert numbers[-1] == 8  # while the first was in the engine, the others went by
+    assert numbers[-1] == 8  # the others arrived while the first was in the engine
     assert len(numbers) <= 3
     assert camera.status().dropped == 9 - len(numbers)
 
@@ -158,7 +157,7 @@ def test_silent_source_is_stalled_then_reconnecting() -> None:
     camera = Camera(lambda: sleeping(0), source, stall_timeout=0.2)
 
     class Watcher(Notes):
-        def tell(self, status: Status) -> None:
+        def report(self, status: Status) -> None:
             seen.append(status.state)
             if status.state == "reconnecting":
                 silent.set()
@@ -171,8 +170,8 @@ def test_silent_source_is_stalled_then_reconnecting() -> None:
 
 def test_pauses_double_up_to_a_cap_and_differ() -> None:
     pauses = list(islice(delays(random.Random(1)), 12))
-    assert max(pauses) <= LONGEST_DELAY == 1.5
-    assert min(pauses[5:]) >= LONGEST_DELAY / 2
+    assert max(pauses) <= MAX_DELAY == 1.5
+    assert min(pauses[5:]) >= MAX_DELAY / 2
     assert len(set(pauses[5:])) > 1
     assert pauses[0] <= 0.1
 
@@ -186,7 +185,7 @@ def test_file_that_cannot_be_decoded_is_an_error() -> None:
     assert notes.closed == 1
 
 
-def test_driver_surprise_is_survived_live_and_reported_of_a_file() -> None:
+def test_unexpected_driver_error_reopens_a_live_source_and_ends_a_file() -> None:
     live = Camera(lambda: sleeping(0), Script([ValueError("odd driver")], [frame()]))
     assert [result.sequence for result in islice(live.results(), 1)] == [0]
     file = Camera(lambda: sleeping(0), Script([ValueError("odd driver")], live=False))
@@ -244,18 +243,18 @@ def test_stale_results_are_not_shown() -> None:
     def slow_once() -> None:
         now[0] = 110.0
 
-    def until_refused() -> None:
+    def until_stale() -> None:
         while not camera.status().stale:
             time.sleep(0.005)
 
-    source = Script([frame(), until_refused, frame()], live=False)
+    source = Script([frame(), until_stale, frame()], live=False)
     camera = Camera(lambda: sleeping(0, slow_once), source, max_age=6, clock=lambda: now[0])
     assert [result.sequence for result in camera.results()] == [1]
     assert (camera.status().stale, camera.status().shown) == (1, 1)
 
 
 @pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
-def test_clock_jumps_do_no_harm(jump: float) -> None:
+def test_clock_jumps_are_harmless(jump: float) -> None:
     shift = [0.0]
 
     def leap() -> None:
@@ -273,12 +272,12 @@ def test_clock_jumps_do_no_harm(jump: float) -> None:
     assert all(s.uptime >= 0 and s.inferring >= 0 for s in notes.statuses)
 
 
-def test_resized_and_damaged_frames_pass() -> None:
+def test_resized_and_damaged_frames_do_not_end_the_loop() -> None:
     def damaged() -> Frame:
         raise cv2.error("half a picture")
 
     class Damaged(Script):
-        def read(self) -> Pending | None:
+        def read(self) -> PendingFrame | None:
             pending = super().read()
             return damaged if pending is not None and pending().shape[0] == 1 else pending
 
@@ -337,9 +336,9 @@ def test_mailbox_keeps_the_newest_or_waits() -> None:
 
 
 class FakeCapture:
-    """Answers as OpenCV's do, to check the waiting alone: no test machine has a device.
+    """Answers as cv2.VideoCapture does, to test the waiting: no test machine has a device.
 
-    None stands for a wait without a frame, a text for a refusal at once.
+    None is a wait without a frame, a text an immediate failure.
     """
 
     def __init__(self, *answers: Frame | str | None):
@@ -354,19 +353,19 @@ class FakeCapture:
         return answer is not None, answer
 
 
-def test_device_that_pauses_is_waited_for_and_one_that_is_gone_is_not() -> None:
-    stream = CvStream(FakeCapture(None, frame(), "gone"), "/dev/video0", timeout=2.0)
+def test_device_that_pauses_is_waited_for_and_an_unplugged_one_is_not() -> None:
+    stream = OpencvStream(FakeCapture(None, frame(), "gone"), "/dev/video0", timeout=2.0)
     pending = stream.read()
     assert pending is not None
     assert pending().shape == (20, 24, 3)
     with pytest.raises(SourceLostError, match="unplugged"):
         stream.read()
     with pytest.raises(SourceLostError, match="no frame for"):
-        CvStream(FakeCapture(None, None), "/dev/video0", timeout=0.5).read()
+        OpencvStream(FakeCapture(None, None), "/dev/video0", timeout=0.5).read()
 
 
-def test_absent_device_is_said() -> None:
-    with pytest.raises(SourceLostError, match="not there"):
+def test_missing_device_is_an_error() -> None:
+    with pytest.raises(SourceLostError, match="does not exist"):
         find_source("/dev/video97").open(1.0)
 
 
@@ -401,3 +400,18 @@ def test_passwords_are_not_shown() -> None:
     with pytest.raises(InputError) as caught:
         find_source("ftp://me:pw@host/x")
     assert "pw" not in str(caught.value)
+
+
+def test_public_names_are_importable() -> None:
+    names = segnet_deploy.camera.__all__
+    assert {"Camera", "Output", "Result", "Status", "add_outputs", "find_source"} <= set(names)
+    assert all(getattr(segnet_deploy.camera, name) is not None for name in names)
+
+
+@pytest.mark.parametrize(
+    "module", ["result", "run_lengths", "outputs.base", "sources.base", "sources.find"]
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(f"segnet_deploy.camera.{module}"))
+    assert outcome.attempted
+    assert not outcome.failed

@@ -1,4 +1,4 @@
-"""segnet-camera as a user runs it, on files, a real HTTP camera and the synthetic scene."""
+"""segnet-camera as a user runs it: on files, a real HTTP camera and the synthetic scene."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ import pytest
 from sleep_engine import sleeping
 
 from segnet_deploy.camera import Camera
-from segnet_deploy.camera.sources.base import Wishes, find_source
+from segnet_deploy.camera.sources.base import SourceOptions
+from segnet_deploy.camera.sources.find import find_source
 from segnet_deploy.cli import camera as camera_cli
 from segnet_deploy.scenes import draw_scene
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a video of 12 frames of 64x48, 20 a second; the n-th is (20 n, 100, 50) in BGR."""
+    """Return a video of 12 frames, 64x48 at 20 fps; frame n is (20 n, 100, 50) in BGR."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(str(path), "w") as file:
         stream = file.add_stream("mpeg4", rate=20)
@@ -60,14 +61,14 @@ def test_every_frame_of_a_video_becomes_a_label_image(
 
 
 def test_video_frames_have_their_colours(clip: Path) -> None:
-    source = find_source(str(clip), Wishes(paced=False))
+    source = find_source(str(clip), SourceOptions(paced=False))
     camera = Camera(lambda: sleeping(0), source, every_frame=True)
     colours = [result.frame.mean(axis=(0, 1)) for result in camera.results()]
     assert np.allclose(colours, [(20 * n, 100, 50) for n in range(12)], atol=9)
 
 
 def test_video_plays_at_its_own_speed_and_loops(clip: Path) -> None:
-    camera = Camera(lambda: sleeping(0), find_source(str(clip), Wishes(loop=True)))
+    camera = Camera(lambda: sleeping(0), find_source(str(clip), SourceOptions(loop=True)))
     times = []
     for result in camera.results():
         times.append(result.captured)
@@ -80,18 +81,18 @@ def test_folder_of_images_is_shown_in_order(tmp_path: Path) -> None:
     for number in range(5):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((9, 11, 3), number, np.uint8))
     (tmp_path / "3.png").write_bytes(b"no picture")
-    source = find_source(str(tmp_path), Wishes(paced=False))
+    source = find_source(str(tmp_path), SourceOptions(paced=False))
     camera = Camera(lambda: sleeping(0), source, every_frame=True)
     assert [int(result.frame[0, 0, 0]) for result in camera.results()] == [0, 1, 2, 4]
     assert camera.status().errors == 1
 
 
-def test_damaged_video_is_played_where_it_can_be(clip: Path, tmp_path: Path) -> None:
+def test_damaged_video_is_played_as_far_as_possible(clip: Path, tmp_path: Path) -> None:
     data = bytearray(clip.read_bytes())
     middle = data.find(b"mdat") + 800
     data[middle : middle + 60] = bytes(60)
     (tmp_path / "damaged.mp4").write_bytes(data)
-    source = find_source(str(tmp_path / "damaged.mp4"), Wishes(paced=False))
+    source = find_source(str(tmp_path / "damaged.mp4"), SourceOptions(paced=False))
     assert 1 <= len(list(Camera(lambda: sleeping(0), source, every_frame=True).results())) <= 12
 
 
@@ -123,7 +124,7 @@ def test_killed_recording_is_playable(small_model: Path, tmp_path: Path) -> None
         assert sum(1 for _ in file.decode(video=0)) > 5
 
 
-def test_config_file_stands_for_flags(
+def test_config_file_sets_options(
     small_model: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "camera.toml"
@@ -135,31 +136,35 @@ def test_config_file_stands_for_flags(
     assert len((tmp_path / "labels.jsonl").read_text().splitlines()) == 12
     config.write_text("colour = 3\n")
     with pytest.raises(SystemExit) as caught:
-        camera_cli.main(["--config", str(config)])
+        camera_cli.main(["--config", str(config), "--engine", "x.onnx", "--source", "0"])
     assert caught.value.code == 2
-    assert "'colour' is no option" in capsys.readouterr().err
+    assert "'colour' is not an option" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "status", "message"),
     [
         (["--source", "missing.mp4"], 1, "no such file"),
         (["--source", "synthetic", "--every-frame"], 2, "live"),
         (["--source", "synthetic", "--max-age", "0"], 2, "--max-age 0"),
         (["--source", "synthetic", "--alpha", "7"], 2, "--alpha 7"),
-        (["--source", "synthetic", "--record", "/no/such/out.mp4"], 1, "--record"),
+        (["--source", "synthetic", "--record", "/no/such/out.mp4"], 1, "cannot record"),
     ],
 )
 def test_bad_usage_is_one_line(
-    small_model: Path, words: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+    small_model: Path,
+    words: list[str],
+    status: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert camera_cli.main(["--engine", str(small_model), *words]) == status
     error = capsys.readouterr().err.strip().splitlines()
     assert error[-1].startswith("error: ")
-    assert said in error[-1]
+    assert message in error[-1]
 
 
-def test_file_that_is_no_video_is_one_line(
+def test_file_that_is_not_a_video_is_one_line(
     small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "text.mp4").write_bytes(b"not a video at all" * 99)
@@ -169,7 +174,7 @@ def test_file_that_is_no_video_is_one_line(
 
 
 class HttpCamera(http.server.BaseHTTPRequestHandler):
-    """Motion JPEG, as cheap cameras serve it; each third picture is cut in half."""
+    """Motion JPEG, as cheap cameras serve it; every third picture is truncated."""
 
     protocol_version = "HTTP/1.0"
 
@@ -197,7 +202,7 @@ def http_camera() -> Iterator[str]:
     server.server_close()
 
 
-def test_http_camera_with_broken_pictures(http_camera: str) -> None:
+def test_http_camera_with_truncated_pictures(http_camera: str) -> None:
     whole = [draw_scene(number, 48, 64).frame for number in range(4)]
 
     def close(a: np.ndarray, b: np.ndarray) -> bool:
@@ -214,7 +219,7 @@ def test_http_camera_with_broken_pictures(http_camera: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
-def test_service_file_is_what_systemd_takes(tmp_path: Path) -> None:
+def test_service_file_is_valid_for_systemd(tmp_path: Path) -> None:
     unit = Path(__file__).parents[2] / "docs" / "segnet-camera.service"
     text = unit.read_text().replace("/opt/segnet/bin/segnet-camera", "/bin/true")
     copy = tmp_path / unit.name

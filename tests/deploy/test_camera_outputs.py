@@ -1,4 +1,4 @@
-"""Recordings, label files, the watchdog, logs and outputs that fail."""
+"""Outputs of the camera loop: recordings, label files, watchdog, logs, outputs that fail."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ import av
 import cv2
 import numpy as np
 import pytest
+from sleep_engine import sleeping
 
 from segnet_deploy import InputError
-from segnet_deploy.camera import Result, Status
+from segnet_deploy.camera import Camera, Result, Status, add_outputs
+from segnet_deploy.camera.logs import JsonLines
 from segnet_deploy.camera.outputs.background import Background
-from segnet_deploy.camera.outputs.label_files import (
-    LabelImages,
-    LabelLines,
-    from_run_lengths,
-    run_lengths,
-)
-from segnet_deploy.camera.outputs.logs import JsonLines, StatusLog
+from segnet_deploy.camera.outputs.label_images import LabelImages
+from segnet_deploy.camera.outputs.label_lines import LabelLines
 from segnet_deploy.camera.outputs.recording import Recording
-from segnet_deploy.camera.outputs.systemd import Watchdog
+from segnet_deploy.camera.outputs.status_log import StatusLog
+from segnet_deploy.camera.outputs.systemd_watchdog import SystemdWatchdog
 from segnet_deploy.camera.outputs.window import Window
+from segnet_deploy.camera.run_lengths import labels_from_runs, labels_to_runs
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 200, 0))
 STATUS = Status(state="live", source="script", uptime=1.0, frames_per_second=30.0, age=0.02)
@@ -45,7 +44,7 @@ def decode(path: Path) -> list[tuple[float, tuple[int, int]]]:
 
 def test_recording_keeps_times_and_splits_into_segments(tmp_path: Path) -> None:
     (tmp_path / "drive-00006.mp4").write_bytes(b"an older one")
-    recording = Recording(tmp_path / "drive.mp4", PALETTE, segment=2.0, least_free=0)
+    recording = Recording(tmp_path / "drive.mp4", PALETTE, segment=2.0, min_free_bytes=0)
     for number in range(35):
         recording.show(result(number))
     recording.close()
@@ -57,8 +56,8 @@ def test_recording_keeps_times_and_splits_into_segments(tmp_path: Path) -> None:
     assert [round(time, 3) for time, _ in first] == [round(n / 10, 3) for n in range(20)]
 
 
-def test_recording_of_frames_that_change_their_size(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "a.mp4", PALETTE, least_free=0)
+def test_recording_starts_a_segment_when_the_frame_size_changes(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "a.mp4", PALETTE, min_free_bytes=0)
     for number, size in enumerate([(48, 64), (48, 64), (33, 51), (33, 51)]):
         recording.show(result(number, *size))
     recording.close()
@@ -67,10 +66,10 @@ def test_recording_of_frames_that_change_their_size(tmp_path: Path) -> None:
 
 
 def test_recording_is_playable_up_to_its_last_fragment(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "a.mp4", PALETTE, least_free=0)
+    recording = Recording(tmp_path / "a.mp4", PALETTE, min_free_bytes=0)
     for number in range(35):
         recording.show(result(number))
-    copy = tmp_path / "copy.mp4"  # as a kill would leave it
+    copy = tmp_path / "copy.mp4"  # as after a kill
     copy.write_bytes((tmp_path / "a-00001.mp4").read_bytes())
     assert len(decode(copy)) >= 20
     recording.close()
@@ -81,25 +80,25 @@ def test_full_disk_pauses_recording_and_labels(
 ) -> None:
     logging.getLogger("segnet_deploy.camera").propagate = True
     outputs = [
-        Recording(tmp_path / "a.mp4", PALETTE, least_free=1 << 60),
-        LabelImages(tmp_path / "labels", least_free=1 << 60),
-        LabelLines(tmp_path / "labels.jsonl", least_free=1 << 60),
+        Recording(tmp_path / "a.mp4", PALETTE, min_free_bytes=1 << 60),
+        LabelImages(tmp_path / "labels", min_free_bytes=1 << 60),
+        LabelLines(tmp_path / "labels.jsonl", min_free_bytes=1 << 60),
     ]
     for output in outputs:
         output.show(result(0))
         output.close()
     assert not list(tmp_path.glob("*.mp4")) + list((tmp_path / "labels").iterdir())
     assert (tmp_path / "labels.jsonl").read_text() == ""
-    assert "to stay free" in caplog.text
+    assert "pauses" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["no/such/folder.mp4", "a.avi"])
-def test_recording_elsewhere_is_a_clear_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match="--record"):
+def test_recording_to_an_unusable_path_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="cannot record"):
         Recording(tmp_path / name, PALETTE)
 
 
-def test_label_files_give_the_labels_back(tmp_path: Path) -> None:
+def test_label_files_contain_the_labels(tmp_path: Path) -> None:
     images, lines = LabelImages(tmp_path / "png", 0), LabelLines(tmp_path / "all.jsonl", 0)
     for number in (0, 5):
         images.show(result(number))
@@ -109,21 +108,21 @@ def test_label_files_give_the_labels_back(tmp_path: Path) -> None:
         want = result(number).labels
         stored = json.loads(line)
         assert stored["sequence"] == number
-        assert np.array_equal(from_run_lengths(stored["runs"], tuple(stored["size"])), want)
+        assert np.array_equal(labels_from_runs(stored["runs"], tuple(stored["size"])), want)
         png = cv2.imread(str(tmp_path / "png" / f"{number:09d}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(png, want)
 
 
-def test_run_lengths_of_any_map_come_back() -> None:
+def test_run_lengths_decode_to_the_same_labels() -> None:
     rng = np.random.default_rng(0)
     for shape in [(1, 1), (1, 9), (7, 5), (32, 48)]:
         for labels in (rng.integers(0, 256, shape), rng.integers(0, 2, shape), np.ones(shape)):
             labels = labels.astype(np.uint8)
-            runs = run_lengths(labels)
+            runs = labels_to_runs(labels)
             assert all(a != b for a, b in zip(runs[::2], runs[2::2], strict=False))
-            assert np.array_equal(from_run_lengths(runs, shape), labels)
+            assert np.array_equal(labels_from_runs(runs, shape), labels)
     with pytest.raises(InputError, match="expected 2 x 3"):
-        from_run_lengths([1, 5], (2, 3))
+        labels_from_runs([1, 5], (2, 3))
 
 
 class Slow:
@@ -134,17 +133,17 @@ class Slow:
         assert self.release.wait(5)
         self.numbers.append(result.sequence)
 
-    def tell(self, status: Status) -> None: ...
+    def report(self, status: Status) -> None: ...
 
     def close(self) -> None:
         self.closed = True
 
 
-def test_slow_output_does_not_hold_the_loop() -> None:
+def test_slow_output_does_not_delay_the_loop() -> None:
     slow = Slow()
     background = Background(slow)
     for number in range(50):
-        background.show(result(number))  # returns though nothing is released
+        background.show(result(number))  # returns although the output is blocked
     slow.release.set()
     background.close()
     assert slow.numbers[-1] == 49
@@ -152,7 +151,7 @@ def test_slow_output_does_not_hold_the_loop() -> None:
     assert slow.closed
 
 
-def test_failing_output_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_output_is_closed(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("segnet_deploy.camera").propagate = True
 
     class Failing(Slow):
@@ -168,25 +167,25 @@ def test_failing_output_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     assert "disk gone" in caplog.text
 
 
-def test_watchdog_speaks_to_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchdog_notifies_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
         systemd.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", path)
-        watchdog = Watchdog()
-        watchdog.tell(STATUS)
+        watchdog = SystemdWatchdog()
+        watchdog.report(STATUS)
         first = systemd.recv(4096).decode().splitlines()
         assert first[0] == "READY=1"
         assert "WATCHDOG=1" in first
         assert any(line.startswith("STATUS=live, 30.0 fps") for line in first)
-        watchdog.tell(Status(state="live", source="s", uptime=99.0, inferring=31.0))
+        watchdog.report(Status(state="live", source="s", uptime=99.0, inferring=31.0))
         assert "WATCHDOG" not in systemd.recv(4096).decode()
         watchdog.close()
         assert systemd.recv(4096) == b"STOPPING=1"
-    watchdog.tell(STATUS)  # nobody listens any more
+    watchdog.report(STATUS)  # the socket is gone
     monkeypatch.delenv("NOTIFY_SOCKET")
-    Watchdog().tell(STATUS)
+    SystemdWatchdog().report(STATUS)
 
 
 def test_logs_are_json_lines_with_the_status() -> None:
@@ -203,7 +202,7 @@ def test_logs_are_json_lines_with_the_status() -> None:
     try:
         output = StatusLog()
         for state in ("live", "live", "stalled"):
-            output.tell(Status(state=state, source='a "quoted" name', uptime=1.0))
+            output.report(Status(state=state, source='a "quoted" name', uptime=1.0))
     finally:
         logger.removeHandler(handler)
     entries = [json.loads(line) for line in lines]
@@ -212,8 +211,23 @@ def test_logs_are_json_lines_with_the_status() -> None:
     assert entries[0]["time"].endswith("Z")
 
 
-def test_window_without_a_display_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_without_a_display_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(InputError, match="--serve"):
         Window(PALETTE, stop=lambda: None)
+
+
+def test_outputs_are_added_by_keyword_and_closed_with_the_camera(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((48, 64, 3), 40 * number, np.uint8))
+    labels, record = tmp_path / "labels.jsonl", tmp_path / "out.mp4"
+    with Camera(lambda: sleeping(0), str(images), every_frame=True) as camera:
+        add_outputs(camera, labels=labels, record=record, serve="127.0.0.1:0", min_free_bytes=0)
+        assert len(camera.outputs) == 3
+        assert len(list(camera.results())) == 3
+    assert not camera.outputs
+    assert len(labels.read_text().splitlines()) == 3
+    assert len(decode(tmp_path / "out-00001.mp4")) == 3

@@ -1,4 +1,4 @@
-"""The loop on a real RTSP server, which is killed, frozen and changed; pipelines of GStreamer."""
+"""The loop on a real RTSP server that is killed, frozen and reconfigured; GStreamer pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs("rtsp")
 
 
 class Watcher:
-    """An output that notes states and the newest result."""
+    """An output that records states and the newest result."""
 
     def __init__(self) -> None:
         self.states: list[str] = []
@@ -30,7 +30,7 @@ class Watcher:
     def show(self, result: Result) -> None:
         self.result = result
 
-    def tell(self, status: Status) -> None:
+    def report(self, status: Status) -> None:
         if self.states[-1:] != [status.state]:
             self.states.append(status.state)
 
@@ -57,7 +57,7 @@ class Running:
             time.sleep(0.02)
 
     def wait_for_fresh(self) -> None:
-        """Wait for a picture that the server has drawn from now on."""
+        """Wait for a picture that the server drew after this call."""
         now = clock_pattern.milliseconds()
 
         def fresh() -> bool:
@@ -80,7 +80,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_killed_server_is_found_again_and_nothing_leaks() -> None:
+def test_killed_server_is_reopened_and_nothing_leaks() -> None:
     with Server() as server, Running(server.url) as running:
         running.wait_for_fresh()
         held = descriptors(), threading.active_count()
@@ -109,7 +109,7 @@ def test_frozen_server_is_stalled_then_reconnecting() -> None:
     assert states.index("live") < states.index("stalled") < states.index("reconnecting")
 
 
-def test_camera_that_comes_up_late_is_waited_for() -> None:
+def test_camera_that_starts_late_is_waited_for() -> None:
     server = Server()
     with Running(server.url) as running:
         running.wait_for(lambda: running.camera.status().errors >= 2)
@@ -118,21 +118,21 @@ def test_camera_that_comes_up_late_is_waited_for() -> None:
             running.wait_for_fresh()
 
 
-def test_stream_without_video_is_said() -> None:
+def test_stream_without_video_is_an_error() -> None:
     with Server(media="audio") as server, Running(server.url) as running:
         running.wait_for(lambda: running.camera.status().errors >= 1)
         assert running.watcher.result is None
 
 
-def test_gstreamer_pipeline_by_the_systems_bindings(tmp_path: Path) -> None:
-    """The virtual environment has no gi: a link gives it Debian's, made for the same Python."""
+def test_gstreamer_pipeline_with_the_system_bindings(tmp_path: Path) -> None:
+    """The virtual environment has no gi: link Debian's, built for the same Python version."""
     bindings = Path("/usr/lib/python3/dist-packages/gi")
     version = "".join(map(str, sys.version_info[:2]))
     if not list(bindings.glob(f"_gi.cpython-{version}-*.so")):
-        pytest.skip(f"Debian's python3-gi is for another Python than {version}")
+        pytest.skip(f"Debian's python3-gi is not built for Python {version}")
     (tmp_path / "gi").symlink_to(bindings)
     code = (
-        "from segnet_deploy.camera.sources.base import find_source\n"
+        "from segnet_deploy.camera.sources.find import find_source\n"
         "text = 'videotestsrc is-live=true pattern=blue ! video/x-raw,width=62,height=40'\n"
         "stream = find_source(text).open(5.0)\n"
         "frames = [stream.read()() for _ in range(3)]\n"

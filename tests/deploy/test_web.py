@@ -1,4 +1,4 @@
-"""The camera's web server, asked by real clients: pictures, viewers, metrics, health."""
+"""The camera's web server with real clients: pictures, viewers, metrics, health."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from pages import CLASSES, PALETTE, get, result, running, status, watch
 from prometheus_client.parser import text_string_to_metric_families
 
-from segnet_deploy.camera.web.picture_message import MAX_WIDTH_PX, encode, run_lengths
+from segnet_deploy.camera.run_lengths import find_runs
+from segnet_deploy.camera.web.picture_message import MAX_WIDTH_PX, encode_picture
 
 
 def read_picture(message: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Return header, labels and frame of a message, read apart from the code that wrote it."""
+    """Return header, labels and frame of a message, decoded independently of the encoder."""
     (size,) = struct.unpack_from("<I", message)
     header = json.loads(message[4 : 4 + size])
     runs = header["runs"]
@@ -32,16 +33,16 @@ def read_picture(message: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (33, 47), (2, 65535)])
 @pytest.mark.parametrize("classes", [1, 2, 256])
-def test_runs_give_the_labels_back(shape: tuple[int, int], classes: int) -> None:
+def test_runs_of_a_picture_decode_to_the_labels(shape: tuple[int, int], classes: int) -> None:
     labels = np.random.default_rng(0).integers(0, classes, shape, dtype=np.uint8)
-    lengths, ids = run_lengths(labels)
+    ids, lengths = find_runs(labels, split_rows=True)
     np.testing.assert_array_equal(np.repeat(ids, lengths).reshape(shape), labels)
 
 
-def test_picture_holds_frame_and_exact_labels() -> None:
+def test_picture_contains_frame_and_exact_labels() -> None:
     shown = result(3)
-    smooth = cv2.blur(shown.frame, (9, 9))  # JPEG is no friend of noise
-    header, labels, frame = read_picture(encode(smooth, shown.labels, {"sequence": 3}))
+    smooth = cv2.blur(shown.frame, (9, 9))  # JPEG distorts noise
+    header, labels, frame = read_picture(encode_picture(smooth, shown.labels, {"sequence": 3}))
     assert header["sequence"] == 3
     np.testing.assert_array_equal(labels, shown.labels)
     assert np.abs(frame.astype(int) - smooth).mean() < 3
@@ -49,17 +50,17 @@ def test_picture_holds_frame_and_exact_labels() -> None:
 
 def test_wide_picture_is_scaled_down() -> None:
     shown = result(0, 90, 2 * MAX_WIDTH_PX)
-    header, labels, frame = read_picture(encode(shown.frame, shown.labels, {}))
+    header, labels, frame = read_picture(encode_picture(shown.frame, shown.labels, {}))
     assert (header["width"], header["height"]) == (MAX_WIDTH_PX, 45)
     assert labels.shape == frame.shape[:2] == (45, MAX_WIDTH_PX)
     assert set(np.unique(labels)) == {0, 1, 2}
 
 
-def test_viewer_gets_hello_then_a_picture_for_each_it_asks_for() -> None:
+def test_viewer_gets_hello_then_one_picture_per_request() -> None:
     async def act(viewer: ClientWebSocketResponse) -> Any:
         hello = json.loads(await viewer.receive_str(timeout=5))
         with pytest.raises(asyncio.TimeoutError):
-            await viewer.receive(timeout=0.2)  # nothing unasked
+            await viewer.receive(timeout=0.2)  # nothing without a request
         await viewer.send_str("next")
         return hello, await viewer.receive_bytes(timeout=5)
 
@@ -88,23 +89,23 @@ def test_viewer_that_pauses_gets_the_newest_picture() -> None:
         assert watch(page, act) == [0, 39]
 
 
-def test_state_reaches_viewers_and_their_plots() -> None:
+def test_status_reaches_viewers_and_their_plots() -> None:
     async def act(viewer: ClientWebSocketResponse) -> Any:
         hello = json.loads(await viewer.receive_str(timeout=5))
-        page.tell(status("stalled", rss_bytes=1000))
+        page.report(status("stalled", rss_bytes=1000))
         return hello, json.loads(await viewer.receive_str(timeout=5))
 
     with running() as page:
-        page.tell(status(frames_per_second=float("nan")))
-        hello, said = watch(page, act)
+        page.report(status(frames_per_second=float("nan")))
+        hello, message = watch(page, act)
     assert [sample[0] for sample in hello["history"]] == [0.0, None]
-    assert said["type"] == "status"
-    assert said["status"]["state"] == "stalled"
-    assert said["status"]["rss_bytes"] == 1000
+    assert message["type"] == "status"
+    assert message["status"]["state"] == "stalled"
+    assert message["status"]["rss_bytes"] == 1000
 
 
 @pytest.mark.parametrize("text", ["next next", "x" * 200, "x" * 2000])
-def test_viewer_that_says_anything_else_is_sent_away(text: str) -> None:
+def test_viewer_that_sends_anything_else_is_disconnected(text: str) -> None:
     async def act(viewer: ClientWebSocketResponse) -> Any:
         await viewer.receive_str(timeout=5)
         await viewer.send_str(text)
@@ -115,7 +116,7 @@ def test_viewer_that_says_anything_else_is_sent_away(text: str) -> None:
         assert watch(page, act) in (1008, 1009)
 
 
-def test_viewer_that_asks_too_often_is_sent_away() -> None:
+def test_viewer_that_requests_too_often_is_disconnected() -> None:
     async def act(viewer: ClientWebSocketResponse) -> Any:
         for _ in range(50):
             await viewer.send_str("next")
@@ -127,7 +128,7 @@ def test_viewer_that_asks_too_often_is_sent_away() -> None:
         assert watch(page, act) == 1008
 
 
-def test_one_viewer_too_many_is_told_so() -> None:
+def test_viewer_above_the_limit_gets_the_reason() -> None:
     async def connect() -> tuple[Any, int | None]:
         async with ClientSession() as session:
             first = await session.ws_connect(page.url + "live")
@@ -142,16 +143,16 @@ def test_one_viewer_too_many_is_told_so() -> None:
     assert "1 viewers are connected" in reason
 
 
-def test_nothing_is_encoded_while_nobody_watches() -> None:
+def test_nothing_is_encoded_without_viewers() -> None:
     with running() as page:
         for number in range(50):
             page.show(result(number))
         assert "segnet_camera_web_pictures_total 0.0" in get(page, "metrics")[2]
 
 
-def test_metrics_are_what_prometheus_reads() -> None:
+def test_metrics_are_valid_prometheus_text() -> None:
     with running() as page:
-        page.tell(status("reconnecting", captured=7, age=0.25, rss_bytes=None))
+        page.report(status("reconnecting", captured=7, age=0.25, rss_bytes=None))
         code, headers, text = get(page, "metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert code == 200
@@ -169,16 +170,16 @@ def test_metrics_are_what_prometheus_reads() -> None:
 @pytest.mark.parametrize(
     ("state", "code"), [("live", 200), ("connecting", 503), ("stalled", 503), ("reconnecting", 503)]
 )
-def test_health_is_the_state(state: str, code: int) -> None:
+def test_health_follows_the_state(state: str, code: int) -> None:
     with running() as page:
-        page.tell(status(state))
+        page.report(status(state))
         answered, _, text = get(page, "healthz")
     assert answered == code
     assert json.loads(text)["state"] == state
 
 
-def test_loop_that_says_nothing_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("segnet_deploy.camera.web.telemetry._SILENT_SECONDS", 0.05)
+def test_silent_loop_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segnet_deploy.camera.web.telemetry._MAX_SILENCE", 0.05)
     with running() as page:
         time.sleep(0.1)
         code, _, text = get(page, "healthz")

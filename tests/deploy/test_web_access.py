@@ -1,4 +1,4 @@
-"""Who may ask the camera's web server: addresses, tokens, hosts, origins, paths."""
+"""Access to the camera's web server: addresses, tokens, hosts, origins, paths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_weak_token_is_refused(token: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "page.js", "page.css", "metrics", "healthz", "live", "none"])
-def test_without_the_token_nothing_is_answered(path: str) -> None:
+def test_every_path_requires_the_token(path: str) -> None:
     with running(token=TOKEN) as page:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Cookie": "segnet-camera-1=x"}):
             assert get(page, path, **headers)[0] == 401
@@ -34,7 +34,7 @@ def test_without_the_token_nothing_is_answered(path: str) -> None:
         assert get(page, path + "?token=%C3%A4%FF")[0] == 401
 
 
-def test_token_is_taken_as_bearer_or_as_cookie_from_the_address() -> None:
+def test_token_is_accepted_as_bearer_or_in_the_address_and_then_as_cookie() -> None:
     async def browse() -> list[int]:
         async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
             codes = []
@@ -71,7 +71,7 @@ def test_foreign_host_and_origin_are_refused() -> None:
         assert refused[0] == 403
 
 
-def test_page_may_load_nothing_from_elsewhere() -> None:
+def test_page_may_load_nothing_from_other_hosts() -> None:
     with running() as page:
         _, headers, html = get(page)
         script = get(page, "page.js")[2]
@@ -106,7 +106,7 @@ def test_no_path_leads_to_a_file(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "says"),
+    ("address", "message"),
     [
         ("", "expected HOST:PORT"),
         (":8080", "expected HOST:PORT"),
@@ -120,8 +120,8 @@ def test_no_path_leads_to_a_file(path: str) -> None:
         ("x" * 300 + ":8080", "no address for host"),
     ],
 )
-def test_bad_address_is_one_line(address: str, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
+def test_bad_address_is_one_line(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         serve(address, CLASSES, PALETTE, TOKEN)
     assert "\n" not in str(caught.value)
 
@@ -132,11 +132,11 @@ def test_port_in_use_is_one_line() -> None:
 
 
 def test_address_of_another_machine_is_one_line() -> None:
-    with pytest.raises(InputError, match="no address of this machine"):
+    with pytest.raises(InputError, match="not an address of this machine"):
         serve("192.0.2.1:0", CLASSES, PALETTE, TOKEN)
 
 
-def test_port_alone_is_this_machine() -> None:
+def test_port_alone_serves_on_loopback() -> None:
     with serve("0", CLASSES, PALETTE) as page:
         assert page.url.startswith("http://127.0.0.1:")
 
@@ -145,7 +145,7 @@ def test_ipv6_loopback_serves() -> None:
     try:
         page = serve("[::1]:0", CLASSES, PALETTE)
     except InputError as error:
-        pytest.skip(f"no IPv6 here: {error}")
+        pytest.skip(f"no IPv6 on this machine: {error}")
     with page:
         assert get(page)[0] == 200
 

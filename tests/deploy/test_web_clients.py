@@ -1,4 +1,4 @@
-"""Clients that mean harm to the camera's web server, or read nothing; and its end."""
+"""Malicious and unresponsive clients of the camera's web server; its shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segnet_deploy.camera.web.server import WebPage
 
 
 def handshake(page: WebPage) -> socket.socket:
-    """Open a WebSocket by hand, ask for two pictures, and read nothing more."""
+    """Open a WebSocket without a library, request two pictures, and read nothing more."""
     port = int(page.url.split(":")[2].strip("/"))
     raw = socket.create_connection(("127.0.0.1", port), timeout=5)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -31,7 +31,7 @@ def handshake(page: WebPage) -> socket.socket:
     return raw
 
 
-def test_viewer_that_reads_nothing_slows_nobody_and_is_dropped() -> None:
+def test_viewer_that_reads_nothing_delays_no_other_and_is_disconnected() -> None:
     async def act(viewer: ClientWebSocketResponse) -> int:
         pictures = 0
         while pictures < 25:
@@ -46,7 +46,7 @@ def test_viewer_that_reads_nothing_slows_nobody_and_is_dropped() -> None:
         assert watch(page, act) == 25
         deadline = time.monotonic() + 10
         while "segnet_camera_web_viewers 0.0" not in get(page, "metrics")[2]:
-            assert time.monotonic() < deadline, "the silent viewers are still there"
+            assert time.monotonic() < deadline, "the silent viewers are still connected"
             time.sleep(0.05)
         assert "segnet_camera_web_dropped_total 3.0" in get(page, "metrics")[2]
         for each in slow:
@@ -56,7 +56,7 @@ def test_viewer_that_reads_nothing_slows_nobody_and_is_dropped() -> None:
 
 
 def malformed(rng: random.Random) -> bytes:
-    """A request with bytes changed, cut, repeated or inserted; a body, length or header too big."""
+    """Return a request with bytes changed, cut, repeated or inserted, or with oversized parts."""
     whole = (
         b"GET /%s HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
         b'Cookie: segnet-camera-80=1; a="b\r\nAuthorization: Bearer x\r\n'
@@ -81,7 +81,7 @@ def malformed(rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def test_server_stands_two_hundred_malformed_requests() -> None:
+def test_server_survives_two_hundred_malformed_requests() -> None:
     rng = random.Random(12)
     with running() as page, showing(page):
         answers = [exchange(page, malformed(rng), 0.1) for _ in range(200)]
@@ -93,10 +93,10 @@ def test_server_stands_two_hundred_malformed_requests() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
-def test_connection_without_a_whole_request_ends(
+def test_connection_without_a_complete_request_is_closed(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("segnet_deploy.camera.web.server._IDLE_SECONDS", 0.2)
+    monkeypatch.setattr("segnet_deploy.camera.web.server._IDLE_TIMEOUT", 0.2)
     with running() as page:
         port = int(page.url.split(":")[2].strip("/"))
         with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
@@ -104,7 +104,7 @@ def test_connection_without_a_whole_request_ends(
             assert raw.recv(100) == b""
 
 
-def test_connections_are_bounded() -> None:
+def test_connections_are_limited() -> None:
     with running() as page:
         port = int(page.url.split(":")[2].strip("/"))
         silent = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(90)]
@@ -130,7 +130,7 @@ def descriptors() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc/self/fd")
 def test_close_ends_thread_and_sockets_within_a_second() -> None:
-    with running():  # loads what loads once
+    with running():  # opens what is opened once per process
         pass
     before = descriptors(), threading.active_count()
     with running() as page, showing(page):
@@ -141,8 +141,8 @@ def test_close_ends_thread_and_sockets_within_a_second() -> None:
         started = time.monotonic()
         page.close()
         took = time.monotonic() - started
-        page.show(result())  # harmless
-        page.tell(status())
+        page.show(result())  # has no effect
+        page.report(status())
         page.close()
     for client in clients:
         client.close()

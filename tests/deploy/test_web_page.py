@@ -41,7 +41,7 @@ def wait_for(browser: Browser, condition: str, seconds: float = 10.0) -> None:
 
 
 def show(browser: Browser, page: WebPage, width: int = 1280, height: int = 900) -> None:
-    """Open the page afresh, with nothing remembered, and wait for its first picture."""
+    """Open the page with nothing stored, and wait for its first picture."""
     browser.resize(width, height, mobile=width < 500)
     browser.open(page.url)
     browser.evaluate("localStorage.clear()")
@@ -80,7 +80,7 @@ def set_opacity(browser: Browser, percent: int) -> None:
     )
 
 
-def test_picture_is_the_loops_and_changes(chromium: Browser, page: WebPage) -> None:
+def test_picture_is_shown_and_changes(chromium: Browser, page: WebPage) -> None:
     show(chromium, page)
     assert chromium.evaluate("document.title") == "SegNet camera: live"
     assert chromium.evaluate("document.getElementById('state').textContent") == "live"
@@ -90,14 +90,16 @@ def test_picture_is_the_loops_and_changes(chromium: Browser, page: WebPage) -> N
         wait_for(chromium, f"JSON.stringify({PIXELS % '0, 0, 64, 48'}) !== '{json.dumps(first)}'")
 
 
-def test_page_asks_no_other_host_and_logs_nothing(chromium: Browser, page: WebPage) -> None:
+def test_page_requests_no_other_host_and_logs_nothing(chromium: Browser, page: WebPage) -> None:
     show(chromium, page)
     assert chromium.complaints == []
     assert len(chromium.requests) >= 4
     assert all(url.startswith(page.url) for url in chromium.requests)
 
 
-def test_colours_are_the_palettes_and_classes_switch(chromium: Browser, page: WebPage) -> None:
+def test_colours_match_the_palette_and_classes_can_be_hidden(
+    chromium: Browser, page: WebPage
+) -> None:
     show(chromium, page)
     set_opacity(chromium, 100)
     assert [pixel(chromium, *at) for at in ((20, 40), (60, 40), (4, 12))] == [
@@ -127,7 +129,7 @@ def test_opacity_blends_frame_and_colours(chromium: Browser, page: WebPage) -> N
     assert chromium.evaluate("document.getElementById('opacity-value').textContent") == "100 %"
 
 
-def test_choices_outlast_a_reload(chromium: Browser, page: WebPage) -> None:
+def test_choices_persist_after_a_reload(chromium: Browser, page: WebPage) -> None:
     show(chromium, page)
     set_opacity(chromium, 80)
     chromium.evaluate("document.querySelectorAll('#legend input')[2].click()")
@@ -138,7 +140,9 @@ def test_choices_outlast_a_reload(chromium: Browser, page: WebPage) -> None:
     assert chromium.evaluate("document.getElementById('opacity').value") == "80"
 
 
-def test_snapshot_downloads_what_is_seen(chromium: Browser, page: WebPage, tmp_path: Path) -> None:
+def test_snapshot_downloads_the_blended_picture(
+    chromium: Browser, page: WebPage, tmp_path: Path
+) -> None:
     show(chromium, page)
     set_opacity(chromium, 100)
     chromium.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
@@ -152,23 +156,23 @@ def test_snapshot_downloads_what_is_seen(chromium: Browser, page: WebPage, tmp_p
     assert image[40, 20, ::-1].tolist() == list(PALETTE[0])
 
 
-def test_states_counters_and_plots_follow_the_loop(chromium: Browser, page: WebPage) -> None:
+def test_state_counters_and_plots_follow_the_loop(chromium: Browser, page: WebPage) -> None:
     show(chromium, page)
     for number in range(22, 25):
-        page.tell(status(captured=1234, frames_per_second=float(number), rss_bytes=200_000_000))
+        page.report(status(captured=1234, frames_per_second=float(number), rss_bytes=200_000_000))
     wait_for(chromium, "document.querySelector('.plot .now').textContent === '24.0'")
     assert "1,234" in chromium.evaluate("document.getElementById('counters').textContent")
     label = chromium.evaluate("document.querySelector('.plot svg').getAttribute('aria-label')")
     assert label == "Frames per second: now 24.0, from 0.0 to 24.0"
     assert chromium.evaluate("document.querySelector('.curve').getAttribute('d')").count("L") == 3
     for state in ("stalled", "reconnecting", "connecting"):
-        page.tell(status(state))
+        page.report(status(state))
         wait_for(chromium, f"document.getElementById('state').dataset.state === '{state}'")
         assert "old" in chromium.evaluate("document.getElementById('notice').textContent")
         assert chromium.evaluate("document.getElementById('frame').dataset.stale") == "true"
 
 
-def test_page_comes_back_after_the_server(chromium: Browser) -> None:
+def test_page_reconnects_after_a_server_restart(chromium: Browser) -> None:
     with running() as first:
         show(chromium, first)
     wait_for(chromium, "document.getElementById('state').dataset.state === 'offline'")
@@ -197,7 +201,7 @@ def test_every_control_has_a_name_and_works_by_keyboard(chromium: Browser, page:
         return [n["name"]["value"] for n in tree if n.get("role", {}).get("value") == role]
 
     for name, given in zip(names("checkbox"), CLASSES, strict=True):
-        assert name.startswith(given)  # the class's share follows
+        assert name.startswith(given)  # followed by the share of the class
     assert names("slider") == ["Opacity"]
     assert names("button") == ["Save snapshot", "Show all classes", "Hide all classes"]
     assert all(names("image"))
@@ -222,7 +226,7 @@ def test_every_control_has_a_name_and_works_by_keyboard(chromium: Browser, page:
     ("width", "height", "dark"),
     [(320, 600, False), (390, 844, True), (1280, 900, False), (1280, 900, True)],
 )
-def test_page_fits_phone_and_desk(
+def test_page_fits_phone_and_desktop(
     chromium: Browser, page: WebPage, width: int, height: int, dark: bool, tmp_path: Path
 ) -> None:
     chromium.dark(dark)

@@ -1,7 +1,7 @@
-"""Soak of the camera loop on a real RTSP server that is killed again and again (`make soak`).
+"""Soak test of the camera loop on a real RTSP server that is killed repeatedly (`make soak`).
 
-The server draws the time into each picture: ages are true ones, from drawing to publishing.
-The engine is a sleep. With --serve a client of the page reads it all the while.
+The server draws the time into each picture, so ages are measured from drawing to publishing.
+The engine is a sleep. With --serve a client reads the page during the whole run.
 """
 
 from __future__ import annotations
@@ -26,22 +26,18 @@ from rtsp_server import Server, usable
 from sleep_engine import sleeping
 
 from segnet_deploy.bench.timing import Timing, rss_bytes
-from segnet_deploy.camera.loop import Camera
-from segnet_deploy.camera.outputs.background import Background
-from segnet_deploy.camera.outputs.label_files import LabelLines
-from segnet_deploy.camera.outputs.recording import Recording
-from segnet_deploy.camera.result import Result, Status
+from segnet_deploy.camera import Camera, Result, Status, add_outputs
 
-BACK = 3.0  # seconds within which the loop is to be live again
-MARGIN = 0.15  # seconds over the engine's time that the age may reach
-SLOPE = 1e6  # bytes in 10 minutes
+MAX_RECOVERY = 3.0  # seconds within which the loop must be live again
+MARGIN = 0.15  # seconds by which the age may exceed the engine's time
+MAX_GROWTH = 1e6  # bytes in 10 minutes
 
 
 class Probe:
-    """Notes when each result was published and how old its picture was."""
+    """Records when each result was published and how old its picture was."""
 
     def __init__(self) -> None:
-        self.times, self.ages = array("d"), array("d")  # small, for the memory is measured
+        self.times, self.ages = array("d"), array("d")  # compact: memory is measured
         self.unreadable = 0
         self.states: list[str] = []
 
@@ -53,15 +49,15 @@ class Probe:
             self.ages.append(age)
             self.times.append(time.monotonic())
 
-    def tell(self, status: Status) -> None:
+    def report(self, status: Status) -> None:
         if not self.states or self.states[-1] != status.state:
             self.states.append(status.state)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
     def first_after(self, moment: float, limit: float) -> float | None:
-        """Wait for a result drawn after `moment`; return the seconds from then to it."""
+        """Wait for a result drawn after `moment`; return its delay in seconds, or None."""
         while time.monotonic() - moment < limit:
             if self.times and self.times[-1] - self.ages[len(self.times) - 1] > moment:
                 return time.monotonic() - moment
@@ -69,8 +65,8 @@ class Probe:
         return None
 
 
-def holdings() -> dict[str, int]:
-    """Count this process's threads, descriptors and sockets."""
+def count_resources() -> dict[str, int]:
+    """Return the numbers of threads, descriptors and sockets of this process."""
     links = []
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
@@ -84,13 +80,13 @@ def holdings() -> dict[str, int]:
 
 
 class Director(threading.Thread):
-    """Kills the server, counts what the loop holds, and stops the loop at the end."""
+    """Kills the server, counts resources of the process, and stops the loop at the end."""
 
     def __init__(self, arguments: argparse.Namespace, server: Server, probe: Probe, camera: Camera):
         super().__init__(daemon=True)
         self.arguments, self.server, self.probe, self.camera = arguments, server, probe, camera
         self.recoveries: list[float | None] = []
-        self.held: list[dict[str, int]] = []
+        self.resources: list[dict[str, int]] = []
         self.memory: list[tuple[float, int]] = []
 
     def run(self) -> None:
@@ -100,7 +96,7 @@ class Director(threading.Thread):
         every = length / (arguments.kills + 1)
         for number in range(1, arguments.kills + 1):
             self._live_until(began + number * every)
-            self.held.append(holdings())
+            self.resources.append(count_resources())
             self.server.kill()
             time.sleep(arguments.down)
             self.server.start()
@@ -108,7 +104,7 @@ class Director(threading.Thread):
             self.recoveries.append(self.probe.first_after(back, 30))
             print(f"kill {number}: live after {self.recoveries[-1]}", file=sys.stderr, flush=True)
         self._live_until(began + length)
-        self.held.append(holdings())
+        self.resources.append(count_resources())
         self.camera.stop()
 
     def _live_until(self, moment: float) -> None:
@@ -118,7 +114,7 @@ class Director(threading.Thread):
 
 
 def slope(samples: list[tuple[float, int]]) -> float:
-    """Return the bytes a second of the line through (time, bytes) by least squares."""
+    """Return the growth in bytes per second: the least-squares line through (time, bytes)."""
     times = [t for t, _ in samples]
     middle, mean = sum(times) / len(times), sum(b for _, b in samples) / len(samples)
     spread = sum((t - middle) ** 2 for t in times)
@@ -130,11 +126,9 @@ def soak(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     probe = Probe()
     with Server() as server:
         camera = Camera(partial(sleeping, arguments.engine_seconds), server.url)
-        palette = camera.metadata.palette
         camera.outputs.append(probe)
         if arguments.record:
-            camera.outputs.append(Background(Recording(folder / "out.mp4", palette)))
-            camera.outputs.append(Background(LabelLines(folder / "labels.jsonl")))
+            add_outputs(camera, record=folder / "out.mp4", labels=folder / "labels.jsonl")
         with page(camera, arguments.serve) as client:
             director = Director(arguments, server, probe, camera)
             director.start()
@@ -153,7 +147,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def page(camera: Camera, address: str | None) -> Any:
-    """Serve the page and let a client, another process, read it until the end."""
+    """Serve the page and run a client of it, another process, until the end."""
     client: dict[str, Any] = {"attached": address is not None}
     if address is None:
         yield client
@@ -173,7 +167,7 @@ def page(camera: Camera, address: str | None) -> Any:
 def figures(
     arguments: argparse.Namespace, probe: Probe, director: Director, status: Status, ended: bool
 ) -> dict[str, Any]:
-    """Return what was measured, and whether it is what it should be."""
+    """Return the measurements and the result of each check."""
     first, ages = probe.times[0], probe.ages
     length = probe.times[-1] - first
     parts: list[list[float]] = [[] for _ in range(5)]
@@ -185,12 +179,12 @@ def figures(
     limit = arguments.engine_seconds + MARGIN
     fifths = [Timing(tuple(part)).summary()["median"] if part else None for part in parts]
     summary = Timing(tuple(ages)).summary()
-    held = director.held
+    resources = director.resources
     checks = {
         "age": summary["p99"] <= limit,
-        "back": all(r is not None and r <= BACK for r in director.recoveries),
-        "held": all(held[-1][key] <= held[0][key] for key in held[0]),
-        "memory": growth is None or growth <= SLOPE,
+        "back": all(r is not None and r <= MAX_RECOVERY for r in director.recoveries),
+        "held": all(resources[-1][key] <= resources[0][key] for key in resources[0]),
+        "memory": growth is None or growth <= MAX_GROWTH,
         "threads_ended": ended,
     }
     return {
@@ -203,7 +197,7 @@ def figures(
         "kills": len(director.recoveries),
         "down": arguments.down,
         "live_again": director.recoveries,
-        "held_before_each_kill": held,
+        "held_before_each_kill": resources,
         "rss_first_settled_last": [b for _, b in (director.memory[:1] + settled[:1])]
         + [director.memory[-1][1]],
         "rss_growth_bytes_in_10_minutes": growth,
@@ -214,10 +208,12 @@ def figures(
 
 
 def main() -> int:
-    """Run the soak; return 1 where a figure is not what it should be."""
+    """Run the soak test; return 1 if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=22)
-    parser.add_argument("--warm-up", type=float, default=5, metavar="MIN", help="of the memory")
+    parser.add_argument(
+        "--warm-up", type=float, default=5, metavar="MIN", help="leave out of the memory trend"
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--down", type=float, default=10, metavar="S")
     parser.add_argument("--engine-seconds", type=float, default=0.3)
@@ -226,9 +222,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
     if not usable():
-        sys.exit(
-            "error: no RTSP server here; see tests/support/rtsp_server.py for Debian's packages"
-        )
+        sys.exit("error: no RTSP server; tests/support/rtsp_server.py lists the packages of Debian")
     with tempfile.TemporaryDirectory() as folder:
         result = soak(arguments, Path(folder))
     text = json.dumps(result, indent=2)

@@ -1,4 +1,4 @@
-"""A browser's stand-in for the soak: asks the page for picture after picture."""
+"""Stands in for a browser in the soak test: requests picture after picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def attached(url: str) -> Iterator[Callable[[], dict[str, int]]]:
-    """Run the client as another process; what is yielded ends it and returns its counts."""
+    """Run the client as another process; yield a function that ends it and returns its counts."""
     command = [sys.executable, __file__, url]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -29,7 +29,7 @@ def attached(url: str) -> Iterator[Callable[[], dict[str, int]]]:
 
 
 async def watch(url: str) -> dict[str, int]:
-    """Ask for pictures until the page closes or a line comes on stdin."""
+    """Request pictures until the page closes or a line arrives on stdin."""
     import aiohttp
 
     counts = {"pictures": 0, "picture_bytes": 0, "states": 0}

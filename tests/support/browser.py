@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven over its DevTools pipe: no driver, no further package."""
+"""A headless Chromium, controlled over its DevTools pipe: no driver or package is needed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find() -> str | None:
 
 
 class Browser:
-    """One page. `events` holds everything that Chromium reported, in order."""
+    """One page. `events` contains everything that Chromium reported, in order."""
 
     def __init__(self, options: Sequence[str] = (), wait: float = 60.0):
         path = find()
@@ -46,14 +46,14 @@ class Browser:
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
 
-        def place() -> None:  # Chromium reads descriptor 3 and writes descriptor 4
+        def set_descriptors() -> None:  # Chromium reads descriptor 3 and writes descriptor 4
             ours = os.dup(theirs_in), os.dup(theirs_out)
             os.dup2(ours[0], 3)
             os.dup2(ours[1], 4)
 
         self._process = subprocess.Popen(
             [path, *OPTIONS, *options, f"--user-data-dir={self._profile.name}", "about:blank"],
-            preexec_fn=place,
+            preexec_fn=set_descriptors,
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -80,14 +80,14 @@ class Browser:
         return dict(answer["result"])
 
     def open(self, url: str) -> None:
-        """Load a page and wait until it has loaded; what it asks for is in `requests`."""
+        """Load a page and wait until it has loaded; its requests are in `requests`."""
         self.events.clear()
         self.call("Page.navigate", url=url)
         if not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._read(lambda m: m.get("method") == "Page.loadEventFired")
 
     def evaluate(self, script: str) -> Any:
-        """Return the value of an expression, awaited where it is a promise."""
+        """Return the value of an expression; a promise is awaited."""
         answer = self.call(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -107,7 +107,7 @@ class Browser:
         )
 
     def dark(self, on: bool = True) -> None:
-        """Ask for the dark or the light colour scheme."""
+        """Prefer the dark or the light colour scheme."""
         value = "dark" if on else "light"
         self.call(
             "Emulation.setEmulatedMedia",
@@ -115,13 +115,13 @@ class Browser:
         )
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
-        """Write a PNG of the page, or of what is in view."""
+        """Write a PNG of the page, or of its visible part."""
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
 
     @property
     def requests(self) -> list[str]:
-        """The addresses that the page asked for since open(), its own first."""
+        """The URLs requested since open(), the page's first."""
         sent = (e for e in self.events if e["method"] == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
 
@@ -155,7 +155,7 @@ class Browser:
         self.close()
 
     def _read(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Return the first message that is wanted; keep the events on the way."""
+        """Return the first message that `wanted` accepts; store the events before it."""
         end = time.monotonic() + self._wait
         while True:
             while b"\0" in self._rest:

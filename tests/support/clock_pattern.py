@@ -1,6 +1,6 @@
-"""Time drawn into a picture: milliseconds as 32 blocks of black and white, and their inverse.
+"""Draw the time into a picture: milliseconds as 32 black and white blocks, and their inverse.
 
-Runs under the system's Python too, which has numpy and none of the project.
+It also runs under the system's Python, which has numpy but not this project.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ ROW_PX = 16
 
 
 def milliseconds() -> int:
-    """Return the monotonic clock, which all processes of a machine share."""
+    """Return the monotonic clock in ms, which is the same in all processes of a machine."""
     return int(time.monotonic() * 1000) % (1 << BITS)
 
 
 def draw(luma: Any, value: int) -> None:
-    """Draw `value` into the two top rows of blocks of (H, W) uint8 luma."""
+    """Draw `value` into the top two rows of blocks of (H, W) uint8 luma."""
     width = luma.shape[1] // BITS
     bits = np.array([value >> i & 1 for i in range(BITS)], np.uint8)
     row = np.repeat(bits * 190 + 30, width)
@@ -29,7 +29,7 @@ def draw(luma: Any, value: int) -> None:
 
 
 def read(luma: Any) -> int | None:
-    """Return the value in (H, W) luma or one channel; None where the two rows disagree."""
+    """Return the value in (H, W) luma or one channel; None if the two rows disagree."""
     width = luma.shape[1] // BITS
     rows = []
     for top in (0, ROW_PX):
@@ -41,6 +41,6 @@ def read(luma: Any) -> int | None:
 
 
 def age(luma: Any) -> float | None:
-    """Return how many seconds ago the picture was drawn."""
+    """Return how many seconds ago the picture was drawn, or None if it is unreadable."""
     value = read(luma)
     return None if value is None else ((milliseconds() - value) % (1 << BITS)) / 1000

@@ -1,4 +1,4 @@
-"""A served page with something to show, for the tests of server and browser."""
+"""A running camera page with results, for the tests of server and browser."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def status(state: str = "live", **fields: object) -> Status:
 
 
 def result(number: int = 0, height: int = 48, width: int = 64) -> Result:
-    """A drawn street; labels: halves, with a box that moves with `number`."""
+    """Return a street scene; its labels are two halves and a box that moves with `number`."""
     frame: Frame = draw_scene(number % 4, height, width).frame
     labels = np.zeros((height, width), np.uint8)
     labels[:, width // 2 :] = 1
     left = number % (width - 8)
     labels[8:16, left : left + 8] = 2
-    said = status(captured=number, shown=number, frames_per_second=30.0, latency=0.01, age=0.02)
-    return Result(frame, labels, number, time.monotonic(), 0.02, said)
+    current = status(captured=number, shown=number, frames_per_second=30.0, latency=0.01, age=0.02)
+    return Result(frame, labels, number, time.monotonic(), 0.02, current)
 
 
 @contextmanager
 def running(
     address: str = "127.0.0.1:0", token: str | None = None, viewers: int = 8, patience: float = 5.0
 ) -> Iterator[WebPage]:
-    """A served page that is told to be live and shows one result."""
+    """Yield a running page whose status is live and which shows one result."""
     with WebPage(address, CLASSES, PALETTE, token, viewers, patience) as page:
         page.show(result())
-        page.tell(status())
+        page.report(status())
         yield page
 
 
 @contextmanager
 def showing(page: WebPage, fps: float = 50.0) -> Iterator[list[float]]:
-    """Show results from a thread, as the camera loop does; the times that show() took."""
+    """Show results from a thread, as the camera loop does; yield the seconds that show() took."""
     took: list[float] = []
     ended = threading.Event()
     results = [result(number) for number in range(40)]
@@ -75,7 +75,7 @@ def showing(page: WebPage, fps: float = 50.0) -> Iterator[list[float]]:
 
 
 def get(page: WebPage, path: str = "", **headers: str) -> Answer:
-    """Return status, headers and text of a GET; names with _ for -."""
+    """Return status, headers and text of a GET request; header names contain _ for -."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(page.url + path, headers=names)
     try:
@@ -86,6 +86,8 @@ def get(page: WebPage, path: str = "", **headers: str) -> Answer:
 
 
 def watch(page: WebPage, act: Callable[[ClientWebSocketResponse], Awaitable[Any]]) -> Any:
+    """Connect a viewer and return what `act` returns."""
+
     async def connect() -> Any:
         async with ClientSession() as session, session.ws_connect(page.url + "live") as viewer:
             return await act(viewer)
@@ -94,7 +96,7 @@ def watch(page: WebPage, act: Callable[[ClientWebSocketResponse], Awaitable[Any]
 
 
 def exchange(page: WebPage, data: bytes, patience: float = 5.0) -> bytes:
-    """Send bytes and return the answer's beginning, empty where none comes."""
+    """Send bytes and return the beginning of the answer, empty if there is none."""
     port = int(page.url.split(":")[2].strip("/"))
     with socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         try:

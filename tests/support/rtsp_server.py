@@ -1,6 +1,6 @@
-"""A real RTSP server (GStreamer's) whose pictures carry their time; `Server` runs it.
+"""A real RTSP server (GStreamer's) whose pictures show the time; `Server` runs it.
 
-As a program it is run by the system's Python, which has Debian's bindings:
+The program runs under the system's Python, which has Debian's bindings:
 gir1.2-gst-rtsp-server-1.0, python3-gi, python3-numpy, gstreamer1.0-plugins-{base,good,ugly}.
 """
 
@@ -33,17 +33,17 @@ PROBE = (
 
 
 def usable() -> bool:
-    """Tell whether the system's Python can run the server."""
+    """Return whether the system's Python can run the server."""
     if not Path(PYTHON).exists():
         return False
     return subprocess.run([PYTHON, "-c", PROBE], capture_output=True, check=False).returncode == 0
 
 
 class Server:
-    """The server as a child process that can be killed, frozen and started again."""
+    """The server as a child process that can be killed, frozen and restarted."""
 
     def __init__(self, fps: int = 30, media: str = "video"):
-        self.size = (480, 360)  # width, height; a change counts from the next start
+        self.size = (480, 360)  # width, height; a change applies from the next start
         self._fps, self._media = fps, media
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -55,15 +55,15 @@ class Server:
         return f"rtsp://127.0.0.1:{self.port}/stream"
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
-        words = [PYTHON, __file__, "--port", self.port, "--fps", self._fps, "--size", *self.size]
-        words += ["--media", self._media]
-        self._process = subprocess.Popen([str(w) for w in words], stdout=subprocess.PIPE, text=True)
+        """Start the server and wait until it listens."""
+        command = [PYTHON, __file__, "--port", self.port, "--fps", self._fps, "--size", *self.size]
+        command += ["--media", self._media]
+        self._process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline().strip() == "ready"
 
     def kill(self) -> None:
-        """Kill it as a power cut would."""
+        """Kill the server, as a power cut would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -72,7 +72,7 @@ class Server:
             self._process = None
 
     def freeze(self, frozen: bool) -> None:
-        """Stop it without closing its sockets, or let it go on."""
+        """Suspend the server with its sockets open, or resume it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
@@ -85,7 +85,7 @@ class Server:
 
 
 def feed(source: Any, width: int, height: int, fps: int) -> None:
-    """Push pictures with a moving pattern and their time, until nobody takes them."""
+    """Push pictures with a moving pattern and the time, until the pipeline stops."""
     import clock_pattern
     import numpy as np
     from gi.repository import Gst
@@ -136,7 +136,7 @@ def main() -> None:
         factory.set_launch(SOUND)
     server.get_mount_points().add_factory("/stream", factory)
     if not server.attach(None):
-        sys.exit(f"port {arguments.port} is taken")
+        sys.exit(f"port {arguments.port} is in use")
     print("ready", flush=True)
     GLib.MainLoop().run()
 

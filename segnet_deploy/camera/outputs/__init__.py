@@ -1,1 +1,1 @@
-"""Where a camera loop's results go."""
+"""Outputs of results: `base` is the protocol, `add` opens and wires them; one file per output."""

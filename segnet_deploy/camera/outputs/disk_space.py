@@ -1,4 +1,4 @@
-"""Leave some space on the disk."""
+"""Pause writing while the disk is almost full."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 
 log = logging.getLogger("segnet_deploy.camera")
 
-LEAST_BYTES = 500_000_000
-CHECK = 1.0
+MIN_FREE_BYTES = 500_000_000
+CHECK_INTERVAL = 1.0  # seconds
 
 
 class DiskGuard:
-    """Says whether the disk of `folder` has `least_bytes` left; looks once a second."""
+    """Checks, at most once per second, whether the disk of `folder` has `min_free_bytes` free."""
 
-    def __init__(self, folder: Path, least_bytes: int = LEAST_BYTES):
-        self._folder, self._least = folder, least_bytes
-        self._due, self._room = 0.0, True
+    def __init__(self, folder: Path, min_free_bytes: int = MIN_FREE_BYTES):
+        self._folder, self._min_free = folder, min_free_bytes
+        self._next_check, self._has_room = 0.0, True
 
     def has_room(self) -> bool:
-        """Tell whether there is room to write; a change is logged."""
+        """Return whether files may be written; a change is logged."""
         now = time.monotonic()
-        if now >= self._due:
-            self._due = now + CHECK
+        if now >= self._next_check:
+            self._next_check = now + CHECK_INTERVAL
             free = shutil.disk_usage(self._folder).free
-            room = free >= self._least
-            if room != self._room:
-                change = "goes on" if room else "pauses"
+            has_room = free >= self._min_free
+            if has_room != self._has_room:
                 log.warning(
-                    "writing to %s %s: %.0f MB free, %.0f MB are to stay free",
-                    *(self._folder, change, free / 1e6, self._least / 1e6),
+                    "writing to %s %s: %.0f MB free, limit %.0f MB",
+                    *(self._folder, "resumes" if has_room else "pauses"),
+                    *(free / 1e6, self._min_free / 1e6),
                 )
-            self._room = room
-        return self._room
+            self._has_room = has_room
+        return self._has_room

@@ -1,1 +1,1 @@
-"""Where a camera loop's frames come from."""
+"""Sources of frames: `base` is the protocol, `find` maps a URI to one; one file per kind."""

@@ -1,72 +1,37 @@
-"""RTSP, HTTP (MJPEG and others) and video files, by PyAV."""
+"""A stream that PyAV decodes: of a network camera or of a video file."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from segnet_deploy.camera.sources.base import Pending, SourceLostError, Wishes, without_password
+from segnet_deploy.camera.sources.base import PendingFrame, SourceLostError, without_password
 from segnet_deploy.frames import is_whole
 from segnet_deploy.optional import require
 from segnet_deploy.types import Frame
 
-# Little probing, a small reordering queue. Not `nobuffer`: it throws away what was probed, a key
-# frame often, and the first picture then waits for the next one.
-LOW_LATENCY = {
-    "flags": "low_delay",
-    "analyzeduration": "200000",
-    "probesize": "500000",
-}
-RTSP = {"max_delay": "100000", "reorder_queue_size": "8"}
-LARGEST_GAP = 2.0
-BACKLOG_WAIT = 0.005  # a packet that had to be waited for is no backlog
-LONGEST_BACKLOG = 1.0
-
-
-class Network:
-    """An rtsp(s):// or http(s):// URL."""
-
-    live = True
-
-    def __init__(self, url: str, wishes: Wishes):
-        self._url = url
-        self.name = without_password(url)
-        self._options = dict(LOW_LATENCY)
-        if url.lower().startswith("rtsp"):
-            self._options |= RTSP | {"rtsp_transport": wishes.transport}
-
-    def open(self, timeout: float) -> AvStream:
-        """Connect; see Source."""
-        return AvStream(self._url, self.name, self._options, timeout, live=True)
-
-
-class File:
-    """A video file, played at its own speed unless every frame counts."""
-
-    live = False
-
-    def __init__(self, path: Path, wishes: Wishes):
-        self.name = str(path)
-        self._wishes = wishes
-
-    def open(self, timeout: float) -> AvStream:
-        """Open it; see Source."""
-        wishes = self._wishes
-        return AvStream(self.name, self.name, {}, timeout, paced=wishes.paced, loop=wishes.loop)
+MAX_GAP = 2.0  # seconds; a larger step in a file's timestamps is skipped
+MIN_WAIT = 0.005  # seconds; a packet that took longer to arrive is not part of the backlog
+MAX_BACKLOG = 1.0  # seconds after opening in which a backlog is dropped
 
 
 class AvStream:
-    """An open container and the decoder of its first video stream."""
+    """An open container and the decoder of its first video stream.
+
+    `live` drops the backlog that accumulated while the stream was opened; `paced` plays at the
+    stream's own speed; `loop` starts again at the end.
+    """
 
     def __init__(
         self,
         url: str,
         name: str,
-        options: dict[str, str],
         timeout: float,
+        options: Mapping[str, str] | None = None,
+        *,
         live: bool = False,
         paced: bool = False,
         loop: bool = False,
@@ -76,19 +41,19 @@ class AvStream:
         self._paced, self._loop = paced, loop
         self._decoded: deque[Any] = deque()
         self.errors = 0
-        self._container = self._open(url, options)
+        self._container = self._open(url, dict(options or {}))
         try:
             self._start()
         except BaseException:
             self._container.close()
             raise
-        self._last = self._began = self._arrived = time.monotonic()
-        self._backlog = live
+        self._last_frame = self._opened = self._arrived = time.monotonic()
+        self._has_backlog = live
 
-    def read(self) -> Pending | None:
+    def read(self) -> PendingFrame | None:
         """Decode until there is a frame; see Stream."""
         while not self._decoded:
-            asked = time.monotonic()
+            requested = time.monotonic()
             try:
                 packet = next(self._packets, None)
             except (self._av.error.FFmpegError, OSError) as error:
@@ -97,10 +62,10 @@ class AvStream:
                 return None
             if packet is not None:
                 self._decode(packet)
-            if self._backlog:
-                self._drop_backlog(asked)
+            if self._has_backlog:
+                self._drop_backlog(requested)
         frame = self._decoded.popleft()
-        self._frameless, self._last = False, time.monotonic()
+        self._is_empty, self._last_frame = False, time.monotonic()
         if self._paced:
             self._pace(frame)
         return partial(self._convert, frame)
@@ -126,18 +91,18 @@ class AvStream:
                 "H.265, MJPEG or MPEG-4"
             )
         self._is_mjpeg = self._video.codec_context.name == "mjpeg"
-        self._video.thread_type = "SLICE"  # frame threads hold frames back
+        self._video.thread_type = "SLICE"  # frame threads delay frames
         self._reformatter = self._av.video.reformatter.VideoReformatter()
         self._play()
 
     def _play(self) -> None:
         self._packets = self._container.demux(self._video)
-        self._frameless = True
+        self._is_empty = True  # no frame yet since the start of the container
         self._base: float | None = None  # monotonic time of the stream's time 0
 
     def _rewind(self) -> bool:
-        """Start again at the end of a file that loops; a file without frames must not."""
-        if not self._loop or self._frameless:
+        """Restart a file that loops; return False at its end, or if it contained no frame."""
+        if not self._loop or self._is_empty:
             return False
         try:
             self._container.seek(0)
@@ -148,43 +113,43 @@ class AvStream:
 
     def _decode(self, packet: Any) -> None:
         self._arrived = time.monotonic()
-        cut = self._is_mjpeg and packet.size and not is_whole(bytes(packet))
+        damaged = self._is_mjpeg and packet.size and not is_whole(bytes(packet))
         try:
-            frames = [] if cut else packet.decode()
+            frames = [] if damaged else packet.decode()
         except (self._av.error.FFmpegError, ValueError):
-            frames, cut = [], True
-        self.errors += bool(cut)
-        whole = [frame for frame in frames if not frame.is_corrupt]
-        self.errors += len(frames) - len(whole)
-        self._decoded.extend(whole)
-        if not whole and time.monotonic() - self._last > self._timeout:
+            frames, damaged = [], True
+        self.errors += bool(damaged)
+        intact = [frame for frame in frames if not frame.is_corrupt]
+        self.errors += len(frames) - len(intact)
+        self._decoded.extend(intact)
+        if not intact and time.monotonic() - self._last_frame > self._timeout:
             raise SourceLostError(f"{self._name}: data, but no frame for {self._timeout:g} s")
 
-    def _drop_backlog(self, asked: float) -> None:
-        """Drop what had piled up while the stream was opened."""
+    def _drop_backlog(self, requested: float) -> None:
+        """Drop the frames that accumulated while the stream was opened."""
         now = time.monotonic()
-        waited = self._arrived - asked > BACKLOG_WAIT
-        self._backlog = not waited and now - self._began < LONGEST_BACKLOG
-        if self._backlog:
+        waited = self._arrived - requested > MIN_WAIT
+        self._has_backlog = not waited and now - self._opened < MAX_BACKLOG
+        if self._has_backlog:
             self._decoded.clear()
 
     def _pace(self, frame: Any) -> None:
-        """Wait until the frame's time has come; a gap in the stream's times is skipped."""
+        """Wait until the frame is due; a gap in the stream's timestamps is skipped."""
         if frame.time is None:
             return
         now = time.monotonic()
         base = self._base
-        if base is None or abs(base + frame.time - now) > LARGEST_GAP:
+        if base is None or abs(base + frame.time - now) > MAX_GAP:
             base = now - frame.time
         self._base = base
         time.sleep(max(0.0, base + frame.time - now))
 
     def _convert(self, frame: Any) -> Frame:
-        """Convert to BGR; the array is a view of the picture that the conversion made."""
+        """Convert to BGR; the array is a view of the converted picture."""
         array: Frame = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
         return array
 
 
 def _reason(error: Exception) -> str:
-    """Return what happened, without the URL that FFmpeg adds: it may hold a password."""
+    """Return what failed, without the URL that FFmpeg adds: it may contain a password."""
     return without_password(getattr(error, "strerror", None) or str(error))

@@ -1,7 +1,7 @@
-"""Where frames come from: `find_source(uri)` says what a URI means.
+"""What a source of frames is: a Source is opened into a Stream, which returns decoded frames.
 
-A source is opened into a stream, again and again where it is live; a stream gives frames
-that are decoded and not yet converted, so that a dropped frame costs no conversion.
+A live source is opened again after each loss. A stream returns frames that are decoded but not
+yet converted to BGR, so that a dropped frame costs no conversion.
 """
 
 from __future__ import annotations
@@ -9,80 +9,71 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES
-from segnet_deploy.types import Frame
+from segnet_deploy.types import Frame, Size
 
-Pending = Callable[[], Frame]  # converts a decoded picture to (H, W, 3) uint8 BGR
-
-EXPECTED = (
-    "a device (/dev/video0), rtsp:// or http:// URL, video file, folder of images, csi://0, "
-    "GStreamer pipeline (with ' ! ') or 'synthetic'"
-)
+PendingFrame = Callable[[], Frame]
+"""A decoded frame; calling it converts it to (H, W, 3) uint8 BGR."""
 
 
 class SourceLostError(InputError):
-    """A source cannot be opened or has ended too soon; a live one is opened again."""
+    """A source cannot be opened or ended unexpectedly; a live one is opened again."""
 
 
 class Stream(Protocol):
-    """An open source, used by one thread. No call may block for much longer than its timeout."""
+    """An open source, used by one thread. No call blocks for much longer than the timeout.
 
-    def read(self) -> Pending | None:
+    `errors` is the number of damaged frames that were skipped so far.
+    """
+
+    errors: int
+
+    def read(self) -> PendingFrame | None:
         """Wait for the next frame; None at the end. Raises SourceLostError."""
 
     def close(self) -> None:
-        """Give device, socket and memory back."""
+        """Release device, socket and memory."""
 
 
 class Source(Protocol):
-    """Something that can be opened. `name` is fit to be shown: without a password."""
+    """A camera, stream or file that can be opened.
+
+    `name` is safe to display: it contains no password. A source that is not `live` has an end,
+    and is not opened again.
+    """
 
     name: str
     live: bool
 
     def open(self, timeout: float) -> Stream:
-        """Open it; no frame for `timeout` seconds is a loss. Raises SourceLostError."""
+        """Open it. `timeout`: seconds without a frame after which the source counts as lost.
+
+        Raises SourceLostError, MissingDependencyError.
+        """
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a user may ask of a source; each kind takes what it knows."""
+class SourceOptions:
+    """Options of a source; each kind of source ignores those that do not apply to it.
 
-    size: tuple[int, int] | None = None  # (height, width) in px
+    `size` is (height, width) in px and `fps` the frame rate that a device is asked for; for a
+    folder, `fps` is images per second. `loop` restarts files and folders at their end; `paced`
+    plays them at their own speed, else as fast as they are read. `rtsp_transport` is tcp or udp.
+    """
+
+    size: Size | None = None
     fps: float | None = None
-    loop: bool = False  # files start again at their end
-    paced: bool = True  # files play at their own speed
-    transport: str = "tcp"  # of RTSP
-
-
-def find_source(uri: str, wishes: Wishes | None = None) -> Source:
-    """Return the source that `uri` names. Raises InputError where it names none."""
-    from segnet_deploy.camera.sources import av_stream, gstreamer, pictures, v4l2
-
-    wishes = wishes or Wishes()
-    scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
-    if uri == "synthetic":
-        return pictures.Synthetic(wishes)
-    if uri.isdigit() or uri.startswith("/dev/video"):
-        return v4l2.Device(f"/dev/video{uri}" if uri.isdigit() else uri, wishes)
-    if scheme == "csi" or " ! " in uri:
-        return gstreamer.Pipeline(uri, wishes)
-    if scheme in ("rtsp", "rtsps", "http", "https"):
-        return av_stream.Network(uri, wishes)
-    path = Path(uri)
-    if path.is_dir():
-        return pictures.Folder(path, wishes)
-    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
-        return av_stream.File(path, wishes)
-    what = "no such file or folder" if not scheme and not path.exists() else "not a camera source"
-    raise InputError(f"--source {without_password(uri)}: {what}; expected {EXPECTED}")
+    loop: bool = False
+    paced: bool = True
+    rtsp_transport: str = "tcp"
 
 
 def without_password(text: str) -> str:
-    """Return `text` with the user and password of each URL in it replaced."""
+    """Return `text` with user and password masked in each URL.
+
+    >>> without_password("rtsp://me:secret@host/stream")
+    'rtsp://***@host/stream'
+    """
     return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)

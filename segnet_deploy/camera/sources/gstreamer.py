@@ -1,4 +1,4 @@
-"""GStreamer pipelines, CSI cameras of Jetsons among them: by OpenCV or by gi, whichever has it."""
+"""GStreamer pipelines, including CSI cameras of Jetsons: by OpenCV if it has GStreamer, else gi."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from segnet_deploy.camera.sources.base import Pending, SourceLostError, Wishes, without_password
-from segnet_deploy.camera.sources.v4l2 import CvStream
+from segnet_deploy.camera.sources.base import (
+    PendingFrame,
+    SourceLostError,
+    SourceOptions,
+    without_password,
+)
+from segnet_deploy.camera.sources.opencv_stream import OpencvStream
 from segnet_deploy.errors import InputError, MissingDependencyError
 from segnet_deploy.optional import available, require
 
@@ -23,28 +28,28 @@ SINK = BGR + " ! appsink name=segnet drop=true max-buffers=1 sync=false"
 
 
 class Pipeline:
-    """A pipeline as for gst-launch-1.0, without a sink; csi://N is the N-th CSI camera."""
+    """A pipeline as for gst-launch-1.0, without a sink; csi://N is CSI camera number N."""
 
     live = True
 
-    def __init__(self, uri: str, wishes: Wishes):
+    def __init__(self, uri: str, options: SourceOptions):
         self.name = without_password(uri)
-        self._text = (csi_pipeline(uri, wishes) if uri.startswith("csi:") else uri) + SINK
+        self._text = (csi_pipeline(uri, options) if uri.startswith("csi:") else uri) + SINK
 
-    def open(self, timeout: float) -> CvStream | GstStream:
+    def open(self, timeout: float) -> OpencvStream | GstStream:
         """Start the pipeline; see Source. Raises MissingDependencyError without GStreamer."""
         if available("cv2") and _opencv_has_gstreamer():
             return self._open_opencv(timeout)
         if available("gi"):
             return GstStream(self._text, self.name, timeout)
         raise MissingDependencyError(
-            f"{self.name}: no GStreamer here; OpenCV's wheels from pip are built without it. Use "
-            "the OpenCV of JetPack or of the distribution (python3-opencv), or PyGObject "
+            f"{self.name}: no usable GStreamer; OpenCV's wheels on PyPI are built without it. "
+            "Use the OpenCV of JetPack or of the distribution (python3-opencv), or PyGObject "
             "(python3-gi, gir1.2-gst-plugins-base-1.0) in an environment made with "
             "--system-site-packages"
         )
 
-    def _open_opencv(self, timeout: float) -> CvStream:
+    def _open_opencv(self, timeout: float) -> OpencvStream:
         cv2: Any = require("cv2", extra="camera")
         wait_ms = int(timeout * 1000)
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait_ms]
@@ -52,20 +57,22 @@ class Pipeline:
         if not capture.isOpened():
             capture.release()
             raise SourceLostError(f"{self.name}: GStreamer cannot start the pipeline")
-        return CvStream(capture, self.name, timeout)
+        return OpencvStream(capture, self.name, timeout)
 
 
-def csi_pipeline(uri: str, wishes: Wishes) -> str:
-    """Return the pipeline of csi://N, as JetPack's sensors need it."""
+def csi_pipeline(uri: str, options: SourceOptions) -> str:
+    """Return the pipeline of csi://N for JetPack's camera stack. Raises InputError."""
     sensor = urlsplit(uri).netloc
     if not sensor.isdigit():
-        raise InputError(f"--source {uri}; expected csi:// and the sensor's number, as csi://0")
-    height, width = wishes.size or CSI_SIZE
-    return CSI.format(sensor=sensor, width=width, height=height, fps=round(wishes.fps or 30))
+        raise InputError(f"source {uri}; expected csi:// and the sensor number, such as csi://0")
+    height, width = options.size or CSI_SIZE
+    return CSI.format(sensor=sensor, width=width, height=height, fps=round(options.fps or 30))
 
 
 class GstStream:
-    """A running pipeline; frames are pulled from its appsink."""
+    """A running pipeline; frames are pulled from its appsink. `errors` stays 0."""
+
+    errors = 0
 
     def __init__(self, text: str, name: str, timeout: float):
         self._name, self._timeout = name, timeout
@@ -77,7 +84,7 @@ class GstStream:
         self._sink = self._pipeline.get_by_name("segnet")
         self._pipeline.set_state(self._gst.State.PLAYING)
 
-    def read(self) -> Pending | None:
+    def read(self) -> PendingFrame | None:
         """Pull a frame; see Stream."""
         sample = self._sink.emit("try-pull-sample", int(self._timeout * self._gst.SECOND))
         if sample is None:
@@ -102,7 +109,7 @@ class GstStream:
 
 
 def _picture(data: bytes, height: int, width: int) -> Any:
-    """View rows of BGR, each padded to 4 bytes, as (H, W, 3)."""
+    """View rows of BGR, each padded to a multiple of 4 bytes, as (H, W, 3)."""
     rows = np.frombuffer(data, np.uint8).reshape(height, -1)
     return rows[:, : width * 3].reshape(height, width, 3)
 
@@ -116,7 +123,7 @@ def _gst() -> Any:
         raise MissingDependencyError(
             f"{error}: install gir1.2-gst-plugins-base-1.0 and gstreamer1.0-plugins-base"
         ) from error
-    from gi.repository import Gst, GstApp  # noqa: F401, RUF100 (GstApp gives appsink its methods)
+    from gi.repository import Gst, GstApp  # noqa: F401, RUF100 (GstApp adds the methods of appsink)
 
     Gst.init(None)
     return Gst

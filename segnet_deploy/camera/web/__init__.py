@@ -1,7 +1,14 @@
 """The web page of the camera loop: live overlay, plots, `/metrics` and `/healthz`.
 
-`page/` holds what the browser gets, `server` the thread that gives it; `access` says who may
-ask. Modules that import aiohttp at their top are imported by `serve` only.
+server            the aiohttp server, on its own thread
+viewers           the connected browsers and the pictures that are sent to them
+picture_message   the binary message with one frame and its labels
+shared_state      the newest result and status, passed from the loop to the server
+telemetry         the status as JSON, Prometheus text and health
+access, address   which requests are answered, and where the server listens
+page/             what the browser loads
+
+Modules that import aiohttp at their top are imported by `serve` only.
 """
 
 from __future__ import annotations
@@ -23,13 +30,20 @@ def serve(
     token: str | None = None,
     viewers: int = 8,
 ) -> WebPage:
-    """Start the page at `address`, 'HOST:PORT', in a thread of its own; port 0 takes a free one.
+    """Start the page at `address`, 'HOST:PORT', on its own thread; port 0 selects a free port.
 
-    The returned output has the page's `url`. `palette` is RGB. On another address than this
-    machine's own loopback a `token` is required; each request must then carry it. At most
-    `viewers` browsers watch at a time.
-    Raises UsageError for an address or token that cannot be, InputError for a port that is
-    taken, MissingDependencyError.
+    Returns an output whose `url` is the address of the page. `classes` are the names and `palette`
+    the RGB colours by class id. On any address but a loopback address a `token` is required, which
+    each request must then carry. At most `viewers` browsers may watch at a time.
+
+        with Camera("segnet.onnx", "/dev/video0") as camera:
+            metadata = camera.metadata
+            page = serve("127.0.0.1:8080", metadata.classes, metadata.palette)
+            camera.outputs.append(page)
+            print(page.url)
+
+    Raises UsageError (an invalid address, a missing or weak token), InputError (the port is in use
+    or not allowed), EngineError (the server did not start), MissingDependencyError.
     """
     require("aiohttp", extra="web")
     require("cv2", extra="web")

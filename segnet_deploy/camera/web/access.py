@@ -1,4 +1,4 @@
-"""Who may ask: the token, the Host and the Origin of a request."""
+"""Access control: which requests are answered, by token, Host and Origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COOKIE_SECONDS = 30 * 24 * 3600
 
 
 def check_token(endpoint: Endpoint, token: str | None) -> None:
-    """Raise UsageError where others reach `endpoint` without a token, or it is a weak one."""
+    """Raise UsageError if a token is missing, although other machines reach `endpoint`, or weak."""
     command = _COMMAND.format(address=endpoint.text)
     if token is None and not endpoint.is_loopback:
         raise UsageError(f"a token is required to serve at {endpoint.text}; try: {command}")
@@ -32,21 +32,21 @@ def check_token(endpoint: Endpoint, token: str | None) -> None:
 
 
 class Guard:
-    """The application's middleware: lets a request through, or refuses it.
+    """The application's middleware: accepts or refuses each request.
 
-    The cookie holds a code made from the token, not the token: cookies are shared by all
+    The cookie contains an HMAC of the token, not the token, because cookies are shared by all
     ports of a host. It stays valid when the service restarts with the same token.
     """
 
     def __init__(self, token: str | None, port: int):
         self._token = token
-        self._cookie = f"segnet-camera-{port}"
-        self._code = hmac.new(
+        self._cookie_name = f"segnet-camera-{port}"
+        self._cookie_value = hmac.new(
             (token or "").encode(), b"segnet-camera cookie", hashlib.sha256
         ).hexdigest()
 
     def middleware(self) -> Middleware:
-        """Return what web.Application takes."""
+        """Return the middleware for web.Application."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -55,7 +55,7 @@ class Guard:
                 self._check_host(request)
                 return await handler(request)
             by_query = _equal(request.query.get("token"), self._token)
-            if not (by_query or self._knows(request)):
+            if not (by_query or self._is_authenticated(request)):
                 raise web.HTTPUnauthorized(
                     text="a token is required: open this address with ?token=…, or send "
                     "Authorization: Bearer …\n",
@@ -68,15 +68,15 @@ class Guard:
 
         return guard
 
-    def _knows(self, request: web.Request) -> bool:
+    def _is_authenticated(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         by_header = scheme.lower() == "bearer" and _equal(given.strip(), self._token or "")
-        return by_header or _equal(request.cookies.get(self._cookie), self._code)
+        return by_header or _equal(request.cookies.get(self._cookie_name), self._cookie_value)
 
     def _set_cookie(self, response: web.StreamResponse) -> None:
         response.set_cookie(
-            self._cookie,
-            self._code,
+            self._cookie_name,
+            self._cookie_value,
             max_age=_COOKIE_SECONDS,
             path="/",
             httponly=True,
@@ -85,7 +85,7 @@ class Guard:
 
     @staticmethod
     def _check_origin(request: web.Request) -> None:
-        """Refuse what another site's page sends; browsers add the Origin themselves."""
+        """Refuse requests that pages of other sites send; browsers set the Origin header."""
         origin = request.headers.get("Origin")
         host = request.headers.get("Host", "").lower()
         if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
@@ -93,11 +93,11 @@ class Guard:
 
     @staticmethod
     def _check_host(request: web.Request) -> None:
-        """Refuse other names than localhost's: a foreign name may be re-bound to 127.0.0.1."""
-        # not request.host, which asks the resolver where the header is missing
+        """Refuse host names other than localhost, against DNS rebinding to 127.0.0.1."""
+        # Not request.host: without the header it queries the resolver.
         if _hostname(request.headers.get("Host", "")) not in _LOOPBACK_NAMES:
             raise web.HTTPForbidden(
-                text="without a token only localhost and 127.0.0.1 are answered\n"
+                text="without a token, only localhost and 127.0.0.1 may be used as the host\n"
             )
 
 
@@ -109,6 +109,6 @@ def _hostname(host: str) -> str | None:
 
 
 def _equal(given: str | None, expected: str) -> bool:
-    """Compare in a time that does not tell where they differ."""
+    """Compare in constant time."""
     data = (given or "").encode("utf-8", "surrogateescape")
     return given is not None and hmac.compare_digest(data, expected.encode())

@@ -1,4 +1,4 @@
-"""HOST:PORT: what it means, whether others reach it, and its socket."""
+"""HOST:PORT: resolve it, check whether other machines reach it, listen at it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _EXPECTED = "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A resolved address to listen at; `text` is how the user wrote it."""
+    """A resolved address to listen at; `text` is as the user wrote it."""
 
     text: str
     family: socket.AddressFamily
-    place: Any  # what socket.bind takes
+    address: Any  # argument of socket.bind
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether only programs of this machine reach it."""
+        """Whether only programs on this machine reach it."""
         return self._ip.is_loopback
 
     def listen(self) -> socket.socket:
-        """Return a listening socket. Raises InputError where the system refuses."""
+        """Return a listening socket. Raises InputError if the system refuses it."""
         listener = socket.socket(self.family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self.family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind(self.place)
+            listener.bind(self.address)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
         except OSError as error:
@@ -43,7 +43,7 @@ class Endpoint:
         return listener
 
     def url(self, port: int) -> str:
-        """Return the page's address; a wildcard becomes this machine's name."""
+        """Return the page's URL; for a wildcard address, with this machine's name."""
         if self._ip.is_unspecified:
             return f"http://{socket.gethostname()}:{port}/"
         host = f"[{self._ip}]" if self._ip.version == 6 else str(self._ip)
@@ -51,16 +51,16 @@ class Endpoint:
 
     @property
     def _ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        return ipaddress.ip_address(str(self.place[0]).partition("%")[0])
+        return ipaddress.ip_address(str(self.address[0]).partition("%")[0])
 
     def _advice(self, error: OSError) -> str:
-        port = self.place[1]
+        port = self.address[1]
         if error.errno == errno.EADDRINUSE:
-            return f"port {port} is in use; stop what uses it, or choose another port"
+            return f"port {port} is in use; stop the program that uses it, or choose another port"
         if error.errno == errno.EACCES:
-            return f"port {port} needs more rights; choose one above 1023"
+            return f"port {port} needs root privileges; choose one above 1023"
         if error.errno == errno.EADDRNOTAVAIL:
-            return f"{self._ip} is no address of this machine; see: ip addr"
+            return f"{self._ip} is not an address of this machine; see: ip addr"
         return error.strerror or str(error)
 
 
@@ -76,5 +76,5 @@ def resolve(text: str) -> Endpoint:
         found = socket.getaddrinfo(host, int(tail), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise InputError(f"no address for host {host!r} in {text!r}; {_EXPECTED}") from error
-    family, _, _, _, place = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    return Endpoint(text, family, place)
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return Endpoint(text, family, address)

@@ -1,8 +1,8 @@
-"""One binary message for a frame and its labels; the browser composes them.
+"""One binary message with a frame and its labels; the browser blends them.
 
-uint32 length of the header | header, JSON | runs: lengths, uint16 | runs: label ids, uint8 |
-frame, JPEG. Numbers are little-endian. A run never crosses a row, rows follow one another.
-The labels are exact; the frame loses what JPEG loses.
+uint32 length of the header | header, JSON | runs: lengths, uint16 | runs: class ids, uint8 |
+frame, JPEG. Numbers are little-endian. No run continues in the next row; rows are in order.
+The labels are lossless, the frame is not.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ import json
 import struct
 from typing import Any
 
-import numpy as np
-
+from segnet_deploy.camera.run_lengths import find_runs
 from segnet_deploy.optional import require
 from segnet_deploy.types import Frame
 
 MAX_WIDTH_PX = 1280
-_QUALITY = 80
+_JPEG_QUALITY = 80
 
 
-def encode(frame: Frame, labels: Frame, header: dict[str, Any]) -> bytes:
+def encode_picture(frame: Frame, labels: Frame, header: dict[str, Any]) -> bytes:
     """Return the message for `frame`, (H, W, 3) uint8 BGR, and `labels`, (H, W) uint8.
 
-    Wider pictures than MAX_WIDTH_PX are scaled down. `header` must be JSON and is sent with
-    the picture's `width`, `height` and number of `runs`.
+    Pictures wider than MAX_WIDTH_PX are scaled down. `header` must be JSON; the picture's `width`
+    and `height` in px and its number of `runs` are added to it.
     """
     cv2 = require("cv2", extra="web")
     height, width = labels.shape
@@ -33,17 +32,8 @@ def encode(frame: Frame, labels: Frame, header: dict[str, Any]) -> bytes:
         frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
         width, height = size
-    lengths, ids = run_lengths(labels)
-    _, jpeg = cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    ids, lengths = find_runs(labels, split_rows=True)
+    _, jpeg = cv2.imencode(".jpg", frame, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
     text = json.dumps(header | {"width": width, "height": height, "runs": len(ids)}).encode()
-    parts = (struct.pack("<I", len(text)), text, lengths.tobytes(), ids.tobytes(), jpeg.data)
-    return b"".join(parts)
-
-
-def run_lengths(labels: Frame) -> tuple[np.ndarray[Any, np.dtype[np.uint16]], Frame]:
-    """Return lengths and ids of the runs of equal labels, row after row."""
-    starts_run = np.empty(labels.shape, bool)
-    starts_run[:, 0] = True
-    np.not_equal(labels[:, 1:], labels[:, :-1], out=starts_run[:, 1:])
-    starts = np.flatnonzero(starts_run)
-    return np.diff(starts, append=labels.size).astype("<u2"), labels.ravel()[starts]
+    runs = (lengths.astype("<u2").tobytes(), ids.tobytes())
+    return b"".join((struct.pack("<I", len(text)), text, *runs, jpeg.data))

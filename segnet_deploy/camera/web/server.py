@@ -1,4 +1,4 @@
-"""The server: aiohttp on an event loop in its own thread, so that the camera loop never waits."""
+"""The web server: aiohttp on its own thread, so that the camera loop never waits for it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import segnet_deploy
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web.access import Guard, check_token
 from segnet_deploy.camera.web.address import resolve
-from segnet_deploy.camera.web.latest import Latest
-from segnet_deploy.camera.web.telemetry import CONTENT_TYPE, health, prometheus
+from segnet_deploy.camera.web.shared_state import SharedState
+from segnet_deploy.camera.web.telemetry import CONTENT_TYPE, health, prometheus_text
 from segnet_deploy.camera.web.viewers import Viewers
 from segnet_deploy.classes import Colour
 from segnet_deploy.errors import EngineError
 
 _log = logging.getLogger("segnet_deploy.camera")
-_CONNECTIONS = 64  # open at a time, viewers and all others
-_IDLE_SECONDS = 15.0  # for a connection that has sent no whole request
-_START_SECONDS = 10.0
+_MAX_CONNECTIONS = 64  # open at a time, viewers and others together
+_IDLE_TIMEOUT = 15.0  # seconds for a connection without a complete request
+_START_TIMEOUT = 10.0  # seconds
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -47,9 +47,9 @@ _PAGE = {
 
 
 class WebPage:
-    """The output that serves the page. `url` is its address, without the token.
+    """The output that serves the page; `url` is its address, without the token.
 
-    `patience` is how long, in seconds, a browser may take nothing before it is dropped.
+    A browser that accepts no data for `patience` seconds is disconnected.
     """
 
     def __init__(
@@ -67,43 +67,45 @@ class WebPage:
         port = int(self._listener.getsockname()[1])
         self.url = endpoint.url(port)
         self._guard = Guard(token, port)
-        named = zip(classes, palette, strict=True)
         self._hello = {
             "version": segnet_deploy.__version__,
-            "classes": [{"name": name, "colour": list(colour)} for name, colour in named],
+            "classes": [
+                {"name": name, "colour": list(colour)}
+                for name, colour in zip(classes, palette, strict=True)
+            ],
         }
         self._limit, self._patience = viewers, patience
-        self._latest = Latest()
+        self._state = SharedState()
         self._viewers: Viewers | None = None
         self._stop: Callable[[], None] = lambda: None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="segnet-web", daemon=True)
         self._thread.start()
-        if not self._ready.wait(_START_SECONDS) or self._viewers is None:
+        if not self._ready.wait(_START_TIMEOUT) or self._viewers is None:
             self.close()
             raise EngineError(f"the web server did not start at {endpoint.text}; see the log")
 
     @property
     def pictures(self) -> int:
-        """Return how many pictures were encoded so far."""
+        """The number of pictures encoded so far."""
         return 0 if self._viewers is None else self._viewers.pictures
 
     def show(self, result: Result) -> None:
-        """Keep the result for those who watch; nothing is copied or encoded here."""
-        self._latest.result = result
-        self._latest.tell(result.status)
-        if self._latest.watched and self._viewers is not None:
+        """Store the result for the viewers; nothing is copied or encoded here."""
+        self._state.result = result
+        self._state.report(result.status)
+        if self._state.is_watched and self._viewers is not None:
             self._call(self._viewers.wake)
 
-    def tell(self, status: Status) -> None:
-        """Keep the state and send it to those who watch."""
-        self._latest.tell(status)
+    def report(self, status: Status) -> None:
+        """Store the status and send it to the viewers."""
+        self._state.report(status)
         if self._viewers is not None:
-            self._call(self._viewers.tell, status)
+            self._call(self._viewers.report, status)
 
     def close(self) -> None:
-        """End server, connections and thread, within a second."""
+        """End server, connections and thread, within one second."""
         self._call(self._stop)
         self._thread.join(1.0)
         self._listener.close()
@@ -121,40 +123,42 @@ class WebPage:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
-        except Exception:  # the camera goes on without its page
+        except Exception:  # the camera loop continues without the page
             _log.exception("the web server ended")
         finally:
             self._loop.close()
             self._ready.set()
 
     async def _serve(self) -> None:
-        viewers = Viewers(self._latest, self._hello, self._limit, self._patience)
+        viewers = Viewers(self._state, self._hello, self._limit, self._patience)
         stopped = asyncio.Event()
         self._stop = stopped.set
         runner = web.AppRunner(
             self._application(viewers),
             access_log=None,
             logger=_log,
-            keepalive_timeout=_IDLE_SECONDS,
+            keepalive_timeout=_IDLE_TIMEOUT,
             shutdown_timeout=0.2,
         )
         await runner.setup()
         server = runner.server
         assert server is not None
-        listening = await self._loop.create_server(lambda: _Gate(server), sock=self._listener)
-        handing_out = asyncio.ensure_future(viewers.run())
-        handing_out.add_done_callback(lambda _: stopped.set())
+        listening = await self._loop.create_server(
+            lambda: _ConnectionLimit(server), sock=self._listener
+        )
+        sending = asyncio.ensure_future(viewers.run())
+        sending.add_done_callback(lambda _: stopped.set())
         self._viewers = viewers
         self._ready.set()
         try:
             await stopped.wait()
         finally:
             listening.close()
-            handing_out.cancel()
+            sending.cancel()
             await viewers.close()
             await runner.cleanup()
             with contextlib.suppress(asyncio.CancelledError):
-                await handing_out
+                await sending
 
     def _application(self, viewers: Viewers) -> web.Application:
         app = web.Application(middlewares=[self._guard.middleware()], client_max_size=1024)
@@ -164,16 +168,20 @@ class WebPage:
             app.router.add_get(path, _constant((page / name).read_bytes(), kind))
 
         async def healthz(_: web.Request) -> web.StreamResponse:
-            live, answer = health(self._latest.status, self._latest.silent_seconds())
+            live, answer = health(self._state.status, self._state.silent_seconds())
             return web.json_response(answer, status=200 if live else 503)
 
         async def metrics(_: web.Request) -> web.StreamResponse:
-            own = {
-                "web_viewers": ("gauge", "Browsers that watch.", float(len(viewers))),
+            web_metrics = {
+                "web_viewers": ("gauge", "Connected browsers.", float(len(viewers))),
                 "web_pictures": ("counter", "Pictures encoded.", float(viewers.pictures)),
-                "web_dropped": ("counter", "Viewers dropped as slow.", float(viewers.dropped)),
+                "web_dropped": (
+                    "counter",
+                    "Viewers disconnected for being too slow.",
+                    float(viewers.dropped),
+                ),
             }
-            text = prometheus(self._latest.status, segnet_deploy.__version__, own)
+            text = prometheus_text(self._state.status, segnet_deploy.__version__, web_metrics)
             return web.Response(body=text.encode(), headers={"Content-Type": CONTENT_TYPE})
 
         app.router.add_get("/healthz", healthz)
@@ -182,15 +190,15 @@ class WebPage:
         return app
 
 
-class _Gate(asyncio.Protocol):
-    """Hands a new connection to aiohttp, or ends it where too many are open."""
+class _ConnectionLimit(asyncio.Protocol):
+    """Passes a new connection to aiohttp, or aborts it if too many are open."""
 
     def __init__(self, server: web.Server):
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        if len(self._server.connections) >= _CONNECTIONS:
+        if len(self._server.connections) >= _MAX_CONNECTIONS:
             transport.abort()
             return
         handler = self._server()

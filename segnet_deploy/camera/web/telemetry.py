@@ -1,4 +1,4 @@
-"""The loop's state for machines: JSON, Prometheus text, health."""
+"""The status for other programs: JSON, Prometheus text, health."""
 
 from __future__ import annotations
 
@@ -7,50 +7,55 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from segnet_deploy.camera.outputs.systemd import LONGEST_INFERENCE
 from segnet_deploy.camera.result import STATES, Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SILENT_SECONDS = 10.0  # the loop tells its state about once a second
+_MAX_SILENCE = 10.0  # seconds; the loop reports about once per second
 _COUNTERS = {
-    "captured": ("frames_captured", "Frames that came from the source."),
-    "shown": ("frames_shown", "Frames that were segmented and given out."),
-    "dropped": ("frames_dropped", "Frames that a newer one replaced."),
-    "reconnects": ("reconnects", "Times the source was opened again."),
+    "captured": ("frames_captured", "Frames from the source."),
+    "shown": ("frames_shown", "Frames that were segmented and shown."),
+    "dropped": ("frames_dropped", "Frames that were replaced by a newer one."),
+    "reconnects": ("reconnects", "Times the source was reopened."),
     "errors": ("errors", "Errors of source and engine."),
     "stale": ("results_stale", "Results that were too old to show."),
-    "engine_restarts": ("engine_restarts", "Times the engine was loaded again."),
+    "engine_restarts": ("engine_restarts", "Times the engine was restarted."),
 }
 _GAUGES = {
     "frames_per_second": ("frames_per_second", "Results per second, over the last seconds."),
-    "latency": ("latency_seconds", "Time of one inference, over the last seconds."),
-    "age": ("age_seconds", "Age of the newest result when it was given out."),
+    "latency": ("latency_seconds", "Inference time of the newest result."),
+    "age": ("age_seconds", "Age of the newest result."),
     "uptime": ("uptime_seconds", "Time since the loop started."),
-    "inferring": ("inferring_seconds", "Time spent on the present frame so far."),
+    "inferring": ("inferring_seconds", "Time spent on the current frame so far."),
     "rss_bytes": ("resident_memory_bytes", "Resident memory of the process."),
 }
 
 
-def describe(status: Status) -> dict[str, Any]:
-    """Return the state as JSON has it: no NaN, and no password in the source's address."""
+def status_fields(status: Status) -> dict[str, Any]:
+    """Return the status as a JSON object: null for NaN, no user and password in `source`."""
     fields = asdict(status)
     fields["source"] = re.sub(r"//[^/\s]*@", "//", status.source)
-    return {k: None if _is_nan(v) else v for k, v in fields.items()}
+    return {key: None if _is_nan(value) else value for key, value in fields.items()}
 
 
 def health(status: Status, silent_seconds: float) -> tuple[bool, dict[str, Any]]:
-    """Tell whether the loop is live, and why; `silent_seconds` have passed since it last spoke."""
-    responds = silent_seconds < _SILENT_SECONDS and status.inferring < LONGEST_INFERENCE
-    answer = describe(status) | {"responds": responds, "silent_seconds": round(silent_seconds, 3)}
+    """Return whether the loop is live, and the answer of /healthz.
+
+    `silent_seconds` is the time since the loop's last report.
+    """
+    responds = silent_seconds < _MAX_SILENCE and status.engine_responds
+    answer = status_fields(status) | {
+        "responds": responds,
+        "silent_seconds": round(silent_seconds, 3),
+    }
     return responds and status.state == "live", answer
 
 
-def prometheus(status: Status, version: str, web: dict[str, tuple[str, str, float]]) -> str:
-    """Return the text that Prometheus reads; `web` gives further names: (type, help, value).
+def prometheus_text(status: Status, version: str, web: dict[str, tuple[str, str, float]]) -> str:
+    """Return the metrics as Prometheus text; `web` adds further ones: name to type, help, value.
 
     Source: the text exposition format 0.0.4, prometheus.io/docs/instrumenting.
     """
-    fields = describe(status)
+    fields = status_fields(status)
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, value: float | None, labels: str = "") -> None:
@@ -61,10 +66,10 @@ def prometheus(status: Status, version: str, web: dict[str, tuple[str, str, floa
             lines.append(f"{full}{labels} {float(value)!r}")
 
     source = _escape(str(fields["source"]))
-    add("info", "gauge", "What runs.", 1, f'{{source="{source}",version="{version}"}}')
+    add("info", "gauge", "Source and version.", 1, f'{{source="{source}",version="{version}"}}')
     for state in STATES:
-        is_it = float(state == status.state)
-        add("state", "gauge", "1 for the loop's state.", is_it, f'{{state="{state}"}}')
+        is_current = float(state == status.state)
+        add("state", "gauge", "1 for the current state.", is_current, f'{{state="{state}"}}')
     for field, (name, text) in _COUNTERS.items():
         add(name, "counter", text, fields[field])
     for field, (name, text) in _GAUGES.items():

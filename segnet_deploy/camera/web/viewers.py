@@ -1,7 +1,7 @@
-"""The browsers that watch: each asks for its next picture when it has drawn one.
+"""The connected browsers: each requests its next picture after it has drawn one.
 
-So a slow browser or network gets fewer pictures, never older ones, and one in a hidden tab
-gets none. A picture is encoded once for all, and only when someone has asked.
+So a slow browser or network gets fewer pictures, not older ones, and a hidden tab gets none. A
+picture is encoded once for all viewers, and only if one has requested it.
 """
 
 from __future__ import annotations
@@ -17,41 +17,42 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from segnet_deploy.camera.result import Result, Status
-from segnet_deploy.camera.web.latest import Latest
-from segnet_deploy.camera.web.picture_message import encode
-from segnet_deploy.camera.web.telemetry import describe
+from segnet_deploy.camera.web.picture_message import encode_picture
+from segnet_deploy.camera.web.shared_state import SharedState
+from segnet_deploy.camera.web.telemetry import status_fields
 
 _log = logging.getLogger("segnet_deploy.camera")
-_ASKED_MAX = 2  # one picture on its way while another is drawn
-_HISTORY = 120  # states that a new viewer gets for its plots, about one a second
-_INTERVAL = 0.025  # seconds between pictures at the least
+_MAX_REQUESTS = 2  # one picture is transmitted while another is drawn
+_HISTORY = 120  # statuses sent to a new viewer for its plots, about one per second
+_MIN_INTERVAL = 0.025  # seconds between two pictures
 _PLOTTED = ("frames_per_second", "latency", "age", "rss_bytes")
 
 
 class Viewer:
-    """One WebSocket: what it has asked for, and what waits to be sent to it."""
+    """One WebSocket: its open requests, and the messages queued for it."""
 
     def __init__(self, socket: web.WebSocketResponse, hello: str):
         self.socket = socket
-        self.asked = 0
-        self.seen = 0  # number of the last picture given to it
+        self.requests = 0  # pictures requested and not yet sent
+        self.last_picture = 0  # number of the last picture queued
         self._texts: deque[str] = deque([hello], maxlen=4)
         self._picture: bytes | None = None
         self._wake = asyncio.Event()
         self._wake.set()
 
-    def say(self, text: str) -> None:
-        """Leave a text; the oldest of those that wait is lost where it is slow."""
+    def queue_text(self, text: str) -> None:
+        """Queue a text; if the viewer is slow, the oldest queued text is dropped."""
         self._texts.append(text)
         self._wake.set()
 
-    def give(self, number: int, picture: bytes) -> None:
-        """Leave the picture it asked for."""
-        self.asked, self.seen, self._picture = self.asked - 1, number, picture
+    def queue_picture(self, number: int, picture: bytes) -> None:
+        """Queue the picture that the viewer requested."""
+        self.requests -= 1
+        self.last_picture, self._picture = number, picture
         self._wake.set()
 
     async def write(self, timeout: float) -> None:
-        """Send what waits until cancelled. Raises TimeoutError where the network blocks."""
+        """Send queued messages until cancelled. Raises TimeoutError if the network blocks."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -63,13 +64,13 @@ class Viewer:
 
 
 class Viewers:
-    """All of them. Lives on the server's event loop."""
+    """All viewers. Used on the server's event loop only."""
 
     def __init__(
-        self, latest: Latest, hello: dict[str, Any], limit: int, patience: float = 5.0
+        self, state: SharedState, hello: dict[str, Any], limit: int, patience: float = 5.0
     ) -> None:
         self.pictures = self.dropped = 0
-        self._latest, self._hello = latest, hello
+        self._state, self._hello = state, hello
         self._limit, self._patience = limit, patience
         self._open: set[Viewer] = set()
         self._history: deque[list[Any]] = deque(maxlen=_HISTORY)
@@ -81,34 +82,34 @@ class Viewers:
         return len(self._open)
 
     def wake(self) -> None:
-        """Look again: a frame has come, or someone has asked."""
+        """Check again: there is a new result or a new request."""
         self._wake.set()
 
-    def tell(self, status: Status) -> None:
-        """Send the state to all."""
-        fields = describe(status)
+    def report(self, status: Status) -> None:
+        """Send the status to all viewers."""
+        fields = status_fields(status)
         self._history.append([fields[name] for name in _PLOTTED])
         if self._open:
             text = json.dumps({"type": "status", "status": fields})
             for viewer in self._open:
-                viewer.say(text)
+                viewer.queue_text(text)
 
     async def run(self) -> None:
-        """Hand out pictures until cancelled."""
+        """Send pictures until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            asking = [viewer for viewer in self._open if viewer.asked]
-            if not asking:
+            waiting = [viewer for viewer in self._open if viewer.requests]
+            if not waiting:
                 continue
-            self._renew()
-            for viewer in asking:
-                if viewer.seen != self.pictures:
-                    viewer.give(self.pictures, self._picture)
-            await asyncio.sleep(_INTERVAL)
+            self._encode_newest()
+            for viewer in waiting:
+                if viewer.last_picture != self.pictures:
+                    viewer.queue_picture(self.pictures, self._picture)
+            await asyncio.sleep(_MIN_INTERVAL)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one browser until it leaves or is dropped."""
+        """Serve one browser until it leaves or is disconnected."""
         socket = web.WebSocketResponse(
             heartbeat=2 * self._patience, timeout=0.3, max_msg_size=256, compress=False
         )
@@ -122,42 +123,42 @@ class Viewers:
         self._add(viewer)
         try:
             async for message in socket:
-                if not self._ask(viewer, message.type, message.data):
+                if not self._accept_request(viewer, message.type, message.data):
                     await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"unexpected")
         finally:
             self._discard(viewer)
             writer.cancel()
-            await asyncio.wait([writer])  # or the loop may end before it does
-        if isinstance(socket.exception(), asyncio.TimeoutError):  # no pong came
-            self._note_drop()
+            await asyncio.wait([writer])  # else the event loop may end first
+        if isinstance(socket.exception(), asyncio.TimeoutError):  # no pong was received
+            self._count_drop()
         return socket
 
     async def close(self) -> None:
-        """Say goodbye to all, without waiting for those that do not answer."""
+        """Close all connections, without waiting for viewers that do not answer."""
         closing = [v.socket.close(code=WSCloseCode.GOING_AWAY) for v in self._open]
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.gather(*closing, return_exceptions=True), 0.4)
 
     def _hello_text(self) -> str:
-        state = {"history": list(self._history), "status": describe(self._latest.status)}
-        return json.dumps({"type": "hello"} | self._hello | state)
+        current = {"history": list(self._history), "status": status_fields(self._state.status)}
+        return json.dumps({"type": "hello"} | self._hello | current)
 
-    def _renew(self) -> None:
-        """Encode the newest result, unless it is the one encoded last."""
-        result = self._latest.result
+    def _encode_newest(self) -> None:
+        """Encode the newest result, unless it is already encoded."""
+        result = self._state.result
         if result is None or result is self._encoded:
             return
         age = round(time.monotonic() - result.captured, 4)
         header = {"sequence": result.sequence, "age": age}
-        self._picture = encode(result.frame, result.labels, header)
+        self._picture = encode_picture(result.frame, result.labels, header)
         self._encoded = result
         self.pictures += 1
 
-    def _ask(self, viewer: Viewer, kind: WSMsgType, data: Any) -> bool:
-        """Note that the viewer wants a picture; tell whether it may."""
-        if kind is not WSMsgType.TEXT or data != "next" or viewer.asked >= _ASKED_MAX:
+    def _accept_request(self, viewer: Viewer, kind: WSMsgType, data: Any) -> bool:
+        """Count a request for a picture; return whether it was valid and within the limit."""
+        if kind is not WSMsgType.TEXT or data != "next" or viewer.requests >= _MAX_REQUESTS:
             return False
-        viewer.asked += 1
+        viewer.requests += 1
         self.wake()
         return True
 
@@ -166,20 +167,20 @@ class Viewers:
             await viewer.write(self._patience)
         except (asyncio.TimeoutError, ConnectionError) as error:
             if isinstance(error, asyncio.TimeoutError):
-                self._note_drop()
+                self._count_drop()
             if transport is not None:
                 transport.abort()
 
-    def _note_drop(self) -> None:
+    def _count_drop(self) -> None:
         self.dropped += 1
-        _log.warning("viewer dropped: it took nothing for %.0f s", self._patience)
+        _log.warning("viewer disconnected: it accepted no data for %.0f s", self._patience)
 
     def _add(self, viewer: Viewer) -> None:
         self._open.add(viewer)
-        self._latest.watched = True
-        _log.info("viewer came; %d now", len(self._open))
+        self._state.is_watched = True
+        _log.info("viewer connected; %d now", len(self._open))
 
     def _discard(self, viewer: Viewer) -> None:
         self._open.discard(viewer)
-        self._latest.watched = bool(self._open)
+        self._state.is_watched = bool(self._open)
         _log.info("viewer left; %d now", len(self._open))

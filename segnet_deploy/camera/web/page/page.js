@@ -1,8 +1,9 @@
-// The camera's page. The server sends the frame (JPEG) and its labels (runs); they are composed
-// here, so that opacity and classes change at once. The message format: web/picture.py.
+// The camera's page. The server sends the frame (JPEG) and its labels (run lengths); the page
+// blends them, so that changes of opacity and classes are visible immediately.
+// The message format: web/picture_message.py.
 
 const $ = (id) => document.getElementById(id);
-const CREDITS = 2; // pictures asked for ahead, as web/viewers.py allows
+const MAX_REQUESTS = 2; // pictures requested ahead, the limit of web/viewers.py
 const POINTS = 120;
 const RETRY_MAX = 4000; // ms
 
@@ -19,7 +20,7 @@ const COUNTERS = { captured: "Captured", shown: "Shown", dropped: "Dropped", rec
 
 const canvas = $("picture");
 const context = canvas.getContext("2d", { alpha: false });
-const layer = document.createElement("canvas"); // the labels' colours
+const layer = document.createElement("canvas"); // the colours of the labels
 const layerContext = layer.getContext("2d");
 
 const view = {
@@ -27,7 +28,7 @@ const view = {
   hidden: new Set(JSON.parse(stored("hidden") ?? "[]")),
   opacity: Number(stored("opacity") ?? 50),
   picture: null, // { bitmap, width, height, lengths, ids, header, received }
-  pixels: null, // ImageData of the layer, with its 32-bit view
+  pixels: null, // ImageData of the layer, and a 32-bit view of it
 };
 
 function stored(key) {
@@ -64,12 +65,12 @@ function showPicture(picture) {
     view.pixels = { data, words: new Uint32Array(data.data.buffer) };
   }
   paintLayer();
-  compose();
+  blend();
   $("snapshot").disabled = false;
   if (isFirst) refresh();
 }
 
-// Write each run's colour; a hidden class, or an id without a colour, stays transparent.
+// Paint each run in its colour; hidden classes and ids without a colour stay transparent.
 function paintLayer() {
   if (view.picture === null) return;
   const colours = new Uint32Array(256);
@@ -89,7 +90,7 @@ function paintLayer() {
   layerContext.putImageData(data, 0, 0);
 }
 
-function compose() {
+function blend() {
   if (view.picture === null) return;
   context.globalAlpha = 1;
   context.drawImage(view.picture.bitmap, 0, 0);
@@ -98,7 +99,7 @@ function compose() {
 }
 
 function saveSnapshot() {
-  compose();
+  blend();
   canvas.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
@@ -132,7 +133,7 @@ function setHidden(hide, show) {
     box.checked = !view.hidden.has(view.classes[id].name);
   });
   paintLayer();
-  compose();
+  blend();
 }
 
 function setOpacity(value) {
@@ -140,21 +141,21 @@ function setOpacity(value) {
   $("opacity").value = value;
   $("opacity-value").textContent = `${value} %`;
   store("opacity", value);
-  compose();
+  blend();
 }
 
-// Shares of the classes, in the legend and in the picture's description: twice a second.
+// Show the share of each class in the legend and in the picture's description, twice per second.
 function describePicture() {
   if (view.picture === null || !view.shares) return;
   const total = view.picture.header.width * view.picture.header.height;
   const percent = view.classes.map((_, id) => (100 * view.shares[id]) / total);
-  document.querySelectorAll("#legend .share").forEach((place, id) => {
-    setText(place, percent[id] ? `${percent[id] < 1 ? "<1" : Math.round(percent[id])} %` : "");
+  document.querySelectorAll("#legend .share").forEach((item, id) => {
+    setText(item, percent[id] ? `${percent[id] < 1 ? "<1" : Math.round(percent[id])} %` : "");
   });
   const order = percent.map((_, id) => id).sort((a, b) => percent[b] - percent[a]);
-  const most = order.slice(0, 3).filter((id) => percent[id] >= 1)
+  const largest = order.slice(0, 3).filter((id) => percent[id] >= 1)
     .map((id) => `${Math.round(percent[id])} % ${view.classes[id].name}`);
-  canvas.setAttribute("aria-label", `Camera picture with classes in colour: ${most.join(", ")}`);
+  canvas.setAttribute("aria-label", `Camera picture with coloured classes: ${largest.join(", ")}`);
 }
 
 // --- state, counters, plots ----------------------------------------------------------------
@@ -179,7 +180,7 @@ function showStatus(next) {
   document.title = `SegNet camera: ${status.state}`;
   showState(status.state, noticeFor(status.state));
   const rows = Object.entries(COUNTERS).map(([key, title]) => [title, status[key].toLocaleString("en")]);
-  rows.push(["Up", duration(status.uptime)]);
+  rows.push(["Uptime", duration(status.uptime)]);
   const places = document.querySelectorAll("#counters dd");
   if (places.length !== rows.length) {
     $("counters").replaceChildren(...rows.map(([title, value]) => element("div", {},
@@ -199,13 +200,13 @@ function noticeFor(state) {
   const age = view.picture === null ? null
     : view.picture.header.age + (performance.now() - view.picture.received) / 1000;
   const old = age === null ? "" : `; this picture is ${duration(age)} old`;
-  const says = {
+  const messages = {
     connecting: "Connecting to the camera",
-    stalled: "The camera sends nothing",
-    reconnecting: "Connecting to the camera again",
+    stalled: "No frames from the camera",
+    reconnecting: "Reconnecting to the camera",
     ended: "The source has ended",
   };
-  return (says[state] ?? state) + old;
+  return (messages[state] ?? state) + old;
 }
 
 function duration(seconds) {
@@ -244,8 +245,8 @@ function drawPlots() {
   });
 }
 
-// The newest at the right edge; the scale spans a tenth of the value at least, so that noise
-// does not look like change.
+// The newest value is at the right edge. The scale spans at least a tenth of the value, so that
+// noise does not look like a change.
 function curves(values, low, high) {
   const span = Math.max(high - low, high * 0.1, 1e-9);
   const base = Math.max(0, (low + high - span) / 2);
@@ -271,8 +272,8 @@ let socket = null;
 let inFlight = 0;
 let retry = 250;
 
-function ask() {
-  while (!document.hidden && socket?.readyState === WebSocket.OPEN && inFlight < CREDITS) {
+function requestPictures() {
+  while (!document.hidden && socket?.readyState === WebSocket.OPEN && inFlight < MAX_REQUESTS) {
     inFlight += 1;
     socket.send("next");
   }
@@ -282,28 +283,28 @@ function connect() {
   const address = new URL("live", location.href);
   address.protocol = address.protocol.replace("http", "ws");
   address.search = "";
-  const mine = socket = new WebSocket(address);
-  mine.binaryType = "arraybuffer";
-  mine.onopen = () => { inFlight = 0; ask(); };
-  mine.onmessage = ({ data }) => {
-    if (typeof data === "string") takeText(JSON.parse(data));
-    else takePicture(mine, data);
+  const current = socket = new WebSocket(address);
+  current.binaryType = "arraybuffer";
+  current.onopen = () => { inFlight = 0; requestPictures(); };
+  current.onmessage = ({ data }) => {
+    if (typeof data === "string") handleText(JSON.parse(data));
+    else handlePicture(current, data);
   };
-  mine.onclose = ({ code, reason }) => {
-    if (mine === socket) reconnect(code, reason);
+  current.onclose = ({ code, reason }) => {
+    if (current === socket) reconnect(code, reason);
   };
 }
 
-async function takePicture(from, buffer) {
+async function handlePicture(from, buffer) {
   try {
     const picture = await decode(buffer);
     if (from === socket && picture.header.sequence !== undefined) showPicture(picture);
   } finally {
-    if (from === socket) { inFlight -= 1; ask(); }
+    if (from === socket) { inFlight -= 1; requestPictures(); }
   }
 }
 
-function takeText(message) {
+function handleText(message) {
   if (message.type === "hello") {
     retry = 250;
     if (JSON.stringify(message.classes) !== JSON.stringify(view.classes)) {
@@ -320,40 +321,40 @@ function takeText(message) {
 }
 
 async function reconnect(code, reason) {
-  const ended = status?.state === "ended" ? "The loop has ended" : "No connection to the camera's computer";
+  const ended = status?.state === "ended" ? "The camera loop has ended" : "No connection to the server";
   showState("offline", reason || `${ended}; trying again`);
   document.title = "SegNet camera: offline";
   const refused = await fetch("healthz").then((answer) => answer.status === 401, () => false);
-  if (refused) showState("offline", "The token has changed: open this page again with ?token=…");
+  if (refused) showState("offline", "The token is no longer valid: open this page again with ?token=…");
   setTimeout(connect, retry * (0.75 + Math.random() / 2));
   retry = Math.min(RETRY_MAX, retry * 2);
 }
 
-// --- small things, and the start --------------------------------------------------------------
+// --- elements, and the start ------------------------------------------------------------------
 
 function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
 }
 
 function svg(name, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
-  made.append(...children);
-  return made;
+  const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+  Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
+  node.append(...children);
+  return node;
 }
 
-function setText(place, text) {
-  if (place.textContent !== text) place.textContent = text;
+function setText(item, text) {
+  if (item.textContent !== text) item.textContent = text;
 }
 
-history.replaceState(null, "", location.pathname); // the token leaves the address; a cookie has it
+history.replaceState(null, "", location.pathname); // remove the token from the address; it is in a cookie
 $("opacity").addEventListener("input", (event) => setOpacity(Number(event.target.value)));
 $("all").addEventListener("click", () => setHidden([], view.classes.map(({ name }) => name)));
 $("none").addEventListener("click", () => setHidden(view.classes.map(({ name }) => name), []));
 $("snapshot").addEventListener("click", saveSnapshot);
-document.addEventListener("visibilitychange", ask);
+document.addEventListener("visibilitychange", requestPictures);
 setInterval(refresh, 500);
 setOpacity(view.opacity);
 buildPlots();

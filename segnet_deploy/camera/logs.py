@@ -1,0 +1,40 @@
+"""Write the camera's log to stderr, as text or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+
+def start_logging(as_json: bool) -> None:
+    """Write the log of `segnet_deploy.camera` to stderr, from level INFO."""
+    log = logging.getLogger("segnet_deploy.camera")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per line: time (UTC), level, message; `status` if the record has one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if (status := getattr(record, "status", None)) is not None:
+            line["status"] = asdict(status)
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line)

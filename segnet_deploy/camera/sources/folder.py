@@ -1,0 +1,41 @@
+"""Folders of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from segnet_deploy.camera.sources.base import PendingFrame, SourceOptions
+from segnet_deploy.camera.sources.paced_stream import PacedStream
+from segnet_deploy.errors import InputError
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image
+
+FPS = 10.0
+
+
+class Folder:
+    """The images of a folder, sorted by name. Raises InputError for a folder without images."""
+
+    live = False
+
+    def __init__(self, path: Path, options: SourceOptions):
+        self.name = str(path)
+        self._paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not self._paths:
+            raise InputError(
+                f"source {path} contains no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        self._loop = options.loop
+        self._fps = (options.fps or FPS) if options.paced else None
+
+    def open(self, timeout: float) -> PacedStream:
+        """Start at the first image; see Source."""
+        return PacedStream(self._pictures(), self._fps)
+
+    def _pictures(self) -> Iterator[PendingFrame]:
+        while True:
+            for path in self._paths:
+                yield partial(read_image, path)
+            if not self._loop:
+                return

@@ -1,0 +1,23 @@
+"""Video files, decoded by PyAV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segnet_deploy.camera.sources.av_stream import AvStream
+from segnet_deploy.camera.sources.base import SourceOptions
+
+
+class VideoFile:
+    """A video file, played at its own speed unless `options.paced` is off."""
+
+    live = False
+
+    def __init__(self, path: Path, options: SourceOptions):
+        self.name = str(path)
+        self._options = options
+
+    def open(self, timeout: float) -> AvStream:
+        """Open the file; see Source."""
+        options = self._options
+        return AvStream(self.name, self.name, timeout, paced=options.paced, loop=options.loop)
