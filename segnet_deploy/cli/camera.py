@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
 from segnet_deploy.cli.config_file import with_config
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.runtimes.names import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.camera import Camera
@@ -41,27 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE.toml", help="options in a file; flags here override them")
-    add(
-        "--engine",
-        required=True,
-        metavar="M.onnx|M.trt",
-        help="file written by segnet-export or segnet-build",
-    )
+    options.add_engine(parser)
     add(
         "--source",
         required=True,
         metavar="URI",
         help="/dev/video0, rtsp://, http://, file, folder, csi://0, 'src ! ...', synthetic",
     )
-    add("--runtime", choices=CHOICES, default="auto", help="for ONNX files (default: auto)")
-    add(
-        "--fit",
-        choices=("stretch", "letterbox"),
-        default="stretch",
-        help="how a frame is fitted to the model's size (default: stretch)",
-    )
-    add("--threads", type=int, help="CPU threads of the engine (default: chosen by the runtime)")
-    add("--rebuild", action="store_true", help="rebuild a stale TensorRT engine")
+    options.add_runtime(parser)
+    options.add_fit(parser)
     _add_source_options(parser)
     _add_output_options(parser)
     return parser
@@ -100,9 +88,9 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         metavar="MB",
         help="pause writing below this free disk space (500)",
     )
-    add("--alpha", type=float, default=0.5, help="weight of the colours, 0 to 1 (0.5)")
     add("--serve", metavar="HOST:PORT", help="serve the web page, /metrics and /healthz")
     add("--token", help="access token for the page; required on any address but 127.0.0.1")
+    options.add_alpha(parser)
     add("--log-json", action="store_true", help="log as JSON lines")
 
 
@@ -146,9 +134,10 @@ def _open_camera(arguments: argparse.Namespace) -> Camera:
         runtime=arguments.runtime,
         fit=arguments.fit,
         threads=arguments.threads,
-        rebuild=arguments.rebuild,
+        rebuild=options.rebuild_callback(arguments),
+        progress=arguments.progress,
     )
-    options = SourceOptions(
+    source_options = SourceOptions(
         size=arguments.size,
         fps=arguments.fps,
         loop=arguments.loop,
@@ -157,7 +146,7 @@ def _open_camera(arguments: argparse.Namespace) -> Camera:
     )
     return Camera(
         load_engine,
-        find_source(arguments.source, options),
+        find_source(arguments.source, source_options),
         every_frame=arguments.every_frame,
         max_age=arguments.max_age,
         duration=arguments.duration,
@@ -192,12 +181,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    for name in ("threads", "fps", "stall_timeout", "duration", "max_age", "segment"):
-        value = getattr(arguments, name)
-        if value is not None and not value > 0:
-            raise UsageError(f"--{name.replace('_', '-')} {value}; expected more than 0")
-    if not 0 <= arguments.alpha <= 1:
-        raise UsageError(f"--alpha {arguments.alpha}; expected 0 to 1")
+    options.check_positive(
+        arguments, "threads", "fps", "stall_timeout", "duration", "max_age", "segment"
+    )
+    options.check_alpha(arguments)
     if arguments.labels and Path(arguments.labels).is_file() != arguments.labels.endswith(".jsonl"):
         path = Path(arguments.labels)
         if path.exists():
