@@ -25,10 +25,11 @@ from segnet_deploy.bench.comparison.document import NAME
 from segnet_deploy.bench.comparison.table import format_comparison
 from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.bench.report import write_report
-from segnet_deploy.bench.timing import Timing, peak_rss_bytes, rss_bytes
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.errors import InputError, SegNetError, UsageError
 from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.system.memory import peak_rss_bytes, rss_bytes
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from segnet_deploy.bench.timing import rss_bytes
+from segnet_deploy.system.memory import rss_bytes
 
 INTERVAL = 0.01  # s
 MOST_POINTS = 240
@@ -61,13 +61,6 @@ class MemoryTimeline:
             self._points.append((time.perf_counter() - self._started, size))
 
 
-def available_bytes() -> int | None:
-    """Return the memory that new processes can have without swapping (Linux), or None."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            for line in stream:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
+def added_bytes(baseline: int | None, peak: int | None) -> int | None:
+    """Return by how much the peak exceeds a baseline, or None if either is unknown."""
+    return None if baseline is None or peak is None else max(0, peak - baseline)

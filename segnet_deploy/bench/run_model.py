@@ -32,10 +32,10 @@ def run_single(
 ) -> dict[str, Any]:
     """Load, time and describe one file. Raises what segnet_deploy.load raises."""
     from segnet_deploy.bench.layer_profile import layers as layer_times
-    from segnet_deploy.bench.timing import rss_bytes
     from segnet_deploy.frames import read_image
     from segnet_deploy.scenes import draw_scene
     from segnet_deploy.segmenter import load
+    from segnet_deploy.system.memory import rss_bytes
 
     frame = None if image is None else read_image(image)
     baseline = rss_bytes()
@@ -63,8 +63,9 @@ def measure(
     clock: Clock = time.perf_counter,
 ) -> dict[str, Any]:
     """Time the parts of `segmenter` on batches of `frame`; return seconds and cautions."""
-    from segnet_deploy.bench.timing import Timing, noise_warnings, repeat, warm_up
-    from segnet_deploy.system.clocks import History, throttling
+    from segnet_deploy.bench.timing import Timing, repeat, warm_up
+    from segnet_deploy.bench.warnings import noise_warnings, throttling_warnings
+    from segnet_deploy.system.clocks import History
 
     history = History(gpu=segmenter.engine.device == "cuda")
     timer = PartTimer(segmenter, frame, clock)
@@ -77,7 +78,7 @@ def measure(
     timer.take()
     repeat(call, runs=runs, duration=duration, clock=clock)
     samples = timer.take()
-    cautions = throttling(history.readings)
+    cautions = throttling_warnings(history.readings)
     timings = {part: Timing(tuple(values)) for part, values in samples.items()}
     return {
         "batch": len(timer.frames),
@@ -190,9 +191,10 @@ def describe(
     load_seconds: float,
 ) -> dict[str, Any]:
     """Return what a result was measured on, and the memory that it took."""
-    from segnet_deploy.bench.timing import added_bytes, peak_rss_bytes
+    from segnet_deploy.bench.memory import added_bytes
     from segnet_deploy.system import nvml
     from segnet_deploy.system.machine import describe_machine, now, versions
+    from segnet_deploy.system.memory import peak_rss_bytes
 
     engine, libraries, peak = segmenter.engine, versions(), peak_rss_bytes()
     return {

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from segnet_deploy.types import Clock
 
 NOISE_LIMIT = 0.05
-TREND_LIMIT = 1.1
 CONFIDENCE = 0.95
 OUTLIER_LIMIT = 3.5  # modified z-scores: Iglewicz and Hoaglin, How to Detect and Handle Outliers
 OUTLIER_SHARE = 0.05
@@ -93,17 +91,6 @@ class Timing:
         return values | {"outliers": len(self.outliers)}
 
 
-@dataclass(frozen=True)
-class Caution:
-    """Something that makes a result less trustworthy, and what to do about it."""
-
-    text: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.text}: {self.advice}"
-
-
 def warm_up(
     call: Callable[[], object],
     *,
@@ -168,77 +155,3 @@ def interleaved(
             call()
             samples[name].append(clock() - before)
     return {name: Timing(tuple(values)) for name, values in samples.items()}
-
-
-def noise_warnings(timing: Timing, settled: bool = True) -> list[Caution]:
-    """Return what speaks against trusting `timing`."""
-    warnings = []
-    samples, median = timing.samples, timing.median
-    if len(samples) < 10:
-        warnings.append(
-            Caution(f"only {len(samples)} runs, so p95 and p99 are guesses", "raise --runs")
-        )
-    if not settled:
-        warnings.append(
-            Caution("times did not settle during the warm-up", "close other programs, run again")
-        )
-    spread = timing.stdev / median if median else 0.0
-    if spread > NOISE_LIMIT:
-        warnings.append(
-            Caution(
-                f"times vary by {spread:.0%} of the median",
-                "close other programs, fix --threads, or raise --runs",
-            )
-        )
-    if len(timing.outliers) > OUTLIER_SHARE * len(samples):
-        warnings.append(
-            Caution(
-                f"{len(timing.outliers)} of {len(samples)} times are outliers",
-                "close other programs; the median is not moved by them, the mean is",
-            )
-        )
-    third = len(samples) // 3
-    if third >= 3:
-        early, late = Timing(samples[:third]).median, Timing(samples[-third:]).median
-        if late > early * TREND_LIMIT:
-            warnings.append(
-                Caution(
-                    f"the last third is {late / early - 1:.0%} slower than the first",
-                    "the machine may be too hot: check cooling and the power mode",
-                )
-            )
-    return warnings
-
-
-def rss_bytes() -> int | None:
-    """Return the resident memory of this process now, or None where it is not known."""
-    return _proc_status("VmRSS")
-
-
-def peak_rss_bytes() -> int | None:
-    """Return the largest resident memory that this process ever had, or None."""
-    # VmHWM starts anew with each program; ru_maxrss can carry over from a parent.
-    peak = _proc_status("VmHWM")
-    if peak is not None or sys.platform == "win32":
-        return peak
-    import resource
-
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage if sys.platform == "darwin" else usage * 1024
-
-
-def added_bytes(baseline: int | None, peak: int | None) -> int | None:
-    """Return how far the peak lies above a baseline, where both are known."""
-    return None if baseline is None or peak is None else max(0, peak - baseline)
-
-
-def _proc_status(key: str) -> int | None:
-    try:
-        with open("/proc/self/status", encoding="ascii") as stream:
-            lines: Sequence[str] = stream.readlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    return None

@@ -9,17 +9,13 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.bench.timing import Caution
 from segnet_deploy.system import nvml
 from segnet_deploy.system.cpus import usable_cpus
 
 SYSFS = Path("/sys")
-DROP_LIMIT = 0.9
-HOT_C = 95.0
 MOST_CPUS = 16  # reading one rate can take some 10 us of a kernel call to that CPU
 _COOLING = ("processor", "cpufreq", "throttle")
 
@@ -87,36 +83,6 @@ class History:
         if time.monotonic() >= self._next:
             self.readings.append(read(self._root, self._gpu))
             self._next = time.monotonic() + self._spacing
-
-
-def throttling(history: Sequence[dict[str, Any]]) -> list[Caution]:
-    """Return what the readings, in order of time, say against the times measured meanwhile."""
-    if len(history) < 2:
-        return []
-    first, last, found = history[0], history[-1], []
-    events = last.get("throttles", 0) - first.get("throttles", 0)
-    cooling = max(reading.get("cooling", 0) for reading in history)
-    if events > 0 or cooling > 0:
-        said = f"{events} thermal events" if events > 0 else f"cooling state {cooling}"
-        found.append(Caution(f"the CPU was throttled ({said})", "cool the machine, run again"))
-    rates = [reading["mhz"] for reading in history if "mhz" in reading]
-    third = max(1, len(rates) // 3)
-    if len(rates) >= 3:
-        early, late = statistics.median(rates[:third]), statistics.median(rates[-third:])
-        if late < early * DROP_LIMIT:
-            found.append(
-                Caution(
-                    f"the CPU's clock fell from {early:.0f} to {late:.0f} MHz",
-                    "cool the machine, or fix the clock (governor performance, jetson_clocks)",
-                )
-            )
-    # NVML's power cap, slowdown, thermal and power brake bits.
-    if any(int(reading.get("gpu_throttled") or 0) & 0xEC for reading in history):
-        found.append(Caution("the GPU was throttled", "cool it, or raise its power limit"))
-    hottest = max((max(r.get("temperature_c", {"": 0.0}).values()) for r in history), default=0)
-    if hottest >= HOT_C:
-        found.append(Caution(f"a sensor reads {hottest:.0f} C", "cool the machine, run again"))
-    return found
 
 
 def _temperatures(root: Path) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from segnet_deploy.bench.warnings import throttling_warnings
 from segnet_deploy.system import clocks, power
 from segnet_deploy.system.machine import describe_machine
 
@@ -68,7 +69,7 @@ def test_power_mode_of_a_laptop_is_its_profile(tmp_path: Path) -> None:
     ],
 )
 def test_throttling_is_named_with_advice(readings: list[dict[str, Any]], words: str) -> None:
-    found = clocks.throttling(readings)
+    found = throttling_warnings(readings)
     assert any(words in caution.text for caution in found)
     assert all(caution.advice for caution in found)
 
@@ -84,7 +85,7 @@ def test_throttling_is_named_with_advice(readings: list[dict[str, Any]], words: 
     ],
 )
 def test_steady_clocks_have_no_warning(readings: list[dict[str, Any]]) -> None:
-    assert clocks.throttling(readings) == []
+    assert throttling_warnings(readings) == []
 
 
 def test_history_reads_again_after_its_spacing(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_history_reads_again_after_its_spacing(tmp_path: Path) -> None:
     tree(tmp_path, cpu(1000, throttles=1))
     eager.sample()
     assert [reading["mhz"] for reading in eager.readings] == [2000, 1000]
-    assert any("thermal" in caution.text for caution in clocks.throttling(eager.readings))
+    assert any("thermal" in caution.text for caution in throttling_warnings(eager.readings))
 
 
 def rapl(root: Path, microjoules: dict[str, int]) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from segnet_deploy.bench.timing import Timing, interleaved, noise_warnings, repeat, warm_up
+from segnet_deploy.bench.timing import Timing, interleaved, repeat, warm_up
+from segnet_deploy.bench.warnings import noise_warnings
 
 
 class Clock:

@@ -25,12 +25,13 @@ import clock_pattern
 from rtsp_server import Server, usable
 from sleep_engine import sleeping
 
-from segnet_deploy.bench.timing import Timing, rss_bytes
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.camera.loop import Camera
 from segnet_deploy.camera.outputs.background import Background
 from segnet_deploy.camera.outputs.label_files import LabelLines
 from segnet_deploy.camera.outputs.recording import Recording
 from segnet_deploy.camera.result import Result, Status
+from segnet_deploy.system.memory import rss_bytes
 
 BACK = 3.0  # seconds within which the loop is to be live again
 MARGIN = 0.15  # seconds over the engine's time that the age may reach

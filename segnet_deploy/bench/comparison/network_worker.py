@@ -71,9 +71,10 @@ class Worker:
 
     def _open(self, request: Request) -> dict[str, Any]:
         from segnet_deploy.bench.memory import MemoryTimeline
-        from segnet_deploy.bench.timing import rss_bytes, warm_up
+        from segnet_deploy.bench.timing import warm_up
         from segnet_deploy.runtimes.base import is_engine_file
         from segnet_deploy.system import nvml
+        from segnet_deploy.system.memory import rss_bytes
         from segnet_deploy.tensorrt_build import rebuild
 
         self._request = request
@@ -189,7 +190,8 @@ def _frame(request: Request) -> Any:
 
 
 def _peak(baseline: int | None) -> dict[str, Any]:
-    from segnet_deploy.bench.timing import added_bytes, peak_rss_bytes
+    from segnet_deploy.bench.memory import added_bytes
+    from segnet_deploy.system.memory import peak_rss_bytes
 
     peak = peak_rss_bytes()
     added = {} if baseline is None else {"added_bytes": added_bytes(baseline, peak)}

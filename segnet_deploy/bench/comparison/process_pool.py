@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.bench.comparison.network_process import WorkerProcess
-from segnet_deploy.bench.memory import available_bytes
 from segnet_deploy.errors import EngineError
+from segnet_deploy.system.memory import available_bytes
 
 MARGIN = 1 << 30
 FILE_COPIES = 4  # while a runtime loads a file

@@ -12,19 +12,16 @@ from segnet_deploy.bench.comparison.claims import verdicts
 from segnet_deploy.bench.comparison.document import NAME, Document, Network
 from segnet_deploy.bench.comparison.network_process import WorkerProcess
 from segnet_deploy.bench.comparison.process_pool import Crew, crew
+from segnet_deploy.bench.memory import added_bytes
 from segnet_deploy.bench.paper import TITLES
-from segnet_deploy.bench.timing import Caution, Timing, added_bytes, noise_warnings
+from segnet_deploy.bench.timing import Timing
+from segnet_deploy.bench.warnings import RELOADED, noise_warnings, throttling_warnings
 from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import make_folder, sha256
 from segnet_deploy.runtimes.base import ENGINE_SUFFIXES, RUNTIMES, is_engine_file
-from segnet_deploy.system.clocks import throttling
 from segnet_deploy.types import DEFAULT_SIZE, Size
 
 Progress = Callable[[str], None]
-REOPENED = Caution(
-    "memory was short, so it was loaded more than once",
-    "close other programs, or compare fewer networks",
-)
 
 
 @dataclass(frozen=True)
@@ -261,9 +258,9 @@ def _conclude(network: Network) -> None:
     timings = {part: Timing(tuple(values)) for part, values in network["samples"].items()}
     network["seconds"] = {part: timing.summary() for part, timing in timings.items()}
     cautions = noise_warnings(timings["infer"], network.get("settled", True))
-    cautions += throttling(network.get("clocks", []))
+    cautions += throttling_warnings(network.get("clocks", []))
     if network.get("reopened"):
-        cautions.append(REOPENED)
+        cautions.append(RELOADED)
     network["warnings"] = [{"text": c.text, "advice": c.advice} for c in cautions]
 
 
