@@ -115,20 +115,21 @@ class ChildProcess:
             self._process.stdin.close()
             self._process.wait(timeout=_CLOSING)
         except (BrokenPipeError, subprocess.TimeoutExpired):
-            self.kill()
+            self._process.kill()
+            self._process.wait()
         self._release()
 
     def kill(self) -> None:
         """End the child now."""
         self._process.kill()
         self._process.wait()
+        self._release()
 
     def __enter__(self) -> ChildProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._release()
 
     def _answer(self, progress: Progress) -> Any:
         assert self._process.stdout is not None

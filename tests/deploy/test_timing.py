@@ -65,17 +65,17 @@ def test_outliers_are_found_and_named() -> None:
     assert Timing((1.0,) * 20 + (1.2,)).outliers == (20,)
     assert Timing((*steady, 1.5)).summary()["outliers"] == 1
     found = noise_warnings(Timing((*steady, 1.5, 1.6)))
-    assert any("2 of 22 times are outliers" in caution.text for caution in found)
+    assert any("2 of 22 times are outliers" in warning.text for warning in found)
 
 
 def test_warm_up_stops_when_stable() -> None:
     clock = Clock(iter([5.0, 2.0, 1.0, 1.0, 1.0, 9.0]))
-    assert warm_up(clock.call, clock=clock, limit=100) == (5, True)
+    assert warm_up(clock.call, clock=clock, time_limit=100) == (5, True)
 
 
 def test_warm_up_gives_up_and_says_so() -> None:
     clock = Clock(iter([1.0, 2.0] * 50))
-    assert warm_up(clock.call, clock=clock, most=6, limit=100) == (6, False)
+    assert warm_up(clock.call, clock=clock, max_runs=6, time_limit=100) == (6, False)
 
 
 def test_repeat_counts_runs_or_seconds() -> None:
@@ -102,8 +102,8 @@ def test_interleaved_takes_turns() -> None:
 )
 def test_noise_is_named_with_advice(samples: tuple[float, ...], words: str) -> None:
     found = noise_warnings(Timing(samples))
-    assert any(words in caution.text for caution in found)
-    assert all(caution.advice for caution in found)
+    assert any(words in warning.text for warning in found)
+    assert all(warning.advice for warning in found)
 
 
 def test_steady_times_have_no_warning() -> None:
