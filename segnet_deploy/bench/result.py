@@ -27,7 +27,8 @@ from segnet_deploy.errors import InputError
 from segnet_deploy.system.power import Energy
 
 FORMAT = 1
-RUN, COMPARISON = "run", "comparison"
+RUN, COMPARISON = "run", "comparison"  # kinds of files
+HOLDS, FAILS, NOISE = "holds", "does not hold", "within noise"  # verdicts
 ADVICE = "expected a --json file of segnet-bench"
 
 

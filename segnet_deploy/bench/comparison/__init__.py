@@ -7,7 +7,7 @@ network_files   which files are compared
 process_pool    the child processes, within the machine's memory
 network_worker  what the child process of one network does
 document        comparison.json, saved after each step and resumed by a second call
-claims          the SegNet paper's claims, judged by the comparison
+claims          the SegNet paper's claims, judged by the comparison; decisions: when they hold
 table           the comparison as text
 """
 

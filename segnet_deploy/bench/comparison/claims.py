@@ -1,19 +1,28 @@
 """The SegNet paper's claims on time and memory, judged by a comparison's own figures.
 
-A difference counts if the confidence interval of the ratio, round by round, and 5 % around it
-exclude 1. Otherwise, and with fewer rounds than an interval needs, the verdict is 'within noise'.
+When a difference counts is decided in decisions.py.
 """
 
 from __future__ import annotations
 
+from segnet_deploy.bench.comparison.decisions import (
+    decide,
+    decide_memory,
+    decide_time,
+    round_ratios,
+)
 from segnet_deploy.bench.paper import TABLE_6, table_6
-from segnet_deploy.bench.result import Comparison, NetworkResult, Verdict
-from segnet_deploy.bench.timing import NOISE_LIMIT, Timing
+from segnet_deploy.bench.result import (
+    FAILS,
+    HOLDS,
+    NOISE,
+    Comparison,
+    NetworkResult,
+    Verdict,
+)
 
-HOLDS, FAILS, NOISE = "holds", "does not hold", "within noise"
 FCN, DEEPLAB, DECONVNET = "FCN (learnt deconv)", "DeepLab-LargeFOV", "DeconvNet"
 UNET = "U-Net"
-MEMORY_NOISE = 8e6  # bytes by which one process differs from the next
 SIZE_MARGIN = 0.01  # files of one size differ by less
 Networks = dict[str, NetworkResult]
 
@@ -60,7 +69,7 @@ def _judge_times(segnet: NetworkResult, others: Networks, runs: int) -> list[Ver
         if name not in others:
             continue
         other = others[name]
-        ratios = _round_ratios(segnet, other, runs)
+        ratios = round_ratios(segnet, other, runs)
         interval = (
             "{:.2f} to {:.2f} times SegNet".format(*ratios.interval)
             if ratios.interval
@@ -69,7 +78,7 @@ def _judge_times(segnet: NetworkResult, others: Networks, runs: int) -> list[Ver
         verdicts.append(
             _verdict(
                 f"SegNet is {'slower' if segnet_slower else 'faster'} than {name}",
-                _decide_time(ratios, below=segnet_slower),
+                decide_time(ratios, below=segnet_slower),
                 f"SegNet {segnet.median * 1e3:.0f} ms, {name} {other.median * 1e3:.0f} ms, "
                 f"{interval}",
                 TIME_NOTE + _describe_speeds(segnet, other, name),
@@ -78,36 +87,6 @@ def _judge_times(segnet: NetworkResult, others: Networks, runs: int) -> list[Ver
             )
         )
     return verdicts
-
-
-def _round_ratios(segnet: NetworkResult, other: NetworkResult, runs: int) -> Timing:
-    """Return the ratios of the other's time to SegNet's, round by round."""
-    medians = []
-    for network in (segnet, other):
-        samples = network.samples["infer"]
-        rounds = [samples[i : i + runs] for i in range(0, len(samples), runs)]
-        medians.append([Timing(tuple(values)).median for values in rounds])
-    return Timing(tuple(b / a for a, b in zip(*medians, strict=False)))
-
-
-def _decide_time(ratios: Timing, below: bool) -> str:
-    """Judge a claim on time from the interval of its ratios; without one it is noise."""
-    return _decide(*ratios.interval, below=below) if ratios.interval else NOISE
-
-
-def _decide_memory(ratio: float, segnet_bytes: int, below: bool) -> str:
-    """Judge a claim on memory from the other's ratio to SegNet's bytes."""
-    margin = max(NOISE_LIMIT, MEMORY_NOISE / segnet_bytes)
-    return _decide(ratio, ratio, below=below, margin=margin)
-
-
-def _decide(low: float, high: float, below: bool, margin: float = NOISE_LIMIT) -> str:
-    """Judge the claim that a ratio is `below` 1 (or else above) from its interval."""
-    if high < 1 - margin:
-        return HOLDS if below else FAILS
-    if low > 1 + margin:
-        return FAILS if below else HOLDS
-    return NOISE
 
 
 def _judge_memory(segnet: NetworkResult, others: Networks) -> list[Verdict]:
@@ -126,7 +105,7 @@ def _judge_memory(segnet: NetworkResult, others: Networks) -> list[Verdict]:
     return [
         _verdict(
             "SegNet needs the least memory for inference",
-            _decide_memory(ratio, ours, below=False),
+            decide_memory(ratio, ours, below=False),
             f"MB above the runtime's own, while frames run: SegNet {ours / 1e6:.0f}, {sizes}; "
             f"nearest: {smallest}",
             MEMORY_NOTE,
@@ -146,7 +125,7 @@ def _judge_sizes(segnet: NetworkResult, others: Networks) -> list[Verdict]:
         verdicts.append(
             _verdict(
                 f"SegNet's model is {'smaller' if segnet_smaller else 'larger'} than {name}'s",
-                _decide(ratio, ratio, below=not segnet_smaller, margin=SIZE_MARGIN),
+                decide(ratio, ratio, below=not segnet_smaller, margin=SIZE_MARGIN),
                 f"files: SegNet {segnet.model_bytes / 1e6:.1f} MB, {name} {theirs / 1e6:.1f} MB",
                 "The number of parameters is as in the paper; a smaller precision shrinks all "
                 "alike",
@@ -191,8 +170,8 @@ def _judge_efficiency(segnet: NetworkResult, others: Networks, runs: int) -> lis
         if not ours or not theirs or others[name].input != segnet.input:
             continue
         compared.append(name)
-        faster = _decide_time(_round_ratios(segnet, others[name], runs), below=True)
-        smaller = _decide_memory(theirs / ours, ours, below=True)
+        faster = decide_time(round_ratios(segnet, others[name], runs), below=True)
+        smaller = decide_memory(theirs / ours, ours, below=True)
         if faster == smaller == HOLDS:
             better.append(name)
         elif FAILS not in (faster, smaller):

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from segnet_deploy.bench.result import Comparison, NetworkResult, Verdict
+from segnet_deploy.bench.result import FAILS, HOLDS, NOISE, Comparison, NetworkResult, Verdict
 
-VERDICTS = ("holds", "within noise", "does not hold")
 COLUMNS = (
     *("network", "median", "95 % interval", "p99", "peak", "added", "file", "indices"),
     *("GMAC", "GMAC/s", "energy", "backward", "training", "runtime"),
@@ -151,5 +150,5 @@ def list_notes(comparison: Comparison) -> list[str]:
 
 def count_verdicts(verdicts: Sequence[Verdict]) -> str:
     """Return how many claims hold and how many do not."""
-    counts = {name: sum(v.verdict == name for v in verdicts) for name in VERDICTS}
+    counts = {name: sum(v.verdict == name for v in verdicts) for name in (HOLDS, NOISE, FAILS)}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
