@@ -169,15 +169,15 @@ def _check(arguments: argparse.Namespace) -> None:
     options.check_positive(arguments, "runs", "duration", "threads", "rounds")
     several = _is_comparison(arguments)
     if several and arguments.duration is not None:
-        raise UsageError("--duration goes with one engine; give --rounds and --runs")
+        raise UsageError("--duration is for one engine; use --rounds and --runs")
     for name in ("rounds", "imgsz", "fresh"):
         if getattr(arguments, name) and not several:
-            raise UsageError(f"--{name} goes with several engines or --paper")
+            raise UsageError(f"--{name} needs several engines or --paper")
     if arguments.output and not several and not arguments.report:
-        raise UsageError("-o goes with several engines, --paper or --report; give --json FILE")
+        raise UsageError("-o needs several engines, --paper or --report; use --json FILE")
     for name in ("json", "layers", "power", "runs", "duration", "threads", "image", "rebuild"):
         if arguments.report and getattr(arguments, name):
-            raise UsageError(f"--{name} goes with a measurement; --report measures nothing")
+            raise UsageError(f"--{name} needs a measurement; --report only reads a file")
     if arguments.imgsz and min(arguments.imgsz) < 1:
         raise UsageError(f"--imgsz {arguments.imgsz}; expected two numbers above 0")
 

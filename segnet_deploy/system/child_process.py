@@ -109,7 +109,7 @@ class ChildProcess:
             timer.cancel()
 
     def close(self) -> None:
-        """Let the child end by itself; end it if it does not."""
+        """Close the child's stdin and wait for it to end; kill it if it does not."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()

@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims, by made-up comparisons."""
+"""Verdicts on the paper's claims, from constructed comparisons."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from segnet_deploy.bench.comparison import Extras, Settings, compare, find_netwo
 from segnet_deploy.bench.comparison.document import FILE_NAME, Document
 from segnet_deploy.bench.comparison.process_pool import ProcessPool, start_worker
 from segnet_deploy.bench.comparison.table import format_comparison
-from segnet_deploy.bench.graph_cost import graph_cost
+from segnet_deploy.bench.graph_cost import GraphCost, graph_cost
 from segnet_deploy.bench.result import Comparison
 from segnet_deploy.cli import bench
 from segnet_deploy.errors import EngineError, InputError
@@ -82,6 +82,7 @@ def test_index_memory_counts_every_pool_that_is_unpooled(small_model: Path) -> N
     sizes = [(4, 23, 31), (8, 12, 16), (16, 6, 8), (32, 3, 4), (32, 2, 2)]
     assert cost.index_windows == [c * h * w for c, h, w in sizes]
     assert cost.index_bytes == 8 * sum(cost.index_windows)
+    assert graph_cost("segnet.trt") == GraphCost()  # a built engine cannot be inspected
 
 
 def test_second_call_measures_nothing_again(
