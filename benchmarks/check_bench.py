@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.bench.comparison import Settings
-from segnet_deploy.bench.comparison.network_process import WorkerProcess
+from segnet_deploy.bench.comparison.process_pool import start_worker
 from segnet_deploy.bench.timing import Timing
 from segnet_deploy.cli import command
 from segnet_deploy.errors import MissingDependencyError
@@ -54,7 +54,7 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
         raise MissingDependencyError("no GNU time on PATH; install it with: apt-get install time")
     with tempfile.TemporaryDirectory() as name:
         said = Path(name) / "time.txt"
-        worker = WorkerProcess([gnu_time, "-v", "-o", str(said)])
+        worker = start_worker([gnu_time, "-v", "-o", str(said)])
         worker.ask("open", **request(arguments))
         reported = worker.ask("round", runs=3)["peak_bytes"]
         worker.close()
@@ -66,7 +66,7 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
 def latency(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the median that a worker reports, and the seconds per call seen from outside."""
     n, samples, walls = arguments.calls, list[float](), {1: list[float](), 2: list[float]()}
-    worker = WorkerProcess()
+    worker = start_worker()
     worker.ask("open", **request(arguments))
     for index in range(arguments.rounds):
         for times in (1, 2) if index % 2 else (2, 1):  # a machine that slows down favours neither

@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from segnet_deploy.bench.comparison import Extras, Settings, compare
-from segnet_deploy.bench.comparison.document import NAME
+from segnet_deploy.bench.comparison.document import FILE_NAME
 from segnet_deploy.bench.comparison.table import format_comparison
 from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.bench.report import write_report
-from segnet_deploy.bench.timing import Timing, peak_rss_bytes, rss_bytes
+from segnet_deploy.bench.result import Comparison
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.errors import InputError, SegNetError, UsageError
 from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.system.memory import peak_rss_bytes, rss_bytes
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)
@@ -153,31 +155,32 @@ def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
     return paths
 
 
-def add_backward(arguments: argparse.Namespace, comparison: dict[str, Any], folder: Path) -> None:
+def add_backward(arguments: argparse.Namespace, comparison: Comparison, folder: Path) -> None:
     """Put the cost of training beside each network; save after each."""
-    path = folder / NAME
-    for network in comparison["networks"]:
-        if network["backward"] or network["error"]:
+    path = folder / FILE_NAME
+    for network in comparison.networks:
+        if network.backward or network.error or network.input is None:
             continue
-        say(f"{network['name']}: backward pass and training memory in PyTorch")
-        size = network["input"][2:4]
+        say(f"{network.name}: backward pass and training memory in PyTorch")
+        size = network.input[2:4]
         options = (arguments.num_classes, tuple(size), arguments.width, arguments.threads, 3)
         try:
-            name = Path(network["engine"]).stem
-            network["backward"] = in_fresh_process(training_cost, name, *options)
+            name = Path(network.engine).stem
+            network.backward = in_fresh_process(training_cost, name, *options)
         except (BrokenProcessPool, RuntimeError) as error:
-            say(f"left out: {network['name']}: {str(error).splitlines()[0]}")
+            say(f"left out: {network.name}: {str(error).splitlines()[0]}")
             continue
         content: dict[str, Any] = json.loads(path.read_text())  # other calls' networks as well
         for record in content["networks"]:
-            if record["engine"] == network["engine"]:
-                record["backward"] = network["backward"]
+            if record["engine"] == network.engine:
+                record["backward"] = network.backward
         atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def say(text: str) -> None:
+def say(text: str, done: int | None = None, total: int | None = None) -> None:
     """Talk goes to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    count = "" if done is None else f": {done} of {total}"
+    print(f"{text}{count}", file=sys.stderr, flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -249,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; the same command goes on from what is saved")
         return 130
-    return int(left_out or any(network["error"] for network in comparison["networks"]))
+    return int(left_out or any(network.error for network in comparison.networks))
 
 
 if __name__ == "__main__":

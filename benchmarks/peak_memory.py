@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 
 from segnet_deploy import runtimes
-from segnet_deploy.bench.timing import peak_rss_bytes
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.system.memory import peak_rss_bytes
 
 FRAMES = 3
 

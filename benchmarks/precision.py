@@ -28,7 +28,7 @@ from peers import CLASSES, EAGER, PAUSE, TorchEngine
 from time_by_layer import of_onnxruntime
 from torch import nn
 
-from segnet_deploy.bench.timing import interleaved, peak_rss_bytes
+from segnet_deploy.bench.timing import interleaved
 from segnet_deploy.cli import command
 from segnet_deploy.errors import EngineError, InputError, SegNetError
 from segnet_deploy.files import atomic_write, make_folder, sha256
@@ -39,6 +39,7 @@ from segnet_deploy.runtimes.model_file import ModelFile, save_model
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.system.machine import describe_machine, versions
+from segnet_deploy.system.memory import peak_rss_bytes
 from segnet_export.checkpoints import load_checkpoint
 from segnet_export.exporter import ExportOptions, finish
 from segnet_export.models import SegNet, SegNetConfig

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from train import MEAN, STD, UNSEEN, mean_iou, predict
 
-from segnet_deploy.bench.timing import interleaved, noise_warnings
+from segnet_deploy.bench.timing import interleaved
+from segnet_deploy.bench.warnings import noise_warnings
 from segnet_deploy.classes import CAMVID
 from segnet_deploy.frames import write_png
 from segnet_deploy.overlay import colorize, overlay, with_legend

@@ -1,53 +1,52 @@
-"""Resident memory over time, and what the machine has left."""
+"""Resident memory of this process over time."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from segnet_deploy.bench.timing import rss_bytes
+from segnet_deploy.system.memory import rss_bytes
 
 INTERVAL = 0.01  # s
-MOST_POINTS = 240
+MAX_POINTS = 240
 
 
 class MemoryTimeline:
-    """Samples this process's resident memory in a thread, from start() to stop().
+    """Samples the resident memory in a thread, from start() to stop().
 
-    `mark()` names the moment from which `largest_since_mark` counts.
+    `start_phase()` marks the moment from which `phase_peak` counts.
     """
 
     def __init__(self) -> None:
         self._points: list[tuple[float, int]] = []
+        self._phase_start = 0
         self._ended = threading.Event()
-        self._marked: int | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin to sample."""
+        """Start sampling."""
         self._started = time.perf_counter()
         self._thread.start()
 
-    def mark(self) -> None:
-        """Let what follows count as running."""
+    def start_phase(self) -> None:
+        """Let `phase_peak` count from now on."""
         self._sample()
-        self._marked = max(0, len(self._points) - 1)
+        self._phase_start = max(0, len(self._points) - 1)
 
     def stop(self) -> None:
-        """End the thread."""
+        """Stop sampling."""
         self._sample()
         self._ended.set()
         self._thread.join()
 
     @property
-    def largest_since_mark(self) -> int | None:
-        """The largest sample since mark(), in bytes; None where memory cannot be read."""
-        values = [size for _, size in self._points[self._marked or 0 :]]
-        return max(values, default=None)
+    def phase_peak(self) -> int | None:
+        """The largest sample since start_phase(), in bytes; None if memory cannot be read."""
+        return max((size for _, size in self._points[self._phase_start :]), default=None)
 
     def points(self) -> list[list[float]]:
-        """Return [seconds, bytes], thinned by keeping the largest of neighbours."""
-        step = -(-len(self._points) // MOST_POINTS) or 1
+        """Return [seconds, bytes] pairs, at most MAX_POINTS: the maxima of neighbours."""
+        step = -(-len(self._points) // MAX_POINTS) or 1
         groups = [self._points[i : i + step] for i in range(0, len(self._points), step)]
         return [[round(group[0][0], 3), max(size for _, size in group)] for group in groups]
 
@@ -59,15 +58,3 @@ class MemoryTimeline:
         size = rss_bytes()
         if size is not None:
             self._points.append((time.perf_counter() - self._started, size))
-
-
-def available_bytes() -> int | None:
-    """Return the memory that new processes can have without swapping (Linux), or None."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            for line in stream:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None

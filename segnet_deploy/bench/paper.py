@@ -1,4 +1,4 @@
-"""Numbers printed in the SegNet paper (Badrinarayanan, Kendall, Cipolla, 2017)."""
+"""Figures printed in the SegNet paper (Badrinarayanan, Kendall, Cipolla, 2017)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TABLE_6 = (
 class Table1Row:
     """One decoder variant of Table 1, at 11 classes. Forward in seconds on an NVIDIA Titan.
 
-    `storage` is the paper's multiple of memory for what the decoder keeps from the encoder.
+    `storage` is the paper's factor of memory that the decoder needs from the encoder.
     """
 
     network: str
@@ -110,5 +110,11 @@ TITLES = {
 
 
 def table_6(network: str = "SegNet") -> Table6Row:
-    """Return the row of one network."""
+    """Return the row of a network of Table 6."""
     return next(row for row in TABLE_6 if row.network == network)
+
+
+def find_table_6_row(network: str | None) -> Table6Row | None:
+    """Return the row of a network, whatever its case, or None if Table 6 does not have it."""
+    name = (network or "").lower()
+    return next((row for row in TABLE_6 if row.network.lower() == name), None)

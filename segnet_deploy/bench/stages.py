@@ -1,4 +1,4 @@
-"""The parts of a frame's way to its labels, timed one call at a time."""
+"""Timing of the pipeline stages from frame to label map, one call at a time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
     from segnet_deploy.segmenter import Segmenter
     from segnet_deploy.types import Clock, Frame
 
-PARTS = ("pre", "infer", "post", "total")
+STAGES = ("pre", "infer", "post", "total")
 
 
-class PartTimer:
-    """Call it to segment a full batch of `frame`; `samples` grows by the seconds of each part.
+class StageTimer:
+    """Segments a full batch of `frame` per call and collects the seconds of each stage.
 
-    `infer` is the network with the transfers around it; on a GPU `gpu` is the engine alone.
+    `infer` is the network with its transfers; on a GPU, `gpu` is the engine alone.
     """
 
     def __init__(self, segmenter: Segmenter, frame: Frame, clock: Clock = time.perf_counter):
         self._segmenter, self._clock = segmenter, clock
+        self._samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self.frames = [frame] * (segmenter.batch or 1)
-        self.samples: dict[str, list[float]] = {part: [] for part in PARTS}
 
     def __call__(self) -> None:
         start = self._clock()
@@ -32,14 +32,13 @@ class PartTimer:
         self._segmenter.postprocess(raw, prepared.placements)
         end = self._clock()
         if (gpu := self._segmenter.engine.gpu_seconds) is not None:
-            self.samples.setdefault("gpu", []).append(gpu)
+            self._samples.setdefault("gpu", []).append(gpu)
         times = (ready - start, inferred - ready, end - inferred, end - start)
-        for part, seconds in zip(PARTS, times, strict=True):
-            self.samples[part].append(seconds)
+        for stage, seconds in zip(STAGES, times, strict=True):
+            self._samples[stage].append(seconds)
 
-    def take(self) -> dict[str, list[float]]:
-        """Return the samples since the last take, and start anew."""
-        taken = {part: list(values) for part, values in self.samples.items()}
-        for values in self.samples.values():
-            values.clear()
-        return taken
+    def pop_samples(self) -> dict[str, list[float]]:
+        """Return the samples by stage and forget them."""
+        samples = self._samples
+        self._samples = {stage: [] for stage in samples}
+        return samples

@@ -1,18 +1,16 @@
-"""Measure calls: warm-up, samples, statistics, noise, memory. Seconds and bytes."""
+"""Time calls: warm-up, samples and their statistics, in seconds."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from segnet_deploy.types import Clock
 
 NOISE_LIMIT = 0.05
-TREND_LIMIT = 1.1
 CONFIDENCE = 0.95
 OUTLIER_LIMIT = 3.5  # modified z-scores: Iglewicz and Hoaglin, How to Detect and Handle Outliers
 OUTLIER_SHARE = 0.05
@@ -21,7 +19,7 @@ NORMAL_MAD = 0.6745  # the MAD of a standard normal distribution
 
 @dataclass(frozen=True)
 class Timing:
-    """Samples of one thing, in seconds, in the order that they were taken."""
+    """Repeated measurements of one duration, in seconds, in order of time."""
 
     samples: tuple[float, ...]
 
@@ -30,11 +28,11 @@ class Timing:
         return sorted(self.samples)
 
     def percentile(self, percent: float) -> float:
-        """Return a percentile, linear between the two nearest samples."""
-        place = (len(self._sorted) - 1) * percent / 100
-        low = math.floor(place)
+        """Return a percentile, interpolated linearly between the two nearest samples."""
+        position = (len(self._sorted) - 1) * percent / 100
+        low = math.floor(position)
         high = min(low + 1, len(self._sorted) - 1)
-        return self._sorted[low] + (self._sorted[high] - self._sorted[low]) * (place - low)
+        return self._sorted[low] + (self._sorted[high] - self._sorted[low]) * (position - low)
 
     @property
     def median(self) -> float:
@@ -58,14 +56,14 @@ class Timing:
     def interval(self) -> tuple[float, float] | None:
         """The confidence interval of the median at CONFIDENCE; None below 6 samples.
 
-        The order statistics (k, n + 1 - k) whose coverage, a sum of binomials, is at least
-        CONFIDENCE with the largest such k: nothing is assumed about the distribution.
+        It is the order statistics (k, n + 1 - k) with the largest k whose coverage, a sum of
+        binomials, is at least CONFIDENCE. It assumes nothing about the distribution.
         Source: David and Nagaraja, Order Statistics, section 7.1.
         """
         n, tail, rank = len(self.samples), 0.0, 0
         while rank < n // 2:
-            ways = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1)
-            tail += math.exp(ways - n * math.log(2))
+            log_binomial = math.lgamma(n + 1) - math.lgamma(rank + 1) - math.lgamma(n - rank + 1)
+            tail += math.exp(log_binomial - n * math.log(2))
             if 2 * tail > 1 - CONFIDENCE:
                 break
             rank += 1
@@ -73,17 +71,17 @@ class Timing:
 
     @property
     def outliers(self) -> tuple[int, ...]:
-        """Places of the samples far from the median, by the median absolute deviation."""
-        away = [abs(sample - self.median) for sample in self.samples]
-        spread = Timing(tuple(away)).median
-        # Where half of the samples are equal, a clock's tick stands for their spread.
+        """Indices of the samples far from the median, by the median absolute deviation."""
+        deviations = [abs(sample - self.median) for sample in self.samples]
+        spread = Timing(tuple(deviations)).median
+        # If half of the samples are equal, 0.1 % of the median replaces the zero spread.
         limit = OUTLIER_LIMIT * max(spread, 1e-3 * abs(self.median)) / NORMAL_MAD
-        return tuple(place for place, distance in enumerate(away) if distance > limit)
+        return tuple(index for index, value in enumerate(deviations) if value > limit)
 
     def summary(self) -> dict[str, float]:
         """Return the statistics by name, in seconds; `outliers` is a count.
 
-        `low` and `high`, the interval of the median, are there from 6 samples on.
+        `low` and `high`, the interval of the median, need 6 samples.
         """
         names = {"median": 50, "p90": 90, "p95": 95, "p99": 99}
         values = {name: self.percentile(percent) for name, percent in names.items()}
@@ -93,37 +91,26 @@ class Timing:
         return values | {"outliers": len(self.outliers)}
 
 
-@dataclass(frozen=True)
-class Caution:
-    """Something that makes a result less trustworthy, and what to do about it."""
-
-    text: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.text}: {self.advice}"
-
-
 def warm_up(
     call: Callable[[], object],
     *,
     clock: Clock = time.perf_counter,
-    least: int = 3,
-    most: int = 20,
-    limit: float = 15.0,
+    min_runs: int = 3,
+    max_runs: int = 20,
+    time_limit: float = 15.0,
     tolerance: float = NOISE_LIMIT,
 ) -> tuple[int, bool]:
-    """Call until the last three times agree; return the number of calls and whether they do.
+    """Call until the last three times agree; return the number of calls and whether they agree.
 
-    Stops at `most` calls or after `limit` seconds.
+    Stops after `max_runs` calls or `time_limit` seconds.
     """
     started, times = clock(), list[float]()
-    while len(times) < most and (len(times) < least or clock() - started < limit):
+    while len(times) < max_runs and (len(times) < min_runs or clock() - started < time_limit):
         before = clock()
         call()
         times.append(clock() - before)
         last = times[-3:]
-        if len(times) >= least and max(last) - min(last) <= tolerance * sorted(last)[1]:
+        if len(times) >= min_runs and max(last) - min(last) <= tolerance * sorted(last)[1]:
             return len(times), True
     return len(times), False
 
@@ -135,7 +122,7 @@ def repeat(
     duration: float | None = None,
     clock: Clock = time.perf_counter,
 ) -> int:
-    """Call `runs` times, or until `duration` seconds are over (at least 3 times)."""
+    """Call `runs` times, or at least 3 times and for `duration` seconds; return the number."""
     started, done = clock(), 0
     while done < (runs or 3) or (
         runs is None and duration is not None and clock() - started < duration
@@ -153,9 +140,9 @@ def interleaved(
     pause: float = 0.0,
     clock: Clock = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Time each call once per round, so that a noisy minute hits all of them alike.
+    """Time each call once per round, so that a noisy minute affects all of them alike.
 
-    `pause` seconds before each call let the last one's waiting threads stop spinning.
+    A `pause` in seconds before each call lets the waiting threads of the last one stop spinning.
     """
     for call in calls.values():
         for _ in range(warm_ups):
@@ -168,77 +155,3 @@ def interleaved(
             call()
             samples[name].append(clock() - before)
     return {name: Timing(tuple(values)) for name, values in samples.items()}
-
-
-def noise_warnings(timing: Timing, settled: bool = True) -> list[Caution]:
-    """Return what speaks against trusting `timing`."""
-    warnings = []
-    samples, median = timing.samples, timing.median
-    if len(samples) < 10:
-        warnings.append(
-            Caution(f"only {len(samples)} runs, so p95 and p99 are guesses", "raise --runs")
-        )
-    if not settled:
-        warnings.append(
-            Caution("times did not settle during the warm-up", "close other programs, run again")
-        )
-    spread = timing.stdev / median if median else 0.0
-    if spread > NOISE_LIMIT:
-        warnings.append(
-            Caution(
-                f"times vary by {spread:.0%} of the median",
-                "close other programs, fix --threads, or raise --runs",
-            )
-        )
-    if len(timing.outliers) > OUTLIER_SHARE * len(samples):
-        warnings.append(
-            Caution(
-                f"{len(timing.outliers)} of {len(samples)} times are outliers",
-                "close other programs; the median is not moved by them, the mean is",
-            )
-        )
-    third = len(samples) // 3
-    if third >= 3:
-        early, late = Timing(samples[:third]).median, Timing(samples[-third:]).median
-        if late > early * TREND_LIMIT:
-            warnings.append(
-                Caution(
-                    f"the last third is {late / early - 1:.0%} slower than the first",
-                    "the machine may be too hot: check cooling and the power mode",
-                )
-            )
-    return warnings
-
-
-def rss_bytes() -> int | None:
-    """Return the resident memory of this process now, or None where it is not known."""
-    return _proc_status("VmRSS")
-
-
-def peak_rss_bytes() -> int | None:
-    """Return the largest resident memory that this process ever had, or None."""
-    # VmHWM starts anew with each program; ru_maxrss can carry over from a parent.
-    peak = _proc_status("VmHWM")
-    if peak is not None or sys.platform == "win32":
-        return peak
-    import resource
-
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage if sys.platform == "darwin" else usage * 1024
-
-
-def added_bytes(baseline: int | None, peak: int | None) -> int | None:
-    """Return how far the peak lies above a baseline, where both are known."""
-    return None if baseline is None or peak is None else max(0, peak - baseline)
-
-
-def _proc_status(key: str) -> int | None:
-    try:
-        with open("/proc/self/status", encoding="ascii") as stream:
-            lines: Sequence[str] = stream.readlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    return None

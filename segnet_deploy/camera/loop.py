@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from segnet_deploy.bench.timing import rss_bytes
 from segnet_deploy.camera.capture import Capture, Captured
 from segnet_deploy.camera.inference import Inference, Segmented
 from segnet_deploy.camera.mailbox import Mailbox
@@ -21,6 +20,7 @@ from segnet_deploy.camera.sources.find import find_source
 from segnet_deploy.errors import UsageError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.segmenter import Segmenter, load
+from segnet_deploy.system.memory import rss_bytes
 from segnet_deploy.types import Clock
 
 log = logging.getLogger("segnet_deploy.camera")

@@ -1,1 +1,4 @@
-"""Facts about this machine: processor, clocks, power, GPU."""
+"""This machine: processor, clocks, memory, power, GPU; and child processes.
+
+It reads and controls; statistics and warnings are in segnet_deploy/bench.
+"""

@@ -109,26 +109,27 @@ class ChildProcess:
             timer.cancel()
 
     def close(self) -> None:
-        """Let the child end by itself; end it if it does not."""
+        """Close the child's stdin and wait for it to end; kill it if it does not."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
             self._process.wait(timeout=_CLOSING)
         except (BrokenPipeError, subprocess.TimeoutExpired):
-            self.kill()
+            self._process.kill()
+            self._process.wait()
         self._release()
 
     def kill(self) -> None:
         """End the child now."""
         self._process.kill()
         self._process.wait()
+        self._release()
 
     def __enter__(self) -> ChildProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._release()
 
     def _answer(self, progress: Progress) -> Any:
         assert self._process.stdout is not None

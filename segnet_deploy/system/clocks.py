@@ -1,7 +1,7 @@
-"""Clock rates, temperatures, power mode and throttling of the CPU, where the system tells.
+"""Clock rates, temperatures, power mode and throttling of the CPU, as Linux reports them.
 
-Everything is read from Linux' sysfs; `root` is where that lies. Where nothing can be read
-the answer is empty, never a guess.
+Everything is read from sysfs, whose mount point is `root`. What cannot be read is left out,
+never guessed.
 """
 
 from __future__ import annotations
@@ -9,30 +9,29 @@ from __future__ import annotations
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.bench.timing import Caution
 from segnet_deploy.system import nvml
 from segnet_deploy.system.cpus import usable_cpus
 
 SYSFS = Path("/sys")
-DROP_LIMIT = 0.9
-HOT_C = 95.0
-MOST_CPUS = 16  # reading one rate can take some 10 us of a kernel call to that CPU
+MAX_CPUS = 16  # reading one rate can interrupt that CPU for some 10 us
 _COOLING = ("processor", "cpufreq", "throttle")
 
 
 def read(root: Path = SYSFS, gpu: bool = False) -> dict[str, Any]:
-    """Return what is known now: MHz (median and limit), governor, Celsius by zone, throttling.
+    """Return the readable values now; keys of unknown values are missing.
 
-    With `gpu` also NVML's clock and the bits of what holds it down (segnet_deploy/system/nvml.py).
-
-    `throttles` counts the kernel's thermal events since boot; `cooling` is the largest state
-    of a cooling device that slows the CPU down, 0 for none.
+    mhz            median clock rate of the usable CPUs; limit_mhz: their highest limit
+    governor       frequency governor of the first usable CPU
+    temperature_c  Celsius by thermal zone
+    throttles      the kernel's thermal events since boot
+    cooling        largest state of a cooling device that slows the CPU down, 0 if none does
+    gpu_mhz, gpu_throttled  with `gpu`: NVML's clock and throttle bits (system/nvml.py)
     """
-    cpus = [f"cpu{number}" for number in usable_cpus()[:MOST_CPUS]]
+    cpus = [f"cpu{number}" for number in usable_cpus()[:MAX_CPUS]]
     folders = [root / "devices/system/cpu" / cpu for cpu in cpus]
     rates = _numbers([f / "cpufreq/scaling_cur_freq" for f in folders])
     limits = _numbers([f / "cpufreq/scaling_max_freq" for f in folders])
@@ -47,7 +46,7 @@ def read(root: Path = SYSFS, gpu: bool = False) -> dict[str, Any]:
         if any(word in (_text(device / "type") or "").lower() for word in _COOLING)
         for state in _numbers([device / "cur_state"])
     ]
-    found = {
+    values = {
         "mhz": statistics.median(rates) / 1e3 if rates else None,
         "limit_mhz": max(limits) / 1e3 if limits else None,
         "governor": _text(folders[0] / "cpufreq/scaling_governor") if folders else None,
@@ -56,17 +55,17 @@ def read(root: Path = SYSFS, gpu: bool = False) -> dict[str, Any]:
         "cooling": int(max(cooling)) if cooling else None,
     }
     if gpu and (facts := nvml.read()):
-        found |= {"gpu_mhz": facts["graphics_mhz"], "gpu_throttled": facts["throttled"]}
-    return {name: value for name, value in found.items() if value is not None}
+        values |= {"gpu_mhz": facts["graphics_mhz"], "gpu_throttled": facts["throttled"]}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def power_mode(root: Path = SYSFS) -> str | None:
-    """Return the power mode: Jetson's nvpmodel, or the firmware's platform profile; else None."""
+    """Return the mode of a Jetson's nvpmodel or the firmware's platform profile, or None."""
     try:
-        said = subprocess.run(
+        query = subprocess.run(
             ["nvpmodel", "-q"], capture_output=True, text=True, timeout=5, check=False
         )
-        for line in said.stdout.splitlines():
+        for line in query.stdout.splitlines():
             if line.startswith("NV Power Mode:"):
                 return f"nvpmodel {line.partition(':')[2].strip()}"
     except (OSError, subprocess.TimeoutExpired):
@@ -75,67 +74,38 @@ def power_mode(root: Path = SYSFS) -> str | None:
     return f"platform profile {profile}" if profile else None
 
 
-class History:
-    """Readings while something is measured, `spacing` seconds apart or more."""
+class ClockHistory:
+    """Clock readings during a measurement, at least `spacing` seconds apart."""
 
     def __init__(self, root: Path = SYSFS, spacing: float = 0.5, gpu: bool = False):
         self.readings: list[dict[str, Any]] = []
         self._root, self._spacing, self._gpu, self._next = root, spacing, gpu, 0.0
 
     def sample(self) -> None:
-        """Read the clocks, unless that was just done; call it between the measured parts."""
+        """Read the clocks unless `spacing` has not passed; call it between the timed calls."""
         if time.monotonic() >= self._next:
             self.readings.append(read(self._root, self._gpu))
             self._next = time.monotonic() + self._spacing
 
 
-def throttling(history: Sequence[dict[str, Any]]) -> list[Caution]:
-    """Return what the readings, in order of time, say against the times measured meanwhile."""
-    if len(history) < 2:
-        return []
-    first, last, found = history[0], history[-1], []
-    events = last.get("throttles", 0) - first.get("throttles", 0)
-    cooling = max(reading.get("cooling", 0) for reading in history)
-    if events > 0 or cooling > 0:
-        said = f"{events} thermal events" if events > 0 else f"cooling state {cooling}"
-        found.append(Caution(f"the CPU was throttled ({said})", "cool the machine, run again"))
-    rates = [reading["mhz"] for reading in history if "mhz" in reading]
-    third = max(1, len(rates) // 3)
-    if len(rates) >= 3:
-        early, late = statistics.median(rates[:third]), statistics.median(rates[-third:])
-        if late < early * DROP_LIMIT:
-            found.append(
-                Caution(
-                    f"the CPU's clock fell from {early:.0f} to {late:.0f} MHz",
-                    "cool the machine, or fix the clock (governor performance, jetson_clocks)",
-                )
-            )
-    # NVML's power cap, slowdown, thermal and power brake bits.
-    if any(int(reading.get("gpu_throttled") or 0) & 0xEC for reading in history):
-        found.append(Caution("the GPU was throttled", "cool it, or raise its power limit"))
-    hottest = max((max(r.get("temperature_c", {"": 0.0}).values()) for r in history), default=0)
-    if hottest >= HOT_C:
-        found.append(Caution(f"a sensor reads {hottest:.0f} C", "cool the machine, run again"))
-    return found
-
-
 def _temperatures(root: Path) -> dict[str, float]:
-    found: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for zone in sorted((root / "class/thermal").glob("thermal_zone*")):
         values = _numbers([zone / "temp"])
         if values and values[0] > 0:
-            found[_text(zone / "type") or zone.name] = values[0] / 1e3
-    return found
+            temperatures[_text(zone / "type") or zone.name] = values[0] / 1e3
+    return temperatures
 
 
-def _numbers(paths: Any) -> list[float]:
-    found = []
+def _numbers(paths: Iterable[Path]) -> list[float]:
+    """Return the numbers in `paths`; a file without one is skipped."""
+    numbers = []
     for path in paths:
         try:
-            found.append(float(_text(path) or ""))
+            numbers.append(float(_text(path) or ""))
         except ValueError:
             continue
-    return found
+    return numbers
 
 
 def _text(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Ask the CUDA driver what is there, through libcuda alone."""
+"""Devices and version of the CUDA driver, through libcuda alone."""
 
 from __future__ import annotations
 

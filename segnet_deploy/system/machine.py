@@ -1,4 +1,4 @@
-"""Say what a result was measured on."""
+"""The machine and the library versions that a result was measured with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHEELS = {
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, CPUs that this process may use, clocks, power mode, system, Python."""
+    """Return processor, number of usable CPUs, clocks, power mode, operating system and Python."""
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
@@ -45,17 +45,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the time in UTC, as ISO 8601 to the second."""
+    """Return the current time in UTC, as ISO 8601 with seconds."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def versions(modules: Sequence[str] = tuple(WHEELS)) -> dict[str, str]:
     """Return the version of each installed library, without importing it."""
-    found = {}
-    for module in modules:
-        if version := wheel_version(module):
-            found[module] = version
-    return found
+    known = {module: wheel_version(module) for module in modules}
+    return {module: version for module, version in known.items() if version}
 
 
 def exporter_versions() -> dict[str, str]:
@@ -64,7 +61,7 @@ def exporter_versions() -> dict[str, str]:
 
 
 def wheel_version(module: str) -> str | None:
-    """Return the version of the wheel that brings `module`, or None."""
+    """Return the version of the installed wheel that contains `module`, or None."""
     for wheel in WHEELS.get(module, (module,)):
         try:
             return metadata.version(wheel)

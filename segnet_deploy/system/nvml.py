@@ -1,4 +1,4 @@
-"""Clocks, power and temperature of an NVIDIA GPU, where NVML gives them."""
+"""Clocks, power and temperature of an NVIDIA GPU, as NVML reports them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from segnet_deploy.optional import require
 
 
 def read() -> dict[str, Any] | None:
-    """Return name, driver, clocks (MHz), power (W), energy (J), temperature of GPU 0, or None.
+    """Return name, driver, clocks (MHz), power (W), energy (J) and temperature (Celsius) of GPU 0.
 
-    `throttled` is NVML's bit mask of the reasons that hold the clocks down now: bits 2 (power
+    `throttled` is NVML's bit mask of the reasons for reduced clocks: among them bits 2 (power
     cap), 3 (hardware slowdown), 5 (software thermal), 6 (hardware thermal) and 7 (power brake).
-
-    A figure that the device does not give is None; Jetson has no NVML.
+    A value that the device does not report is None. Without NVML, as on a Jetson, return None.
     """
     try:
         nvml = require("pynvml", extra="tensorrt")
         nvml.nvmlInit()
-    except Exception:  # not installed, or NVMLError, which has no name without the library
+    except Exception:  # not installed, or NVMLError, which only the library defines
         return None
     try:
         device = nvml.nvmlDeviceGetHandleByIndex(0)
@@ -26,7 +25,7 @@ def read() -> dict[str, Any] | None:
         def value(function: str, *arguments: int, scale: float = 1) -> float | None:
             try:
                 return float(getattr(nvml, function)(device, *arguments)) / scale
-            except (nvml.NVMLError, AttributeError):  # not supported here; not in this release
+            except (nvml.NVMLError, AttributeError):  # unsupported by the device or by this release
                 return None
 
         return {

@@ -1,4 +1,4 @@
-"""Clocks, throttling and energy, read from trees laid out as Linux lays out its sysfs."""
+"""Clocks, throttling and energy, read from folders with the layout of Linux' sysfs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from segnet_deploy.bench.warnings import throttling_warnings
 from segnet_deploy.system import clocks, power
 from segnet_deploy.system.machine import describe_machine
 
@@ -67,10 +68,10 @@ def test_power_mode_of_a_laptop_is_its_profile(tmp_path: Path) -> None:
         ([{}, {"gpu_throttled": 0x40}], "GPU was throttled"),
     ],
 )
-def test_throttling_is_named_with_advice(readings: list[dict[str, Any]], words: str) -> None:
-    found = clocks.throttling(readings)
-    assert any(words in caution.text for caution in found)
-    assert all(caution.advice for caution in found)
+def test_throttling_warnings_have_advice(readings: list[dict[str, Any]], words: str) -> None:
+    found = throttling_warnings(readings)
+    assert any(words in warning.text for warning in found)
+    assert all(warning.advice for warning in found)
 
 
 @pytest.mark.parametrize(
@@ -84,20 +85,20 @@ def test_throttling_is_named_with_advice(readings: list[dict[str, Any]], words: 
     ],
 )
 def test_steady_clocks_have_no_warning(readings: list[dict[str, Any]]) -> None:
-    assert clocks.throttling(readings) == []
+    assert throttling_warnings(readings) == []
 
 
 def test_history_reads_again_after_its_spacing(tmp_path: Path) -> None:
-    history = clocks.History(tree(tmp_path, cpu(2000)), spacing=60)
+    history = clocks.ClockHistory(tree(tmp_path, cpu(2000)), spacing=60)
     history.sample()
     history.sample()
     assert [reading["mhz"] for reading in history.readings] == [2000]
-    eager = clocks.History(tmp_path, spacing=0)
+    eager = clocks.ClockHistory(tmp_path, spacing=0)
     eager.sample()
     tree(tmp_path, cpu(1000, throttles=1))
     eager.sample()
     assert [reading["mhz"] for reading in eager.readings] == [2000, 1000]
-    assert any("thermal" in caution.text for caution in clocks.throttling(eager.readings))
+    assert any("thermal" in warning.text for warning in throttling_warnings(eager.readings))
 
 
 def rapl(root: Path, microjoules: dict[str, int]) -> Path:
@@ -123,11 +124,11 @@ def test_energy_of_a_cpu_is_its_packages(first: int, tmp_path: Path) -> None:
         used += 3_000_000
         rapl(tmp_path, {"package": (first + used) % 1_000_000_000, "core": used // 2})
 
-    found = power.energy(call, frames=2, seconds=0, root=tmp_path)
-    assert found["joules_per_frame"] == pytest.approx(1.5)
-    assert found["source"] == "RAPL 1 package(s)"
-    assert found["frames"] == 2
-    assert found["reason"] is None
+    found = power.measure_energy(call, frames=2, seconds=0, root=tmp_path)
+    assert found.joules_per_frame == pytest.approx(1.5)
+    assert found.source == "RAPL 1 package(s)"
+    assert found.frames == 2
+    assert found.reason is None
 
 
 @pytest.mark.parametrize(
@@ -144,29 +145,27 @@ def test_energy_of_a_jetson_is_that_of_its_module(rails: dict[str, float], tmp_p
         files[f"{at}/in{channel}_input"] = 5000  # mV
         files[f"{at}/curr{channel}_input"] = int(watts / 5 * 1000)  # mA
     tree(tmp_path, files)
-    found = power.energy(lambda: time.sleep(0.02), seconds=0.15, root=tmp_path)
-    assert found["watts"] == pytest.approx(10, rel=0.2)  # the thread's own start and end
-    assert found["joules_per_frame"] == pytest.approx(
-        found["watts"] * found["seconds"] / found["frames"]
-    )
-    assert found["source"].startswith("INA3221 VDD_")
+    found = power.measure_energy(lambda: time.sleep(0.02), seconds=0.15, root=tmp_path)
+    assert found.watts == pytest.approx(10, rel=0.2)  # the thread's own start and end
+    assert found.joules_per_frame == pytest.approx(found.watts * found.seconds / found.frames)
+    assert (found.source or "").startswith("INA3221 VDD_")
 
 
 def test_energy_is_none_with_the_reason(tmp_path: Path) -> None:
     calls: list[int] = []
-    found = power.energy(lambda: calls.append(1), root=tmp_path)
-    assert found["joules_per_frame"] is None
-    assert "RAPL" in found["reason"]
-    assert "INA3221" in found["reason"]
+    found = power.measure_energy(lambda: calls.append(1), root=tmp_path)
+    assert found.joules_per_frame is None
+    assert "RAPL" in (found.reason or "")
+    assert "INA3221" in (found.reason or "")
     assert calls == []  # nothing to measure, so no time is spent
 
 
 def test_energy_of_an_unknown_module_names_its_rails(tmp_path: Path) -> None:
     tree(tmp_path, {"bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3/in1_label": "VDD_NEW"})
-    assert "VDD_NEW" in power.energy(lambda: None, root=tmp_path)["reason"]
+    assert "VDD_NEW" in (power.measure_energy(lambda: None, root=tmp_path).reason or "")
 
 
-def test_energy_of_a_counter_that_only_root_reads_says_so(
+def test_energy_of_a_counter_that_only_root_reads_has_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rapl(tmp_path, {"package": 1, "core": 1})
@@ -174,5 +173,5 @@ def test_energy_of_a_counter_that_only_root_reads_says_so(
     def refuse(zones: list[Path]) -> list[float]:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(power, "_joules", refuse)
-    assert "only be read by root" in power.energy(lambda: None, root=tmp_path)["reason"]
+    monkeypatch.setattr(power, "_package_joules", refuse)
+    assert "only root can read" in (power.measure_energy(lambda: None, root=tmp_path).reason or "")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segnet_deploy.bench.run_model import run_model
 from segnet_deploy.cli import bench, doctor, predict
 from segnet_deploy.native import find, max_unpool
 from segnet_deploy.runtimes import diagnosis
@@ -111,6 +112,20 @@ def test_bench_prints_a_table_with_the_papers_row(
     assert result["model_bytes"] == small_model.stat().st_size
     assert result["peak_bytes"] > 1e6
     assert result["machine"]["python"]
+
+
+def test_run_model_reports_progress_and_prints_nothing(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports: list[str] = []
+
+    def progress(text: str, done: int | None = None, total: int | None = None) -> None:
+        reports.append(text)
+
+    result = run_model(small_model, "onnxruntime", runs=3, progress=progress)
+    assert (result.runs, result.is_measured) == (3, True)
+    assert reports == [f"{small_model}: onnxruntime, warming up"]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_bench_json_goes_to_stdout_alone(

@@ -8,17 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from segnet_deploy.bench.comparison import Extras, Settings, compare, files_of_folder
-from segnet_deploy.bench.comparison.document import NAME, Document
-from segnet_deploy.bench.comparison.network_process import WorkerProcess
-from segnet_deploy.bench.comparison.process_pool import Crew
+from segnet_deploy.bench.comparison import Extras, Settings, compare, find_network_files
+from segnet_deploy.bench.comparison.document import FILE_NAME, Document
+from segnet_deploy.bench.comparison.process_pool import ProcessPool, start_worker
 from segnet_deploy.bench.comparison.table import format_comparison
-from segnet_deploy.bench.graph_cost import weigh
+from segnet_deploy.bench.graph_cost import GraphCost, graph_cost
+from segnet_deploy.bench.result import Comparison
 from segnet_deploy.cli import bench
 from segnet_deploy.errors import EngineError, InputError
 
@@ -36,23 +38,28 @@ def folder(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def comparison(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def comparison(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     out = tmp_path_factory.mktemp("results")
-    return compare(files_of_folder(folder), SETTINGS, out, PLAIN, judge=True)
+    return compare(find_network_files(folder), SETTINGS, out, PLAIN, judge=True)
 
 
 def saved(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / NAME).read_text())
+    content: dict[str, Any] = json.loads((folder / FILE_NAME).read_text())
     return content
 
 
-def samples(content: dict[str, Any]) -> list[list[float]]:
-    return [network["samples"].get("infer", []) for network in content["networks"]]
+def save(content: Comparison | dict[str, Any], folder: Path) -> None:
+    content = content if isinstance(content, dict) else content.to_json()
+    (folder / FILE_NAME).write_text(json.dumps(content))
 
 
-def test_comparison_measures_each_network_alike(comparison: dict[str, Any]) -> None:
-    assert [n["name"] for n in comparison["networks"]] == ["SegNet", "DeconvNet"]
-    for network in comparison["networks"]:
+def samples(comparison: Comparison) -> list[list[float]]:
+    return [network.samples.get("infer", []) for network in comparison.networks]
+
+
+def test_comparison_measures_each_network_alike(comparison: Comparison) -> None:
+    assert [network.name for network in comparison.networks] == ["SegNet", "DeconvNet"]
+    for network in comparison.to_json()["networks"]:
         assert {p: len(v) for p, v in network["samples"].items()} == dict.fromkeys(
             ("pre", "infer", "post", "total"), 6
         )
@@ -63,30 +70,42 @@ def test_comparison_measures_each_network_alike(comparison: dict[str, Any]) -> N
         assert network["gmac"] > 0
 
 
-def test_table_names_networks_paper_and_verdicts(comparison: dict[str, Any]) -> None:
+def test_table_names_networks_paper_and_verdicts(comparison: Comparison) -> None:
     table = format_comparison(comparison)
     for words in ("DeconvNet", "  paper", "422.5", "WITHIN NOISE: SegNet's model is smaller"):
         assert words in table
 
 
 def test_index_memory_counts_every_pool_that_is_unpooled(small_model: Path) -> None:
-    weight = weigh(small_model)
+    cost = graph_cost(small_model)
     # Ceil pools of 45x61 at widths 4, 8, 16, 32, 32.
     sizes = [(4, 23, 31), (8, 12, 16), (16, 6, 8), (32, 3, 4), (32, 2, 2)]
-    assert weight["index_windows"] == [c * h * w for c, h, w in sizes]
-    assert weight["index_bytes"] == 8 * sum(weight["index_windows"])
+    assert cost.index_windows == [c * h * w for c, h, w in sizes]
+    assert cost.index_bytes == 8 * sum(cost.index_windows)
+    assert graph_cost("segnet.trt") == GraphCost()  # a built engine cannot be inspected
 
 
 def test_second_call_measures_nothing_again(
-    comparison: dict[str, Any], folder: Path, tmp_path: Path
+    comparison: Comparison, folder: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / NAME).write_text(json.dumps(comparison))
-    said: list[str] = []
+    save(comparison, tmp_path)
+    reports: list[str] = []
+
+    def progress(text: str, done: int | None = None, total: int | None = None) -> None:
+        reports.append(text)
+
     again = compare(
-        files_of_folder(folder), SETTINGS, tmp_path, PLAIN, judge=True, progress=said.append
+        find_network_files(folder), SETTINGS, tmp_path, PLAIN, judge=True, progress=progress
     )
-    assert again["networks"] == comparison["networks"]
-    assert not any("loading" in line or "round" in line for line in said)
+    assert again == comparison
+    assert not any("loading" in line or "round" in line for line in reports)
+
+
+def two_rounds_are_saved(folder: Path) -> bool:
+    if not (folder / FILE_NAME).is_file():
+        return False
+    measured = samples(Comparison.from_json(saved(folder)))
+    return bool(measured) and all(len(values) >= 4 for values in measured)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -102,32 +121,31 @@ def test_interrupted_comparison_is_resumed(number: int, small_model: Path, tmp_p
         # Tests that a shell runs in the background have SIGINT ignored, and would pass that on.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("round 2"):
-            break
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not two_rounds_are_saved(tmp_path):
+        time.sleep(0.05)
     os.killpg(process.pid, number)  # the workers get it as well, as from a terminal
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == (130 if number == signal.SIGINT else -number), said[-2000:]
+    messages = process.communicate(timeout=60)[1]
+    assert process.returncode == (130 if number == signal.SIGINT else -number), messages[-2000:]
     before = saved(tmp_path)
-    assert all(len(values) >= 2 for values in samples(before))
+    assert two_rounds_are_saved(tmp_path)
     before["settings"].update(rounds=3, warm_ups=3)
     before["networks"] = [
         {**n, "samples": {p: v[:2] for p, v in n["samples"].items()}} for n in before["networks"]
     ]
-    (tmp_path / NAME).write_text(json.dumps(before))
+    save(before, tmp_path)
     after = compare([small_model], SETTINGS, tmp_path, PLAIN)
-    for old, new in zip(samples(before), samples(after), strict=True):
+    for old, new in zip(samples(Comparison.from_json(before)), samples(after), strict=True):
         assert len(new) == 6
         assert new[:2] == old
 
 
 def test_worker_that_dies_is_an_error_and_is_tried_again(folder: Path, tmp_path: Path) -> None:
-    files = files_of_folder(folder)
+    files = find_network_files(folder)
     killed = []
 
-    def watch(text: str) -> None:
-        if text.startswith("round 1") and not killed:
+    def watch(text: str, done: int | None = None, total: int | None = None) -> None:
+        if done == 1 and not killed:
             children = subprocess.run(
                 ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())],
                 capture_output=True, text=True, check=True,
@@ -136,68 +154,65 @@ def test_worker_that_dies_is_an_error_and_is_tried_again(folder: Path, tmp_path:
             os.kill(killed[0], signal.SIGKILL)
 
     first = compare(files, SETTINGS, tmp_path, PLAIN, progress=watch)
-    errors = [network["error"] for network in first["networks"]]
+    errors = [network.error for network in first.networks]
     assert sum(error is not None for error in errors) == 1
     assert "memory runs out" in next(error for error in errors if error)
     second = compare(files, SETTINGS, tmp_path, PLAIN)
     assert [len(values) for values in samples(second)] == [6, 6]
-    assert not any(network["error"] for network in second["networks"])
+    assert not any(network.error for network in second.networks)
 
 
-def test_other_settings_are_refused(
-    comparison: dict[str, Any], folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / NAME).write_text(json.dumps(comparison))
+def test_other_settings_are_refused(comparison: Comparison, folder: Path, tmp_path: Path) -> None:
+    save(comparison, tmp_path)
     with pytest.raises(InputError, match="threads 1, now 2"):
-        compare(files_of_folder(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
+        compare(find_network_files(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
 
 
 def test_another_calls_networks_stay_in_the_file(
-    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    comparison: Comparison, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / NAME).write_text(json.dumps(comparison))
+    save(comparison, tmp_path)
     monkeypatch.chdir(folder)
     again = compare([Path("deconvnet.onnx")], SETTINGS, tmp_path, PLAIN, judge=True)
-    assert again["networks"] == comparison["networks"][1:]
-    assert again["verdicts"] == []
-    assert saved(tmp_path)["networks"] == comparison["networks"]
+    assert again.networks == comparison.networks[1:]
+    assert again.verdicts == []
+    assert Comparison.from_json(saved(tmp_path)).networks == comparison.networks
 
 
-def test_changed_file_is_measured_again(comparison: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / NAME).write_text(json.dumps(comparison))
-    document = Document(tmp_path, comparison["settings"])
-    first = Path(comparison["networks"][0]["engine"])
-    assert document.record(first, comparison["networks"][0]["sha256"])["samples"]
-    assert not document.record(first, "another")["samples"]
+def test_changed_file_is_measured_again(comparison: Comparison, tmp_path: Path) -> None:
+    save(comparison, tmp_path)
+    document = Document(tmp_path, SETTINGS)
+    first = comparison.networks[0]
+    assert document.network(Path(first.engine), first.sha256 or "").samples
+    assert not document.network(Path(first.engine), "another").samples
 
 
 def test_other_version_of_the_runtime_is_refused(
-    comparison: dict[str, Any], folder: Path, tmp_path: Path
+    comparison: Comparison, folder: Path, tmp_path: Path
 ) -> None:
-    changed = comparison | {"versions": comparison["versions"] | {"onnxruntime": "1.0"}}
-    (tmp_path / NAME).write_text(json.dumps(changed))
+    save(replace(comparison, versions=comparison.versions | {"onnxruntime": "1.0"}), tmp_path)
     with pytest.raises(InputError, match=r"onnxruntime 1\.0, now "):
-        compare(files_of_folder(folder), SETTINGS, tmp_path, PLAIN)
+        compare(find_network_files(folder), SETTINGS, tmp_path, PLAIN)
 
 
-def test_second_call_keeps_cautions_and_asks_for_unknown_energy(
-    comparison: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_second_call_keeps_warnings_and_asks_for_unknown_energy(
+    comparison: Comparison, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = copy.deepcopy(comparison)
+    before = copy.deepcopy(comparison.to_json())
     before["networks"][0] |= {"reopened": True, "power": {"joules_per_frame": None}}
     before["networks"][1]["power"] = {"joules_per_frame": 1.0}
-    (tmp_path / NAME).write_text(json.dumps(before))
+    save(before, tmp_path)
     asked: list[str] = []
 
-    def ask(_crew: Crew, path: Path, do: str) -> dict[str, Any]:
-        asked.append(f"{path.stem} {do}")
+    def ask(_pool: ProcessPool, path: Path, task: str) -> dict[str, Any]:
+        asked.append(f"{path.stem} {task}")
         return {"joules_per_frame": 2.0}
 
-    monkeypatch.setattr(Crew, "ask", ask)
+    monkeypatch.setattr(ProcessPool, "ask", ask)
     extras = Extras(power=True, ceilings=False)
-    first = compare(files_of_folder(folder), SETTINGS, tmp_path, extras)["networks"][0]
+    first = compare(find_network_files(folder), SETTINGS, tmp_path, extras).networks[0]
     assert asked == ["segnet power"]
-    assert any("memory was short" in warning["text"] for warning in first["warnings"])
+    assert any("memory was short" in warning.text for warning in first.warnings)
 
 
 def test_auto_is_one_runtime_for_all(
@@ -205,17 +220,17 @@ def test_auto_is_one_runtime_for_all(
 ) -> None:
     monkeypatch.setenv("SEGNET_AUTO", "order")
     settings = Settings("auto", 1, rounds=1, runs=1, size=(45, 61), warm_ups=3)
-    files, given = files_of_folder(folder), list[str]()
-    opened = Crew.open
+    files, given = find_network_files(folder), list[str]()
+    opened = ProcessPool.open
 
-    def watch(crew: Crew, path: Path) -> dict[str, Any]:
-        given.append(crew._request["runtime"])
-        return opened(crew, path)
+    def watch(pool: ProcessPool, path: Path) -> dict[str, Any]:
+        given.append(pool._open_arguments["runtime"])
+        return opened(pool, path)
 
-    monkeypatch.setattr(Crew, "open", watch)
+    monkeypatch.setattr(ProcessPool, "open", watch)
     made = compare(files[:1], settings, tmp_path, PLAIN)
     compare(files, settings, tmp_path, PLAIN)
-    assert given == [made["networks"][0]["runtime"]] * 2
+    assert given == [made.networks[0].runtime] * 2
 
 
 def test_output_that_is_a_file_is_one_line(
@@ -226,34 +241,26 @@ def test_output_that_is_a_file_is_one_line(
     assert "error: cannot make the folder" in capsys.readouterr().err
 
 
-def test_crew_closes_the_idle_where_memory_is_short(folder: Path) -> None:
-    request = {
-        "runtime": "onnxruntime", "threads": 1, "rebuild": False, "image": None,
-        "size": [45, 61], "warm_ups": 3,
-    }  # fmt: skip
-    first, second = files_of_folder(folder)
-    crew = Crew(request, available=lambda: 0)
-    try:
-        crew.open(first)
-        crew.open(second)
-        assert len(crew.ask(first, "round", runs=1)["samples"]["infer"]) == 1
-        assert crew.reopened == {first}
-    finally:
-        crew.kill()
+def test_pool_closes_the_idle_process_if_memory_is_short(folder: Path) -> None:
+    first, second = find_network_files(folder)
+    arguments = SETTINGS.open_arguments("onnxruntime", rebuild=False)
+    with ProcessPool(arguments, available=lambda: 0) as pool:
+        pool.open(first)
+        pool.open(second)
+        assert len(pool.ask(first, "round", runs=1)["samples"]["infer"]) == 1
+        assert pool.reopened == {first}
 
 
-def test_worker_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+def test_worker_reports_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"nothing")
-    worker = WorkerProcess()
-    with pytest.raises(EngineError, match=r"no\.onnx"):
-        worker.ask("weigh", engine=str(tmp_path / "no.onnx"))
-    worker.close()
+    with start_worker() as worker, pytest.raises(EngineError, match=r"no\.onnx"):
+        worker.ask("cost", engine=str(tmp_path / "no.onnx"))
 
 
 def test_several_engines_are_compared_without_verdicts(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engines = [word for f in files_of_folder(folder) for word in ("--engine", str(f))]
+    engines = [word for f in find_network_files(folder) for word in ("--engine", str(f))]
     arguments = [*engines, "--runtime", "onnxruntime", "--threads", "1", "--rounds", "1"]
     assert bench.main([*arguments, "--imgsz", "45", "61", "-o", str(tmp_path), "--json", "-"]) == 0
     result = json.loads(capsys.readouterr().out)

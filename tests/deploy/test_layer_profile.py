@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from segnet_deploy import runtimes
-from segnet_deploy.bench.layer_profile import by_operator, format_layers, layers
-from segnet_deploy.bench.roofline import ceilings, work
+from segnet_deploy.bench.graph_cost import dense_work
+from segnet_deploy.bench.layer_profile import format_layers, profile_layers, sum_by_operator
+from segnet_deploy.bench.roofline import measure_ceilings
 from segnet_deploy.runtimes.onnxruntime import OrtEngine
 from segnet_export.models import create
 from segnet_export.torch_graph import to_onnx
@@ -24,18 +25,18 @@ from segnet_export.torch_graph import to_onnx
     "runtime", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.needs("openvino"))]
 )
 def test_layers_add_up_to_the_network(small_model: Path, runtime: str) -> None:
-    found = layers(small_model, runtime, threads=1, runs=2)
+    found = profile_layers(small_model, runtime, threads=1, runs=2)
     assert found
     assert len({layer["name"] for layer in found}) == len(found)
     assert all(layer["seconds"] >= 0 for layer in found)
     assert sum(layer["op"] in ("Conv", "Convolution", "FusedConv") for layer in found) == 26
 
 
-def test_layers_are_none_where_the_runtime_cannot_tell(
+def test_layers_are_none_if_the_runtime_does_not_report_them(
     small_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(OrtEngine, "profile")
-    assert layers(small_model, "onnxruntime") is None
+    assert profile_layers(small_model, "onnxruntime") is None
 
 
 def test_engine_runs_as_before_after_profiling(small_model: Path) -> None:
@@ -43,7 +44,7 @@ def test_engine_runs_as_before_after_profiling(small_model: Path) -> None:
         engine = runtimes.open(small_model, runtime, 1)
         x = np.random.default_rng(0).normal(size=(1, 3, 45, 61)).astype(np.float32)
         before = engine.run(x).copy()
-        engine.profile(x, 1)  # type: ignore[attr-defined]
+        engine.profile(x, 1)
         assert np.array_equal(engine.run(x), before)
         engine.close()
 
@@ -51,9 +52,9 @@ def test_engine_runs_as_before_after_profiling(small_model: Path) -> None:
 def test_work_counts_every_multiplication(tmp_path: Path) -> None:
     module, x = create("fcn-8s", 5, width=2), torch.zeros(1, 3, 45, 61)
     ir.save(to_onnx(module, x)[0], tmp_path / "fcn.onnx")
-    found = work(tmp_path / "fcn.onnx")
+    found = dense_work(tmp_path / "fcn.onnx")
     assert found
-    assert found["macs"] == _macs(module, x)
+    assert found.macs == _macs(module, x)
 
 
 def _macs(module: Any, x: Any) -> int:
@@ -73,8 +74,8 @@ def _macs(module: Any, x: Any) -> int:
     return total
 
 
-def test_ceilings_are_measured_in_a_process_of_their_own() -> None:
-    found = ceilings(1)
+def test_ceilings_are_measured_in_a_separate_process() -> None:
+    found = measure_ceilings(1)
     assert found["macs_per_second"] > 1e8
     assert found["bytes_per_second"] > 1e8
 
@@ -85,7 +86,7 @@ def test_layers_are_summed_by_operator_and_printed() -> None:
         {"name": "b", "op": "Pool", "seconds": 0.005},
         {"name": "c" * 90, "op": "Conv", "seconds": 0.004},
     ]
-    assert by_operator(found) == [("Conv", 2, pytest.approx(0.006)), ("Pool", 1, 0.005)]
+    assert sum_by_operator(found) == [("Conv", 2, pytest.approx(0.006)), ("Pool", 1, 0.005)]
     table = format_layers(found).splitlines()
     assert table[1].split() == ["Conv", "2", "6.00", "54.5%"]
     assert max(map(len, table)) <= 72
@@ -96,7 +97,7 @@ def test_tensorrt_takes_our_profiler() -> None:
     from segnet_deploy.runtimes.tensorrt.layer_profiler import layer_times
     from segnet_deploy.runtimes.tensorrt.library import load
 
-    # The base class is TensorRT's; a context of its own needs a GPU.
+    # The base class is TensorRT's; its own context needs a GPU.
     context: Any = SimpleNamespace(profiler=None)
     times = iter((1.0, 2.0, 3.0, 20.0, 5.0, 60.0))
 

@@ -13,19 +13,21 @@ from xml.etree import ElementTree
 import browser
 import pytest
 
-from segnet_deploy.bench.report import as_comparison, report_file, write_report
+from segnet_deploy.bench.graph_cost import dense_work
+from segnet_deploy.bench.report import report_file, write_report
 from segnet_deploy.bench.report.figures import NAMES
-from segnet_deploy.bench.report.formatting import million, milliseconds, network_labels
+from segnet_deploy.bench.report.formatting import format_bytes, format_seconds, network_labels
 from segnet_deploy.bench.report.svg import ticks
-from segnet_deploy.bench.roofline import work
-from segnet_deploy.bench.run_model import format_table, paper_row
+from segnet_deploy.bench.result import Comparison, NetworkResult, RunResult, read_result
+from segnet_deploy.bench.run_model import find_paper_row
+from segnet_deploy.bench.run_table import format_run
 from segnet_deploy.cli import bench
 from segnet_deploy.metadata import Metadata
 
 
 @pytest.fixture(scope="module")
 def result(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the JSON of `segnet-bench --layers --power` on a small net."""
+    """Return the JSON of `segnet-bench --layers --power` on a small network."""
     path = tmp_path_factory.mktemp("bench") / "result.json"
     arguments = ["--engine", str(small_model), "--runtime", "onnxruntime", "--runs", "12"]
     assert bench.main([*arguments, "--layers", "--power", "--json", str(path)]) == 0
@@ -33,11 +35,12 @@ def result(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def comparison(result: Path, small_model: Path) -> dict[str, Any]:
+def comparison(result: Path, small_model: Path) -> Comparison:
     """Return a comparison of two networks, from the figures of one real measurement."""
-    one = as_comparison(json.loads(result.read_text()), "result.json")
-    found, networks = work(small_model), []
-    assert found
+    run = read_result(result)
+    assert isinstance(run, RunResult)
+    one, work, networks = run.as_comparison().to_json(), dense_work(small_model), []
+    assert work
     for name, factor in (("SegNet", 1.0), ("DeconvNet", 1.5)):
         network = copy.deepcopy(one["networks"][0])
         infer = network["seconds"]["infer"]
@@ -49,10 +52,10 @@ def comparison(result: Path, small_model: Path) -> dict[str, Any]:
         extra = {
             "name": name,
             "paper": None,
-            "gmac": found["macs"] / 1e9,
+            "gmac": work.macs / 1e9,
             "memory_timeline": timeline,
         }
-        networks.append(network | extra | {"traffic_bytes": found["traffic_bytes"]})
+        networks.append(network | extra | {"traffic_bytes": work.traffic_bytes})
     verdict = {
         "claim": "SegNet is faster than <DeconvNet>",
         "verdict": "holds",
@@ -63,7 +66,8 @@ def comparison(result: Path, small_model: Path) -> dict[str, Any]:
     }
     ceilings = {"macs_per_second": 5e10, "bytes_per_second": 1e10}
     settings = {"threads": 1, "size": [45, 61], "ceilings": ceilings}
-    return one | {"networks": networks, "verdicts": [verdict], "settings": settings}
+    changes = {"networks": networks, "verdicts": [verdict], "settings": settings}
+    return Comparison.from_json(one | changes)
 
 
 def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: Path) -> None:
@@ -72,8 +76,8 @@ def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: P
     assert before == after
     text = before["report.md"].decode()
     infer = json.loads(result.read_text())["seconds"]["infer"]["median"]
-    assert milliseconds(infer) in text
-    assert "energy per frame is not known" in text or " J |" in text
+    assert format_seconds(infer) in text
+    assert "energy per frame is unknown" in text or " J |" in text
     for name in re.findall(r"\]\((\S+\.svg)\)", text):
         ElementTree.parse(tmp_path / "a" / name)  # well-formed, so it opens as a file
 
@@ -85,16 +89,16 @@ def test_report_of_a_single_result_needs_only_its_json(result: Path, tmp_path: P
 def test_only_the_networks_own_row_of_the_paper_stands_beside_it(
     network: str, row: str | None, result: Path, small_model: Path, tmp_path: Path
 ) -> None:
-    content = json.loads(result.read_text())
-    content["paper"] = paper_row(small_model, Metadata(network=network))
-    assert (content["paper"] or {}).get("network") == row
-    assert ("paper, Table 6" in format_table(content)) == (row is not None)
-    (tmp_path / "result.json").write_text(json.dumps(content))
+    run = RunResult.from_json(json.loads(result.read_text()))
+    run.paper = find_paper_row(small_model, Metadata(network=network))
+    assert (run.paper.network if run.paper else None) == row
+    assert ("paper, Table 6" in format_run(run)) == (row is not None)
+    (tmp_path / "result.json").write_text(json.dumps(run.to_json()))
     report = report_file(tmp_path / "result.json", tmp_path)[1].read_text()
     assert ("paper" in report.lower()) == (row is not None)
 
 
-def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_path: Path) -> None:
+def test_report_shows_every_plot_and_verdict(comparison: Comparison, tmp_path: Path) -> None:
     page, text = write_report(comparison, tmp_path)
     html = page.read_text()
     assert [n for n in NAMES if f'id="{n}"' not in html] == []
@@ -108,7 +112,7 @@ def test_report_shows_every_plot_and_verdict(comparison: dict[str, Any], tmp_pat
     assert all(len(label) > 40 for label in svg)
 
 
-def test_report_names_nothing_outside_itself(comparison: dict[str, Any], tmp_path: Path) -> None:
+def test_report_refers_to_nothing_outside_itself(comparison: Comparison, tmp_path: Path) -> None:
     html = write_report(comparison, tmp_path)[0].read_text()
     links: list[str] = []
 
@@ -126,7 +130,7 @@ def test_report_names_nothing_outside_itself(comparison: dict[str, Any], tmp_pat
 @pytest.mark.needs("chromium")
 @pytest.mark.parametrize("size", [(1180, 900), (375, 800)])
 def test_report_opens_from_disk_in_a_browser(
-    comparison: dict[str, Any], size: tuple[int, int], tmp_path: Path
+    comparison: Comparison, size: tuple[int, int], tmp_path: Path
 ) -> None:
     page = write_report(comparison, tmp_path)[0]
     with browser.Browser() as chromium:
@@ -172,11 +176,11 @@ def _picture(path: Path) -> Any:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{}", "no result of segnet-bench"),
-        ("[]", "no result of segnet-bench"),
-        ("{", "no JSON"),
+        ("{}", "not a result of segnet-bench"),
+        ("[]", "not a result of segnet-bench"),
+        ("{", "not valid JSON"),
         ('{"kind": "comparison", "format": 99, "networks": []}', "format 99"),
-        ('{"kind": "comparison", "format": 1, "networks": []}', "no measured network"),
+        ('{"kind": "comparison", "format": 1, "networks": []}', "no network was measured"),
     ],
 )
 def test_report_of_another_file_is_one_line(
@@ -197,15 +201,16 @@ def test_report_of_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]
     assert "missing.json" in capsys.readouterr().err
 
 
-def test_words_have_three_figures() -> None:
-    assert [milliseconds(s) for s in (0.00123, 0.0123, 0.123, 1.23)] == [
+def test_quantities_have_three_digits() -> None:
+    assert [format_seconds(s) for s in (0.00123, 0.0123, 0.123, 1.23)] == [
         "1.23 ms",
         "12.3 ms",
         "123 ms",
         "1.23 s",
     ]
-    assert million(1_900_000) == "1.9 MB"
-    networks = [{"name": "a", "runtime": "x"}, {"name": "a", "runtime": "y"}, {"name": "b"}]
+    assert format_bytes(1_900_000) == "1.9 MB"
+    pairs = (("a", "x"), ("a", "y"), ("b", None))
+    networks = [NetworkResult(name=name, runtime=runtime) for name, runtime in pairs]
     assert network_labels([*networks, networks[0]]) == ["a (x)", "a (y)", "b", "a (x) #2"]
 
 
@@ -216,12 +221,13 @@ def test_ticks_are_round_and_inside() -> None:
 
 
 def test_report_names_networks_that_were_not_measured(
-    comparison: dict[str, Any], tmp_path: Path
+    comparison: Comparison, tmp_path: Path
 ) -> None:
     failed = {"name": "U-Net", "seconds": None, "error": "out of memory"}
-    more = comparison | {"networks": [*comparison["networks"], failed]}
+    content = comparison.to_json()
+    content["networks"].append(failed)
     path = tmp_path / "comparison.json"
-    path.write_text(json.dumps(more))
+    path.write_text(json.dumps(content))
     for written in report_file(path, tmp_path):
         text = written.read_text()
         assert "U-Net was not measured: out of memory" in text
@@ -229,13 +235,13 @@ def test_report_names_networks_that_were_not_measured(
 
 
 def test_report_of_a_bare_comparison_leaves_drawings_out(
-    comparison: dict[str, Any], tmp_path: Path
+    comparison: Comparison, tmp_path: Path
 ) -> None:
     network = {"name": "a", "seconds": {"infer": {"median": 0.1}}}
     write_report(comparison, tmp_path)
     (tmp_path / "plots" / "mine.svg").write_text("<svg/>")
     bare = {"kind": "comparison", "format": 1, "networks": [network]}
-    html = write_report(bare, tmp_path)[0].read_text()
+    html = write_report(Comparison.from_json(bare), tmp_path)[0].read_text()
     assert re.findall(r'<figure class="card" id="([^"]+)"', html) == ["time"]
     assert "100 ms" in html
     assert {p.name for p in (tmp_path / "plots").iterdir()} == {"time.svg", "mine.svg"}

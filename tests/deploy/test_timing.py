@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from segnet_deploy.bench.timing import Timing, interleaved, noise_warnings, repeat, warm_up
+from segnet_deploy.bench.timing import Timing, interleaved, repeat, warm_up
+from segnet_deploy.bench.warnings import noise_warnings
 
 
 class Clock:
-    """Time passes only when a call takes it."""
+    """Time passes only during a call."""
 
     def __init__(self, durations: Iterator[float]):
         self.now = 0.0
@@ -47,7 +48,7 @@ def test_interval_of_the_median_is_by_order_statistics(
     assert ("low" in timing.summary()) == (ranks is not None)
 
 
-def test_interval_covers_the_median_as_often_as_it_says() -> None:
+def test_interval_covers_the_median_with_its_confidence() -> None:
     draw = random.Random(0)
     covered = 0
     for _ in range(1000):
@@ -57,24 +58,24 @@ def test_interval_covers_the_median_as_often_as_it_says() -> None:
     assert 940 <= covered <= 980  # ranks 6 and 15 of 20 cover 95.9 %
 
 
-def test_outliers_are_found_and_named() -> None:
+def test_outliers_are_found_and_warned_about() -> None:
     steady = (1.0, 1.01, 0.99, 1.02, 0.98) * 4
     assert Timing(steady).outliers == ()
     assert Timing((*steady, 1.5)).outliers == (20,)
     assert Timing((1.0,) * 20 + (1.2,)).outliers == (20,)
     assert Timing((*steady, 1.5)).summary()["outliers"] == 1
     found = noise_warnings(Timing((*steady, 1.5, 1.6)))
-    assert any("2 of 22 times are outliers" in caution.text for caution in found)
+    assert any("2 of 22 times are outliers" in warning.text for warning in found)
 
 
 def test_warm_up_stops_when_stable() -> None:
     clock = Clock(iter([5.0, 2.0, 1.0, 1.0, 1.0, 9.0]))
-    assert warm_up(clock.call, clock=clock, limit=100) == (5, True)
+    assert warm_up(clock.call, clock=clock, time_limit=100) == (5, True)
 
 
-def test_warm_up_gives_up_and_says_so() -> None:
+def test_warm_up_reports_times_that_do_not_settle() -> None:
     clock = Clock(iter([1.0, 2.0] * 50))
-    assert warm_up(clock.call, clock=clock, most=6, limit=100) == (6, False)
+    assert warm_up(clock.call, clock=clock, max_runs=6, time_limit=100) == (6, False)
 
 
 def test_repeat_counts_runs_or_seconds() -> None:
@@ -99,10 +100,10 @@ def test_interleaved_takes_turns() -> None:
         ((1.0,) * 10 + (1.3,) * 10, "slower than the first"),
     ],
 )
-def test_noise_is_named_with_advice(samples: tuple[float, ...], words: str) -> None:
+def test_noise_warnings_have_advice(samples: tuple[float, ...], words: str) -> None:
     found = noise_warnings(Timing(samples))
-    assert any(words in caution.text for caution in found)
-    assert all(caution.advice for caution in found)
+    assert any(words in warning.text for warning in found)
+    assert all(warning.advice for warning in found)
 
 
 def test_steady_times_have_no_warning() -> None:

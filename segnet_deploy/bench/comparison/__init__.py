@@ -1,16 +1,20 @@
-"""Compare networks: each in a process of its own, in interleaved rounds.
+"""Compare networks: each in a separate process, in interleaved rounds.
 
-comparing  the whole: open, rounds, extras, verdicts
-worker     the child process of one network; process: the parent's side of it
-crew       the workers that are open, within the machine's memory
-document   the JSON, saved after each step, resumed by a second call
-weigh      work and index memory of a file
-claims     the paper's claims against the figures
-table      the comparison as text
+run_comparison  `compare`: the whole sequence
+session         its steps: open, rounds, extras
+settings        how networks are measured
+network_files   which files are compared
+process_pool    the child processes, within the machine's memory
+network_worker  what the child process of one network does
+document        comparison.json, saved after each step and resumed by a second call
+claims          the SegNet paper's claims, judged by the comparison; decisions: when they hold
+table           the comparison as text
 """
 
 from __future__ import annotations
 
-from segnet_deploy.bench.comparison.run_comparison import Extras, Settings, compare, files_of_folder
+from segnet_deploy.bench.comparison.network_files import find_network_files
+from segnet_deploy.bench.comparison.run_comparison import compare
+from segnet_deploy.bench.comparison.settings import Extras, Settings
 
-__all__ = ["Extras", "Settings", "compare", "files_of_folder"]
+__all__ = ["Extras", "Settings", "compare", "find_network_files"]

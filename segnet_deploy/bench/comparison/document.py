@@ -1,110 +1,95 @@
-"""The comparison's JSON: written whole after each step, and resumed by a second call."""
+"""The JSON file of a comparison: saved after each step, and resumed by a second call."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
+from segnet_deploy.bench.comparison.settings import Settings
+from segnet_deploy.bench.result import Comparison, NetworkResult, read_result
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.system.machine import describe_machine, now, versions
 
-FORMAT = 1
-NAME = "comparison.json"
-_STEADY = ("processor", "architecture", "cpus", "system")
-
-Network = dict[str, Any]
+FILE_NAME = "comparison.json"
+_CONSTANT = ("processor", "architecture", "cpus", "system")  # of one machine
 
 
 class Document:
-    """A comparison in `folder`: what is there is kept where it was made the same way."""
+    """The comparison in `folder`: an earlier one is continued if it was measured the same way.
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
-        self.path = folder / NAME
-        found = _read(self.path) if self.path.is_file() else None
-        machine = describe_machine()
-        if found is not None:
-            self._check(found, settings, machine)
-        self.content: dict[str, Any] = found or {
-            "kind": "comparison",
-            "format": FORMAT,
-            "started": now(),
-            "machine": machine,
-            "versions": versions(),
-            "settings": settings,
-            "networks": [],
-            "verdicts": [],
-        }
+    Raises InputError if it was not, or if its file cannot be read.
+    """
+
+    def __init__(self, folder: Path, settings: Settings):
+        self.path = folder / FILE_NAME
+        self.comparison = Comparison(
+            started=now(),
+            machine=describe_machine(),
+            versions=versions(),
+            settings=settings.to_json(),
+        )
+        if self.path.is_file():
+            earlier = self._read()
+            self._check(earlier, self.comparison)
+            self.comparison = earlier
 
     @property
-    def networks(self) -> list[Network]:
-        """The records of this call's files and of earlier calls', in the order they came."""
-        networks: list[Network] = self.content["networks"]
-        return networks
+    def networks(self) -> list[NetworkResult]:
+        """The networks of this call and of earlier ones, in order of their first measurement."""
+        return self.comparison.networks
 
-    def record(self, file: Path, sha256: str) -> Network:
-        """Return the record of `file`; one of a file that has changed since is begun anew."""
-        for place, network in enumerate(self.networks):
-            if Path(network["engine"]).resolve() == file.resolve():
-                if network["sha256"] != sha256:
-                    self.networks[place] = network = _new(file, sha256)
+    def network(self, file: Path, sha256: str) -> NetworkResult:
+        """Return the result of `file`; a new one if there is none or the file has changed."""
+        new = NetworkResult(
+            name=file.stem, engine=str(file), sha256=sha256, model_bytes=file.stat().st_size
+        )
+        for index, network in enumerate(self.networks):
+            if Path(network.engine).resolve() == file.resolve():
+                if network.sha256 != sha256:
+                    self.networks[index] = network = new
                 return network
-        self.networks.append(_new(file, sha256))
-        return self.networks[-1]
+        self.networks.append(new)
+        return new
 
     def save(self) -> None:
-        """Write the file. Raises InputError where that is not possible."""
-        atomic_write(self.path, (json.dumps(self.content, indent=1) + "\n").encode())
+        """Write the file. Raises InputError."""
+        text = json.dumps(self.comparison.to_json(), indent=1) + "\n"
+        atomic_write(self.path, text.encode())
 
-    def _check(
-        self, found: dict[str, Any], settings: dict[str, Any], machine: dict[str, Any]
-    ) -> None:
-        old = {k: v for k, v in found["settings"].items() if k != "ceilings"}
-        changed = [k for k in {**old, **settings} if old.get(k) != settings.get(k)]
-        if changed:
-            said = ", ".join(f"{k} {old.get(k)}, now {settings.get(k)}" for k in changed)
+    def _read(self) -> Comparison:
+        try:
+            result = read_result(self.path)
+        except InputError as error:
+            raise InputError(f"{error}; or give another -o, or --fresh") from error
+        if not isinstance(result, Comparison):
+            raise InputError(f"{self.path} is not a comparison; give another -o, or --fresh")
+        return result
+
+    def _check(self, earlier: Comparison, current: Comparison) -> None:
+        """Raise InputError if settings, versions of the runtimes or the machine differ."""
+        old = {key: value for key, value in earlier.settings.items() if key != "ceilings"}
+        new = current.settings
+        changes = [
+            f"{key} {old.get(key)}, now {new.get(key)}"
+            for key in {**old, **new}
+            if old.get(key) != new.get(key)
+        ]
+        if changes:
             raise InputError(
-                f"{self.path} was measured with other settings ({said}); give the same, another "
-                "-o, or --fresh"
+                f"{self.path} was measured with other settings ({', '.join(changes)}); give the "
+                "same, another -o, or --fresh"
             )
-        here = versions()
-        for name in sorted({n["runtime"] for n in found["networks"] if n.get("runtime")}):
-            if (before := found["versions"].get(name)) != here.get(name):
+        for name in sorted({n.runtime for n in earlier.networks if n.runtime}):
+            before, installed = earlier.versions.get(name), current.versions.get(name)
+            if before != installed:
                 raise InputError(
                     f"{self.path} was measured with {name} {before}, now "
-                    f"{here.get(name, 'not installed')}; give another -o, or --fresh"
+                    f"{installed or 'not installed'}; give another -o, or --fresh"
                 )
-        moved = [k for k in _STEADY if found["machine"].get(k) != machine.get(k)]
-        if moved:
-            raise InputError(
-                f"{self.path} was measured on another machine ({found['machine'].get(moved[0])}); "
-                "give another -o, or --fresh"
-            )
-
-
-def _new(file: Path, sha256: str) -> Network:
-    return {
-        "name": file.stem,
-        "engine": str(file),
-        "sha256": sha256,
-        "model_bytes": file.stat().st_size,
-        "paper": None,
-        "error": None,
-        "seconds": {},
-        "samples": {},
-        "layers": None,
-        "power": None,
-        "backward": None,
-        "warnings": [],
-    }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give another -o, or --fresh") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is no comparison of format {FORMAT}; give another -o, or --fresh")
-    return content
+        for key in _CONSTANT:
+            if earlier.machine.get(key) != current.machine.get(key):
+                raise InputError(
+                    f"{self.path} was measured on another machine ({earlier.machine.get(key)}); "
+                    "give another -o, or --fresh"
+                )

@@ -1,165 +1,150 @@
-"""The child process of one network: it loads once and answers requests, one JSON per line.
+"""The child process of one network: it loads the network once and measures it on request.
 
-    python -m segnet_deploy.bench.comparison.network_worker < requests > answers
-
-open    load and warm up; memory before, while and after
-round   so many timed calls, after one that is not counted
-power   energy of a frame
+open    load and warm up; memory before, during and after
+round   some timed calls, after one that is not counted
+power   energy per frame
 layers  time per layer; the network is loaded again for it
-weigh   work and index memory of the file, nothing is loaded
-choose  the runtime that auto takes for the file
+cost    cost of the file's graph; nothing is loaded
+choose  the runtime that auto chooses for the file
+
+Except for `choose`, answers are fields of NetworkResult (bench/result.py).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+import functools
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segnet_deploy.bench.stages import PartTimer
-from segnet_deploy.errors import EngineError, SegNetError
+from segnet_deploy.bench.stages import StageTimer
+from segnet_deploy.errors import EngineError
+from segnet_deploy.runtimes.base import is_engine_file
+from segnet_deploy.runtimes.loader import Rebuild
 from segnet_deploy.segmenter import Segmenter, load
-from segnet_deploy.system import clocks
+from segnet_deploy.system import clocks, nvml
+from segnet_deploy.system.child_process import report, serve
+from segnet_deploy.system.memory import peak_rss_bytes, rss_bytes
+from segnet_deploy.types import Frame
 
-Request = dict[str, Any]
-
-
-def main() -> int:
-    """Answer requests until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    # Libraries print to stdout at will, so answers have a stream of their own.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    worker = Worker()
-    for line in sys.stdin:
-        try:
-            answer = worker.answer(json.loads(line))
-        except SegNetError as error:
-            answer = {"error": str(error)}
-        except MemoryError:
-            answer = {"error": "out of memory"}
-        print(json.dumps(answer), file=answers, flush=True)
-    return 0
+Answer = dict[str, Any]
 
 
-class Worker:
-    """One network, opened by its first request."""
+class NetworkWorker:
+    """Holds one network, loaded by `open`, and measures it."""
 
     def __init__(self) -> None:
-        self._request: Request = {}
         self._segmenter: Segmenter | None = None
-        self._timer: PartTimer | None = None
+        self._timer: StageTimer | None = None
+        self._source: tuple[str, str, int | None] = ("", "auto", None)
 
-    def answer(self, request: Request) -> dict[str, Any]:
-        """Do what `request["do"]` names. Raises SegNetError."""
-        answers = {
-            "open": self._open,
-            "round": self._round,
-            "power": self._power,
-            "layers": self._layers,
-            "weigh": self._weigh,
-            "choose": self._choose,
+    @property
+    def tasks(self) -> dict[str, Callable[..., Answer]]:
+        """The tasks of the child process by name."""
+        return {
+            "open": self.open,
+            "round": self.measure_round,
+            "power": self.measure_power,
+            "layers": self.profile_layers,
+            "cost": cost,
+            "choose": choose_runtime,
         }
-        return answers[request["do"]](request)
 
-    def _open(self, request: Request) -> dict[str, Any]:
+    def open(
+        self,
+        engine: str,
+        runtime: str,
+        threads: int | None,
+        rebuild: bool,
+        image: str | None,
+        size: Sequence[int],
+        warm_ups: int,
+    ) -> Answer:
+        """Load and warm up; `size` is that of the drawn frame, used if `image` is None."""
         from segnet_deploy.bench.memory import MemoryTimeline
-        from segnet_deploy.bench.timing import rss_bytes, warm_up
-        from segnet_deploy.runtimes.base import is_engine_file
-        from segnet_deploy.system import nvml
-        from segnet_deploy.tensorrt_build import rebuild
+        from segnet_deploy.bench.timing import warm_up
 
-        self._request = request
         timeline = MemoryTimeline()
         timeline.start()
-        frame = _frame(request)
-        runtime = "tensorrt" if is_engine_file(request["engine"]) else request["runtime"]
-        if runtime != "tensorrt":
-            run_trivial_model(runtime, request["threads"])
+        frame = _frame(image, size)
+        if not is_engine_file(engine):
+            run_trivial_model(runtime, threads)
+        callback = _rebuild_callback() if rebuild else None
         baseline, started = rss_bytes(), time.perf_counter()
-        self._segmenter = segmenter = load(
-            request["engine"],
-            request["runtime"],
-            "stretch",
-            request["threads"],
-            rebuild if request["rebuild"] else None,
-        )
-        loaded = time.perf_counter() - started
-        self._timer = PartTimer(segmenter, frame)
-        timeline.mark()
-        warm_ups, settled = warm_up(self._timer, most=request["warm_ups"])
+        self._segmenter = load(engine, runtime, "stretch", threads, callback, report)
+        load_seconds = time.perf_counter() - started
+        self._timer = StageTimer(self._segmenter, frame)
+        self._source = (engine, runtime, threads)
+        timeline.start_phase()
+        warm_up_runs, settled = warm_up(self._timer, max_runs=warm_ups)
         timeline.stop()
-        self._timer.take()
-        engine = segmenter.engine
+        self._timer.pop_samples()
         return {
-            "runtime": engine.name,
-            "device": engine.device,
-            "form": "lowered" if engine.lowered else segmenter.metadata.form,
-            "network": segmenter.metadata.network,
-            "input": list(engine.inputs[0].shape),
-            "outputs": [list(port.shape) for port in engine.outputs],
-            "load_seconds": loaded,
-            "warm_up_runs": warm_ups,
+            **_describe(self._segmenter),
+            "load_seconds": load_seconds,
+            "warm_up_runs": warm_up_runs,
             "settled": settled,
             "baseline_bytes": baseline,
-            "running_bytes": timeline.largest_since_mark,
+            "running_bytes": timeline.phase_peak,
             "memory_timeline": timeline.points(),
-            "device_bytes": engine.device_bytes,
-            "switches": getattr(engine, "switches", None),
-            "gpu": nvml.read() if engine.device == "cuda" else None,
-            **_peak(baseline),
+            "peak_bytes": peak_rss_bytes(),
         }
 
-    def _round(self, request: Request) -> dict[str, Any]:
-        timer = self._opened()
-        timer()  # brings threads and caches back from what other networks did
-        timer.take()
-        for _ in range(request["runs"]):
+    def measure_round(self, runs: int) -> Answer:
+        """Time `runs` calls; return their samples and the clocks after them."""
+        segmenter, timer = self._opened()
+        timer()  # restores the threads and caches that other networks have used meanwhile
+        timer.pop_samples()
+        for _ in range(runs):
             timer()
-        assert self._segmenter is not None
-        now = clocks.read(gpu=self._segmenter.engine.device == "cuda")
-        return {"samples": timer.take(), "clocks": now, **_peak(None)}
+        return {
+            "samples": timer.pop_samples(),
+            "clocks": clocks.read(gpu=segmenter.engine.device == "cuda"),
+            "peak_bytes": peak_rss_bytes(),
+        }
 
-    def _power(self, _: Request) -> dict[str, Any]:
-        from segnet_deploy.system.power import energy
+    def measure_power(self) -> Answer:
+        """Measure the energy per frame."""
+        from segnet_deploy.system.power import measure_energy
 
-        timer = self._opened()
-        assert self._segmenter is not None
-        return energy(timer, len(timer.frames), device=self._segmenter.engine.device)
+        segmenter, timer = self._opened()
+        return asdict(measure_energy(timer, len(timer.frames), device=segmenter.engine.device))
 
-    def _layers(self, _: Request) -> dict[str, Any]:
-        from segnet_deploy.bench.layer_profile import layers
+    def profile_layers(self) -> Answer:
+        """Profile the network, loaded again; the worker's own engine is closed."""
+        from segnet_deploy.bench.layer_profile import profile_layers
 
-        if self._segmenter is not None:
-            self._segmenter.close()
+        self._opened()[0].close()
         self._segmenter = self._timer = None
-        request = self._request
-        return {"layers": layers(request["engine"], request["runtime"], request["threads"])}
+        return {"layers": profile_layers(*self._source)}
 
-    def _weigh(self, request: Request) -> dict[str, Any]:
-        from segnet_deploy.bench.graph_cost import weigh
-
-        return weigh(Path(request["engine"]))
-
-    def _choose(self, request: Request) -> dict[str, Any]:
-        with load(request["engine"], threads=request["threads"]) as segmenter:
-            return {"runtime": segmenter.engine.name}
-
-    def _opened(self) -> PartTimer:
-        if self._timer is None:
+    def _opened(self) -> tuple[Segmenter, StageTimer]:
+        if self._segmenter is None or self._timer is None:
             raise EngineError("no network is open in this process")
-        return self._timer
+        return self._segmenter, self._timer
+
+
+def cost(engine: str) -> Answer:
+    """Return the cost of a file's graph."""
+    from segnet_deploy.bench.graph_cost import graph_cost
+
+    return asdict(graph_cost(engine))
+
+
+def choose_runtime(engine: str, threads: int | None) -> Answer:
+    """Return the `runtime` that auto chooses."""
+    with load(engine, threads=threads, progress=report) as segmenter:
+        return {"runtime": segmenter.engine.name}
 
 
 def run_trivial_model(runtime: str, threads: int | None) -> None:
-    """Load and run one small convolution, so that what follows is the network's own memory."""
+    """Load and run one small convolution, so that later memory is the network's own."""
     import onnx
 
     from segnet_deploy import runtimes
@@ -174,27 +159,37 @@ def run_trivial_model(runtime: str, threads: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trivial.onnx"
         onnx.save(model, path)
-        engine = runtimes.open(path, runtime, threads)
-        engine.run(np.zeros(shape, np.float32))
-        engine.close()
+        with runtimes.open(path, runtime, threads) as engine:
+            engine.run(np.zeros(shape, np.float32))
 
 
-def _frame(request: Request) -> Any:
+def _rebuild_callback() -> Rebuild:
+    from segnet_deploy import tensorrt_build
+
+    return functools.partial(tensorrt_build.rebuild, progress=report)
+
+
+def _describe(segmenter: Segmenter) -> Answer:
+    engine = segmenter.engine
+    return {
+        "runtime": engine.name,
+        "device": engine.device,
+        "form": "lowered" if engine.lowered else segmenter.metadata.form,
+        "network": segmenter.metadata.network,
+        "input": list(engine.inputs[0].shape),
+        "outputs": [list(port.shape) for port in engine.outputs],
+        "device_bytes": engine.device_bytes,
+        "switches": engine.switches,
+        "gpu": nvml.read() if engine.device == "cuda" else None,
+    }
+
+
+def _frame(image: str | None, size: Sequence[int]) -> Frame:
     from segnet_deploy.frames import read_image
     from segnet_deploy.scenes import draw_scene
 
-    if request["image"]:
-        return read_image(request["image"])
-    return draw_scene(0, *request["size"]).frame
-
-
-def _peak(baseline: int | None) -> dict[str, Any]:
-    from segnet_deploy.bench.timing import added_bytes, peak_rss_bytes
-
-    peak = peak_rss_bytes()
-    added = {} if baseline is None else {"added_bytes": added_bytes(baseline, peak)}
-    return {"peak_bytes": peak, **added}
+    return read_image(image) if image else draw_scene(0, size[0], size[1]).frame
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve(NetworkWorker().tasks))

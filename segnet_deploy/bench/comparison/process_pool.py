@@ -1,89 +1,96 @@
-"""The workers that are open: as many as the machine's memory holds."""
+"""The child processes of a comparison: as many as the machine's memory permits."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.bench.comparison.network_process import WorkerProcess
-from segnet_deploy.bench.memory import available_bytes
 from segnet_deploy.errors import EngineError
+from segnet_deploy.progress import Progress, silent
+from segnet_deploy.system.child_process import ChildDiedError, ChildProcess
+from segnet_deploy.system.memory import available_bytes
 
+WORKER = "segnet_deploy.bench.comparison.network_worker"
 MARGIN = 1 << 30
-FILE_COPIES = 4  # while a runtime loads a file
+FILE_COPIES = 4  # in memory while a runtime loads a file
 
 
-class Crew:
-    """Opens a worker for a file when it is asked for, and closes the one idle for longest
-    where memory is short.
+def start_worker(prefix: Sequence[str] = ()) -> ChildProcess:
+    """Start the child process of one network; `prefix` is put before the command."""
+    return ChildProcess(WORKER, prefix=prefix)
 
-    `reopened` names what had to be loaded more than once.
+
+class ProcessPool:
+    """Opens a process for a file when it is first asked, and keeps it for later requests.
+
+    If memory is short, the process that was idle for longest is closed. `reopened` has the files
+    that were therefore loaded more than once. `open_arguments` are those of the worker's `open`,
+    without `engine`.
     """
 
     def __init__(
         self,
-        request: dict[str, Any],
-        start: Callable[[], WorkerProcess] = WorkerProcess,
+        open_arguments: Mapping[str, Any],
+        progress: Progress = silent,
+        start: Callable[[], ChildProcess] = start_worker,
         available: Callable[[], int | None] = available_bytes,
     ):
-        self._request, self._start, self._available = request, start, available
-        self._open: dict[Path, WorkerProcess] = {}
-        self._known: set[Path] = set()
+        self._open_arguments, self._progress = open_arguments, progress
+        self._start, self._available = start, available
+        self._processes: dict[Path, ChildProcess] = {}  # the one idle for longest first
+        self._opened: set[Path] = set()
         self.reopened: set[Path] = set()
 
     def open(self, path: Path) -> dict[str, Any]:
-        """Start a worker for `path` and return what it says about the network.
+        """Start a process for `path` and return what it reports about the network.
 
-        Raises EngineError; then the worker is gone.
+        Raises EngineError; the process has then ended.
         """
         self._make_room(path)
-        if path in self._known:
+        if path in self._opened:
             self.reopened.add(path)
-        self._known.add(path)
-        self._open[path] = self._start()
-        return self._ask(path, "open", engine=str(path), **self._request)
+        self._opened.add(path)
+        self._processes[path] = self._start()
+        return self._ask(path, "open", engine=str(path), **self._open_arguments)
 
-    def ask(self, path: Path, do: str, **request: Any) -> dict[str, Any]:
-        """Ask the worker of `path`, opened where it is not. Raises EngineError."""
-        if path not in self._open:
+    def ask(self, path: Path, task: str, **arguments: Any) -> dict[str, Any]:
+        """Run a task in the process of `path`, opening it if necessary. Raises EngineError."""
+        if path not in self._processes:
             self.open(path)
-        self._open[path] = self._open.pop(path)  # now the latest
-        return self._ask(path, do, **request)
+        self._processes[path] = self._processes.pop(path)  # to the end: used last
+        return self._ask(path, task, **arguments)
 
     def close(self, path: Path) -> None:
-        """End the worker of `path`, where there is one."""
-        if path in self._open:
-            self._open.pop(path).close()
+        """End the process of `path`, if it is open."""
+        if path in self._processes:
+            self._processes.pop(path).close()
 
-    def _ask(self, path: Path, do: str, **request: Any) -> dict[str, Any]:
+    def __enter__(self) -> ProcessPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+        self._processes.clear()
+
+    def _ask(self, path: Path, task: str, **arguments: Any) -> dict[str, Any]:
         try:
-            return self._open[path].ask(do, **request)
+            answer: dict[str, Any] = self._processes[path].ask(
+                task, progress=self._progress, **arguments
+            )
         except EngineError as error:
-            self._open.pop(path).kill()
-            raise EngineError(f"{path}: {error}") from error
+            self._processes.pop(path).kill()
+            advice = "; run segnet-bench --engine on this file alone to see why"
+            died = isinstance(error, ChildDiedError)
+            raise EngineError(f"{path}: {error}{advice if died else ''}") from error
+        return answer
 
     def _make_room(self, path: Path) -> None:
-        need = MARGIN + FILE_COPIES * path.stat().st_size
-        while self._open:
+        """Close processes until the memory suffices for `path`, or none is open."""
+        needed = MARGIN + FILE_COPIES * path.stat().st_size
+        while self._processes:
             available = self._available()
-            if available is None or available >= need:
+            if available is None or available >= needed:
                 return
-            self.close(next(iter(self._open)))
-
-    def kill(self) -> None:
-        """End every worker now."""
-        for worker in self._open.values():
-            worker.kill()
-        self._open.clear()
-
-
-@contextlib.contextmanager
-def crew(request: dict[str, Any]) -> Iterator[Crew]:
-    """Yield a crew whose workers end with the block, whatever happens."""
-    made = Crew(request)
-    try:
-        yield made
-    finally:
-        made.kill()
+            self.close(next(iter(self._processes)))

@@ -1,4 +1,4 @@
-"""Figures and facts in words: units appear only here."""
+"""Results as text: only here and in the tables do units other than seconds and bytes appear."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-VERDICTS = ("holds", "within noise", "does not hold")
+from segnet_deploy.bench.result import FAILS, HOLDS, NOISE, Comparison, NetworkResult, Verdict
+
+COLUMNS = (
+    *("network", "median", "95 % interval", "p99", "peak", "added", "file", "indices"),
+    *("GMAC", "GMAC/s", "energy", "backward", "training", "runtime"),
+)
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Return a time with three figures, in ms or s."""
+def format_seconds(seconds: float | None) -> str:
+    """Return a time with three digits, in ms or s."""
     if seconds is None:
         return "-"
     if seconds >= 1:
@@ -19,129 +24,131 @@ def milliseconds(seconds: float | None) -> str:
     return f"{ms:.0f} ms" if ms >= 100 else f"{ms:.1f} ms" if ms >= 10 else f"{ms:.2f} ms"
 
 
-def million(size: float | None) -> str:
-    """Return bytes in MB of 1e6."""
+def format_bytes(size: float | None) -> str:
+    """Return a size in MB of 1e6 bytes."""
     if size is None:
         return "-"
     return f"{size / 1e6:.0f} MB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def network_labels(networks: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a name for each network: with runtime and form where names alone are not unique."""
-    names = [str(network["name"]) for network in networks]
-    found = []
-    for name, network in zip(names, networks, strict=True):
-        more = ", ".join(str(network[k]) for k in ("runtime", "form") if network.get(k))
-        found.append(f"{name} ({more})" if names.count(name) > 1 and more else name)
-    # The same file twice in the same runtime: a number tells them apart.
-    counts: dict[str, int] = {}
-    for place, label in enumerate(found):
-        counts[label] = counts.get(label, 0) + 1
-        if counts[label] > 1:
-            found[place] = f"{label} #{counts[label]}"
-    return found
+def format_ratio(ratio: float | None) -> str:
+    """Return a ratio, or a dash."""
+    return "-" if ratio is None else f"{ratio:.2f}x"
 
 
-def columns(comparison: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of the table of figures; a column nobody fills is left out."""
-    heads = ["network", "median", "95 % interval", "p99", "peak", "added", "file", "indices"]
-    heads += ["GMAC", "GMAC/s", "energy", "backward", "training", "runtime"]
-    networks = comparison["networks"]
-    rows = [
-        [label, *_cells(network)]
-        for label, network in zip(network_labels(networks), networks, strict=True)
-    ]
-    kept = [i for i in range(len(heads)) if i < 2 or any(row[i] != "-" for row in rows)]
-    return [heads[i] for i in kept], [[row[i] for i in kept] for row in rows]
-
-
-def _cells(network: dict[str, Any]) -> list[str]:
-    stats, gmac = network["seconds"]["infer"], network.get("gmac")
-    low, high = stats.get("low"), stats.get("high")
-    joules = (network.get("power") or {}).get("joules_per_frame")
-    backward = network.get("backward") or {}
-    parts = [network.get("runtime"), network.get("device"), network.get("form")]
-    return [
-        milliseconds(stats["median"]),
-        f"{milliseconds(low)} to {milliseconds(high)}" if low and high else "-",
-        milliseconds(stats.get("p99")),
-        million(network.get("peak_bytes")),
-        million(network.get("added_bytes")),
-        million(network.get("model_bytes")),
-        million(network.get("index_bytes") or None),
-        f"{gmac:.1f}" if gmac else "-",
-        f"{gmac / stats['median']:.0f}" if gmac else "-",
-        f"{joules:.2f} J" if joules is not None else "-",
-        milliseconds((backward.get("seconds") or {}).get("median")),
-        million(backward.get("training_bytes")),
-        ", ".join(str(part) for part in parts if part) or "-",
-    ]
-
-
-def facts(comparison: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what the comparison was measured on and how, as names and values."""
-    machine, settings = comparison.get("machine", {}), comparison.get("settings", {})
-    found = [("measured", str(comparison.get("started") or "not recorded"))]
-    for name, value in machine.items():
-        if name not in ("clocks", "power_mode"):
-            found.append((name, plain(value)))
-    found.append(("clocks", plain(machine.get("clocks")) or "not readable on this machine"))
-    gpus = dict.fromkeys(plain(n["gpu"]) for n in comparison["networks"] if n.get("gpu"))
-    found += [("GPU", gpu) for gpu in gpus]
-    found.append(("power mode", plain(machine.get("power_mode")) or "none that can be read"))
-    for name, value in settings.items():
-        if name in ("size", "frame") and isinstance(value, list):
-            value = "x".join(map(str, value))
-        elif name == "ceilings" and value:
-            value = (
-                f"{value['macs_per_second'] / 1e9:.0f} GMAC/s, "
-                f"{value['bytes_per_second'] / 1e9:.0f} GB/s"
-            )
-        said = plain(value) or ("the runtime's choice" if name == "threads" else "")
-        if said:
-            found.append((name.replace("_", " "), said))
-    versions = comparison.get("versions", {})
-    found.append(("versions", ", ".join(f"{n} {v}" for n, v in versions.items()) or "-"))
-    return found
-
-
-def cautions(comparison: dict[str, Any]) -> list[str]:
-    """Return every warning and missing figure, with the network that it belongs to."""
-    networks, found = comparison["networks"], []
-    for network in comparison.get("failed", []):
-        found.append(f"{network['name']} was not measured: {plain(network.get('error'))}")
-    for label, network in zip(network_labels(networks), networks, strict=True):
-        if network.get("error"):
-            found.append(f"{label} was measured in part: {plain(network['error'])}")
-        for warning in network.get("warnings") or []:
-            said = warning if isinstance(warning, str) else ": ".join(map(plain, warning.values()))
-            found.append(f"{label}: {said}")
-        if switches := network.get("switches"):
-            found.append(f"{label}: {plain(switches)}")
-    reasons = [(n.get("power") or {}).get("reason") for n in networks]
-    unknown = dict.fromkeys(reason for reason in reasons if reason)
-    return found + [f"energy per frame is not known: {reason}" for reason in unknown]
-
-
-def plain(value: Any) -> str:
-    """Return any value of the JSON as words."""
+def format_value(value: Any) -> str:
+    """Return any JSON value as text; an empty one is the empty string."""
     if value is None or value == {} or value == []:
         return ""
     if isinstance(value, dict):
-        return ", ".join(f"{k.replace('_', ' ')} {plain(v)}" for k, v in value.items())
+        return ", ".join(f"{k.replace('_', ' ')} {format_value(v)}" for k, v in value.items())
     if isinstance(value, list):
-        return ", ".join(plain(item) for item in value)
+        return ", ".join(format_value(item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def tally(verdicts: Sequence[dict[str, Any]]) -> str:
-    """Return how many claims hold, in words."""
-    counts = {v: sum(row["verdict"] == v for row in verdicts) for v in VERDICTS}
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+def network_labels(networks: Sequence[NetworkResult]) -> list[str]:
+    """Return a unique label for each network: the name, with runtime and form if necessary."""
+    names = [network.name for network in networks]
+    labels = []
+    for name, network in zip(names, networks, strict=True):
+        details = ", ".join(text for text in (network.runtime, network.form) if text)
+        labels.append(f"{name} ({details})" if names.count(name) > 1 and details else name)
+    # One file measured twice in one runtime is numbered.
+    counts: dict[str, int] = {}
+    for index, label in enumerate(labels):
+        counts[label] = counts.get(label, 0) + 1
+        if counts[label] > 1:
+            labels[index] = f"{label} #{counts[label]}"
+    return labels
 
 
-def ratio(value: Any) -> str:
-    """Return a ratio, or a dash."""
-    return f"{value:.2f}x" if isinstance(value, (int, float)) else plain(value) or "-"
+def summary_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and rows of the table of figures, without empty columns."""
+    networks = comparison.measured
+    rows = [
+        [label, *_cells(network)]
+        for label, network in zip(network_labels(networks), networks, strict=True)
+    ]
+    kept = [i for i in range(len(COLUMNS)) if i < 2 or any(row[i] != "-" for row in rows)]
+    return [COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _cells(network: NetworkResult) -> list[str]:
+    statistics, gmac = network.seconds["infer"], network.gmac
+    low, high = statistics.get("low"), statistics.get("high")
+    joules = network.power.joules_per_frame if network.power else None
+    backward = network.backward or {}
+    runtime = (network.runtime, network.device, network.form)
+    return [
+        format_seconds(network.median),
+        f"{format_seconds(low)} to {format_seconds(high)}" if low and high else "-",
+        format_seconds(statistics.get("p99")),
+        format_bytes(network.peak_bytes),
+        format_bytes(network.added_bytes),
+        format_bytes(network.model_bytes),
+        format_bytes(network.index_bytes or None),
+        f"{gmac:.1f}" if gmac else "-",
+        f"{gmac / network.median:.0f}" if gmac else "-",
+        f"{joules:.2f} J" if joules is not None else "-",
+        format_seconds((backward.get("seconds") or {}).get("median")),
+        format_bytes(backward.get("training_bytes")),
+        ", ".join(text for text in runtime if text) or "-",
+    ]
+
+
+def list_conditions(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return the machine, settings and versions of a comparison as names and values."""
+    machine = comparison.machine
+    rows = [("measured", comparison.started or "not recorded")]
+    rows += [
+        (name, format_value(value))
+        for name, value in machine.items()
+        if name not in ("clocks", "power_mode")
+    ]
+    rows.append(("clocks", format_value(machine.get("clocks")) or "not readable on this machine"))
+    gpus = dict.fromkeys(format_value(n.gpu) for n in comparison.measured if n.gpu)
+    rows += [("GPU", gpu) for gpu in gpus]
+    power_mode = format_value(machine.get("power_mode"))
+    rows.append(("power mode", power_mode or "not readable on this machine"))
+    for name, value in comparison.settings.items():
+        if text := _format_setting(name, value):
+            rows.append((name.replace("_", " "), text))
+    versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items())
+    return [*rows, ("versions", versions or "-")]
+
+
+def _format_setting(name: str, value: Any) -> str:
+    if name in ("size", "frame") and isinstance(value, list):
+        return "x".join(map(str, value))
+    if name == "ceilings" and value:
+        gmacs, gigabytes = value["macs_per_second"] / 1e9, value["bytes_per_second"] / 1e9
+        return f"{gmacs:.0f} GMAC/s, {gigabytes:.0f} GB/s"
+    return format_value(value) or ("chosen by the runtime" if name == "threads" else "")
+
+
+def list_notes(comparison: Comparison) -> list[str]:
+    """Return every warning, missing figure and runtime setting, with its network."""
+    networks = comparison.measured
+    notes = [
+        f"{network.name} was not measured: {network.error}"
+        for network in comparison.networks
+        if not network.is_measured
+    ]
+    for label, network in zip(network_labels(networks), networks, strict=True):
+        if network.error:
+            notes.append(f"{label} was measured incompletely: {network.error}")
+        notes += [f"{label}: {warning}" for warning in network.warnings]
+        if network.switches:
+            notes.append(f"{label}: {format_value(network.switches)}")
+    reasons = [network.power.reason for network in networks if network.power]
+    unknown = dict.fromkeys(reason for reason in reasons if reason)
+    return notes + [f"energy per frame is unknown: {reason}" for reason in unknown]
+
+
+def count_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Return how many claims hold and how many do not."""
+    counts = {name: sum(v.verdict == name for v in verdicts) for name in (HOLDS, NOISE, FAILS)}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""Marks of a drawing: SVG text whose colours come from chart.css, so that it follows the page."""
+"""Drawings as SVG text. Colours are classes of chart.css, so that they follow the page."""
 
 from __future__ import annotations
 
@@ -7,68 +7,72 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-WIDTH = 400.0  # a card's width in px, so that letters keep their size
-LETTER, BOLD = 6.9, 7.6  # width of a small and a normal letter, px, a little more than the mean
-WIDE = 8.6  # of a small letter where signs and digits are many
-SERIES = 8
+WIDTH = 400.0  # px, the width of a card, so that letters keep their size
+# Width of a letter in px, slightly above the mean: of small and normal text, and of small text
+# that consists of digits and signs.
+SMALL_WIDTH, BOLD_WIDTH, DIGIT_WIDTH = 6.9, 7.6, 8.6
+SERIES = 8  # colours
 
 
 class Drawing:
-    """SVG of a fixed width that grows downwards; (0, 0) is the top left corner."""
+    """An SVG of fixed width that grows downwards; (0, 0) is the top left corner.
+
+    `css` is a class of chart.css.
+    """
 
     def __init__(self, height: float = 0.0):
         self.height = height
         self._marks: list[str] = []
 
-    def rect(self, x: float, y: float, width: float, height: float, kind: str) -> None:
-        """Draw a bar of at least half a pixel."""
+    def rect(self, x: float, y: float, width: float, height: float, css: str) -> None:
+        """Draw a bar at least half a pixel wide."""
         self._marks.append(
-            f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
+            f'<rect class="{css}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
             f'height="{height:.1f}" rx="{min(2.0, width / 3, height / 3):.1f}"/>'
         )
 
-    def line(self, x: float, y: float, to_x: float, to_y: float, kind: str) -> None:
+    def line(self, x: float, y: float, to_x: float, to_y: float, css: str) -> None:
         """Draw a straight line."""
         self._marks.append(
-            f'<line class="{kind}" x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"/>'
+            f'<line class="{css}" x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}"/>'
         )
 
-    def curve(self, points: Sequence[tuple[float, float]], kind: str) -> None:
-        """Draw straight lines through points."""
+    def curve(self, points: Sequence[tuple[float, float]], css: str) -> None:
+        """Draw straight lines through `points`."""
         text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self._marks.append(f'<polyline class="{kind}" points="{text}"/>')
+        self._marks.append(f'<polyline class="{css}" points="{text}"/>')
 
-    def dot(self, x: float, y: float, radius: float, kind: str) -> None:
+    def dot(self, x: float, y: float, radius: float, css: str) -> None:
         """Draw a disc."""
-        self._marks.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
+        self._marks.append(f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
 
-    def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
-        """Write one line with its baseline at y."""
+    def text(self, x: float, y: float, text: str, css: str = "", anchor: str = "start") -> None:
+        """Write one line of text with its baseline at `y`."""
         self._marks.append(
-            f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
+            f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
             f"{escape(text)}</text>"
         )
 
     def tick(self, x: float, y: float, text: str) -> None:
-        """Write a small label centred on x, moved as far as it needs to stay inside."""
-        half = WIDE * len(text) / 2
+        """Write a small label centred on `x`, moved if necessary to stay inside."""
+        half = DIGIT_WIDTH * len(text) / 2
         self.text(min(max(x, half), WIDTH - half), y, text, "small", "middle")
 
     def legend(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Write (kind, name) entries below, in as many lines as they need."""
+        """Write (css, name) entries below the drawing, in as many lines as necessary."""
         x, y = 0.0, self.height + 16
-        for kind, name in entries:
+        for css, name in entries:
             name = shorten(name, 40)
-            width = 18 + len(name) * LETTER + 14
+            width = 18 + len(name) * SMALL_WIDTH + 14
             if x and x + width > WIDTH:
                 x, y = 0.0, y + 19
-            self.rect(x, y - 9, 11, 11, kind)
+            self.rect(x, y - 9, 11, 11, css)
             self.text(x + 17, y, name, "small")
             x += width
         self.height = y + 6
 
     def svg(self, title: str, description: str, standalone: bool = False) -> str:
-        """Return the element; standalone, it has its own colours and can be a file."""
+        """Return the element; a `standalone` one contains its colours and can be a file."""
         head = f"<style>{chart_css()}.chart {{ background: var(--back); }}</style>"
         head = head if standalone else ""
         return (
@@ -82,25 +86,25 @@ class Drawing:
 
 
 def chart_css() -> str:
-    """Return the rules that colour a drawing, light and dark."""
+    """Return the style sheet of drawings, light and dark."""
     return (resources.files(__package__) / "chart.css").read_text(encoding="utf-8")
 
 
-def series(place: int) -> str:
-    """Return the class of the colour at a place; they begin again after SERIES."""
-    return f"s{place % SERIES + 1}"
+def series_class(index: int) -> str:
+    """Return the class of a series' colour; colours repeat after SERIES."""
+    return f"s{index % SERIES + 1}"
 
 
-def shorten(text: str, most: int) -> str:
-    """Return `text`, cut in its middle where it is longer than `most`."""
-    if len(text) <= most:
+def shorten(text: str, max_length: int) -> str:
+    """Return `text` with its middle replaced by … if it is longer than `max_length`."""
+    if len(text) <= max_length:
         return text
-    half = (most - 1) // 2
+    half = (max_length - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Return round numbers, about `count`, that lie in [low, high]."""
+    """Return about `count` round numbers in [low, high]."""
     span = high - low
     if span <= 0 or not math.isfinite(span):
         return [low]
