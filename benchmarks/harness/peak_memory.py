@@ -1,48 +1,42 @@
-"""Peak resident memory of one ONNX file in one runtime, in this fresh process, without torch.
-
-python benchmarks/peak_memory.py FILE RUNTIME THREADS [--operators|--no-operators]
-"""
+"""Peak resident memory of one way to run SegNet, in a child process that does nothing else."""
 
 from __future__ import annotations
 
-import argparse
+import sys
+from pathlib import Path
 
-from segnet_deploy import runtimes
+from harness.engines import open_engine
+
 from segnet_deploy.bench.timing import peak_rss_bytes
-from segnet_deploy.metadata import Metadata
-from segnet_deploy.runtimes.base import Engine
-from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.system.child_process import serve
+from segnet_deploy.types import DEFAULT_SIZE
 
 FRAMES = 3
 
 
-def open_with(file: ModelFile, runtime: str, threads: int, operators: bool | None) -> Engine:
-    """Open a file; `operators` as in segnet_deploy.runtimes.onnxruntime.open_file."""
-    if runtime != "onnxruntime":
-        return runtimes.open(file, runtime, threads)
-    from segnet_deploy.runtimes.onnxruntime import open_file
-
-    return open_file(file, threads, operators)
+def peak_of_file(path: str, runtime: str, threads: int, operators: bool) -> int | None:
+    """Segment some frames with an ONNX file, without torch; return the peak in bytes."""
+    return _peak(Segmenter(open_engine(Path(path), runtime, threads, operators)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("file")
-    parser.add_argument("runtime")
-    parser.add_argument("threads", type=int)
-    parser.add_argument("--operators", action=argparse.BooleanOptionalAction)
-    arguments = parser.parse_args()
-    file = ModelFile.read(arguments.file)
-    engine = open_with(file, arguments.runtime, arguments.threads, arguments.operators)
-    segmenter = Segmenter(engine, Metadata.from_props(file.props))
+def peak_of_eager(checkpoint: str | None, threads: int, size: list[int]) -> int | None:
+    """Segment some frames with PyTorch eager; return the peak in bytes."""
+    import torch
+    from harness.networks import EAGER, TorchEngine, load_network
+
+    torch.set_num_threads(threads)
+    return _peak(Segmenter(TorchEngine(EAGER, load_network(checkpoint), (size[0], size[1]))))
+
+
+def _peak(segmenter: Segmenter) -> int | None:
     height, width = segmenter.size
-    frame = draw_scene(0, height or 360, width or 480).frame
+    frame = draw_scene(0, height or DEFAULT_SIZE[0], width or DEFAULT_SIZE[1]).frame
     for _ in range(FRAMES):
         segmenter.segment(frame)
-    print(peak_rss_bytes())
+    return peak_rss_bytes()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(serve({"file": peak_of_file, "eager": peak_of_eager}))
