@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers import CLASSES, TorchEngine
+from harness.networks import CLASSES, TorchEngine
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
