@@ -94,7 +94,7 @@ def _pair_bandwidth(
         "pool": lambda: pair.pool(x.data_ptr(), y.data_ptr(), codes.data_ptr(), stream()),
         "unpool": lambda: pair.unpool(y.data_ptr(), codes.data_ptr(), back.data_ptr(), stream()),
         "torch pool": lambda: F.max_pool2d(x, 2, 2, return_indices=True),
-        "torch unpool": lambda: F.max_unpool2d(pooled, index, 2, 2),
+        "torch unpool": lambda: F.max_unpool2d(pooled, index, [2, 2], [2, 2]),
     }
     seconds = _times(calls, flush)
     size = x.element_size()
@@ -197,9 +197,9 @@ def _times(calls: dict[str, Callable[[], Any]], flush: Tensor) -> dict[str, floa
             call()
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             flush.zero_()
-            torch.cuda._sleep(500_000)
+            torch.cuda._sleep(500_000)  # type: ignore[no-untyped-call]
             start.record()
             call()
             end.record()

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from harness.networks import CLASSES, TorchEngine
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from harness.networks import CLASSES, TorchEngine
 from segnet_deploy.accuracy.evaluate import (
     FIGURES,
     add_data_arguments,

@@ -13,16 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from harness import options
 from harness.ceilings import measure_ceilings
 from harness.measurement import report_left_out, time_by_operator, time_in_turns
 from harness.results import machine_facts, save
-
 from segnet_deploy import runtimes
 from segnet_deploy.bench.roofline import work
 from segnet_deploy.cli import command
@@ -45,8 +46,8 @@ def measure(
     """Return one row per precision and runtime. Raises InputError for a dynamic shape."""
     macs = {precision: count_macs(path) for precision, path in files.items()}
     engines = _open_all(files, threads, progress)
-    calls: dict[str, Callable[[], object]] = {
-        f"{precision}, {runtime}": lambda engine=engine, x=x: engine.run(x)
+    calls = {
+        f"{precision}, {runtime}": partial(engine.run, x)
         for (precision, runtime), (engine, x) in engines.items()
     }
     timings = time_in_turns(calls, rounds)
@@ -135,7 +136,6 @@ def limits(arguments: argparse.Namespace) -> None:
         path = Path(arguments.onnx or Path(folder) / "segnet.onnx")
         if not arguments.onnx:
             from harness.networks import load_network, write_onnx
-
             from segnet_export.exporter import ExportOptions
 
             size = (arguments.imgsz[0], arguments.imgsz[1])

@@ -20,7 +20,6 @@ from typing import Any
 from harness import options
 from harness.child import ask_child
 from harness.measurement import report_left_out
-
 from segnet_deploy.bench.comparison import Extras, Settings, compare
 from segnet_deploy.bench.comparison.document import NAME
 from segnet_deploy.bench.comparison.table import format_comparison

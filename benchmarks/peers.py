@@ -13,16 +13,17 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from harness import options
 from harness.measurement import report_left_out, time_in_turns
 from harness.networks import EAGER, TorchEngine, describe_weights, load_network, write_onnx
 from harness.results import machine_facts, save
-from torch import nn
-
 from segnet_deploy import runtimes
 from segnet_deploy.bench.timing import Timing
 from segnet_deploy.cli import command
@@ -87,7 +88,7 @@ def measure(
                 continue
             expected = labels if expected is None else expected
             progress(f"  labels equal to {EAGER}: {(labels == expected).mean():.4%}")
-            calls[peer] = lambda segmenter=segmenter: segmenter.segment(frame)
+            calls[peer] = partial(segmenter.segment, frame)
         with load(Path(name) / "standard.onnx", "auto", threads=threads) as auto:
             progress(f"--runtime auto selects {auto.engine.name}")
         return time_in_turns(calls, rounds)

@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from torch import nn
+
 from harness import options
 from harness.child import ask_child
 from harness.engines import open_engine
 from harness.measurement import measure_each, report_left_out, time_by_operator, time_in_turns
 from harness.networks import EAGER, TorchEngine, describe_weights, load_network, write_onnx
 from harness.results import library_versions, machine_facts, resume, save
-from torch import nn
-
 from segnet_deploy.cli import command
 from segnet_deploy.errors import SegNetError
 from segnet_deploy.files import sha256
@@ -82,9 +82,7 @@ def list_variants() -> list[Variant]:
 def write_files(module: nn.Module, int8: str | None, folder: Path, size: Size) -> None:
     """Write the fp32 file with the INT8 file's normalisation, and both also with frame io."""
     given = Metadata.from_props(ModelFile.read(int8).props) if int8 else Metadata()
-    normalisation = ExportOptions(
-        mean=given.mean, std=given.std, channel_order=given.channel_order
-    )
+    normalisation = ExportOptions(mean=given.mean, std=given.std, channel_order=given.channel_order)
     write_onnx(module, folder / "fp32-tensor.onnx", size, normalisation)
     if int8:
         (folder / "int8-tensor.onnx").write_bytes(Path(int8).read_bytes())
@@ -153,19 +151,16 @@ def peak_of(variant: Variant | str, folder: Path, arguments: argparse.Namespace)
 
     Raises EngineError.
     """
-    threads = arguments.threads
     if isinstance(variant, str):
-        facts = {"checkpoint": arguments.checkpoint, "size": arguments.imgsz}
-        peak: int | None = ask_child("harness.peak_memory", "eager", threads=threads, **facts)
-        return peak
-    peak = ask_child(
-        "harness.peak_memory",
-        "file",
-        path=str(variant.path(folder)),
-        runtime=variant.runtime,
-        threads=threads,
-        operators=variant.operators,
-    )
+        task, facts = "eager", {"checkpoint": arguments.checkpoint, "size": arguments.imgsz}
+    else:
+        task = "file"
+        facts = {
+            "path": str(variant.path(folder)),
+            "runtime": variant.runtime,
+            "operators": variant.operators,
+        }
+    peak: int | None = ask_child("harness.peak_memory", task, threads=arguments.threads, **facts)
     return peak
 
 

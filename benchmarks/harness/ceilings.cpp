@@ -17,7 +17,7 @@
 
 namespace {
 
-constexpr int kChains = 12;  // independent sums: covers latency times throughput, fits the registers
+constexpr int kChains = 12;  // independent sums: latency times throughput, within the registers
 constexpr int64_t kRounds = 100000;
 
 #if defined(__AVX512F__)

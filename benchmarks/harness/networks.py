@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ class TorchEngine(FunctionEngine):
     `call` maps images, (1, 3, H, W) float32 of `size`, to logits, (1, CLASSES, H, W) float32.
     """
 
-    def __init__(self, name: str, call: Callable[[Tensor], Tensor], size: Size):
+    def __init__(self, name: str, call: Callable[[Tensor], Tensor], size: Sequence[int]):
         def run(x: Array) -> Array:
             with torch.inference_mode():
                 logits: Array = call(torch.from_numpy(x)).numpy()

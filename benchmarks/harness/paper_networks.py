@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -87,7 +88,7 @@ def _forward_and_backward(
     return forward - started, time.perf_counter() - forward
 
 
-TASKS = {"export": export_network, "training_cost": training_cost}
+TASKS: dict[str, Callable[..., Any]] = {"export": export_network, "training_cost": training_cost}
 
 if __name__ == "__main__":
     sys.exit(serve(TASKS))

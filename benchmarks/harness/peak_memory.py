@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from harness.engines import open_engine
-
 from segnet_deploy.bench.timing import peak_rss_bytes
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import Segmenter
@@ -24,6 +23,7 @@ def peak_of_file(path: str, runtime: str, threads: int, operators: bool) -> int 
 def peak_of_eager(checkpoint: str | None, threads: int, size: list[int]) -> int | None:
     """Segment some frames with PyTorch eager; return the peak in bytes."""
     import torch
+
     from harness.networks import EAGER, TorchEngine, load_network
 
     torch.set_num_threads(threads)

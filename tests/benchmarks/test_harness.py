@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from harness.child import ask_child
 from harness.measurement import measure_each, time_by_operator
 from harness.networks import CLASSES, TorchEngine
 from harness.results import resume, save
-
 from segnet_deploy import runtimes
 from segnet_deploy.errors import EngineError, InputError
 

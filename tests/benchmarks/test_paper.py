@@ -9,8 +9,8 @@ from typing import Any
 
 import paper
 import pytest
-from harness import paper_networks
 
+from harness import paper_networks
 from segnet_deploy.system.child_process import ChildDiedError
 
 SMALL = ["--networks", "segnet", "--width", "2", "--imgsz", "32", "48", "--num-classes", "3"]
