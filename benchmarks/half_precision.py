@@ -117,7 +117,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     add_data_arguments(parser)
     parser.add_argument("--classes", metavar="camvid|FILE", help="names")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -60,7 +60,7 @@ def mean_iou(segment: Callable[[Image], Image]) -> float:
 
 
 @torch.no_grad()
-def predict(model: SegNet, frame: Image) -> Image:
+def predict(model: nn.Module, frame: Image) -> Image:
     """Return the labels of one (H, W, 3) uint8 BGR frame."""
     planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
     return model(normalise(planes)).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
@@ -84,7 +84,7 @@ def train(steps: int, batch: int, scenes: int, seed: int) -> tuple[SegNet, float
             model.train()
             loss = F.cross_entropy(model(normalise(x)), target, weight)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
             optimiser.step()
             schedule.step()
             bar.update()
