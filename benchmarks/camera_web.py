@@ -21,7 +21,7 @@ from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web import serve
 from segnet_deploy.camera.web.server import WebPage
 from segnet_deploy.classes import CAMVID
-from segnet_deploy.scenes import Scene, draw_scene
+from segnet_deploy.scenes import draw_scene
 
 
 def main() -> int:
@@ -73,7 +73,7 @@ async def watch(url: str) -> None:
                 await viewer.send_str("next")
 
 
-def measure(page: WebPage, scenes: list[Scene], fps: float, seconds: float) -> dict[str, float]:
+def measure(page: WebPage, scenes: list, fps: float, seconds: float) -> dict:
     """Show `scenes` at `fps` and return the cost."""
     status = Status("live", "benchmark", 0.0)
     took: list[float] = []
