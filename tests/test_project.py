@@ -1,4 +1,4 @@
-"""The project as a whole: versions agree, public names are pinned, modules and functions are short."""
+"""The project as a whole: versions agree, public names are pinned, the code stays short."""
 
 from __future__ import annotations
 
