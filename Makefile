@@ -1,5 +1,7 @@
-# make demo   from nothing to segmented frames and a latency table
-# make test   the tests (REQUIRE=chromium,rtsp: what must not be skipped); make lint: style and types; make resolve: every extra on every Python
+# make demo     from nothing to segmented frames and a latency table
+# make test     the tests; REQUIRE=chromium,rtsp names what must not be skipped
+# make lint     style and types
+# make resolve  every extra for every supported Python, without installing anything
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,10 +23,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(REQUIRE),--require $(REQUIRE))
 
+# Two folders of programs have a module `train`, so mypy checks the demo separately.
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks/demo $(BIN)/mypy benchmarks/demo
 
 resolve: $(VENV)/.installed
 	$(BIN)/python tests/programs/resolve_extras.py
@@ -36,23 +40,23 @@ kernel-report: $(VENV)/.installed
 	-$(BIN)/python -m pip install --quiet nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm
 	$(BIN)/python benchmarks/kernels/kernel_report.py --json $(OUT)/kernel_report.json
 
-# The camera loop on an RTSP server that is killed twenty times: 22 minutes. SOAK="--minutes 2".
+# The camera loop on an RTSP server that is killed 20 times: 22 minutes. SOAK="--minutes 2" is short.
 soak: $(VENV)/.installed
 	$(BIN)/python tests/programs/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/programs/fuzz.py --cases 500
 
-# Needs a GPU; takes the Python that is there, and installs nothing.
+# Needs a GPU; uses the installed Python packages and installs nothing.
 gpu-check:
 	$(PYTHON) benchmarks/gpu_check.py -o $(OUT)/gpu
 
-# Every architecture, Turing to Blackwell, Orin included; no GPU is needed.
+# Compile the kernels for every architecture, Turing to Blackwell with Orin; needs nvcc and no GPU.
 cuda-matrix:
 	@for arch in 75 80 86 87 89 90 100 120; do \
-	  said=$$(nvcc -std=c++17 -arch=sm_$$arch -Xptxas -v -Iplugins/include \
-	    -c plugins/cuda/kernels.cu -o /dev/null 2>&1) || { echo "$$said"; exit 1; }; \
-	  echo "$$said" | grep -q "[1-9][0-9]* bytes spill" && { echo "sm_$$arch spills"; exit 1; }; \
+	  log=$$(nvcc -std=c++17 -arch=sm_$$arch -Xptxas -v -Iplugins/include \
+	    -c plugins/cuda/kernels.cu -o /dev/null 2>&1) || { echo "$$log"; exit 1; }; \
+	  echo "$$log" | grep -q "[1-9][0-9]* bytes spill" && { echo "sm_$$arch spills"; exit 1; }; \
 	  echo "sm_$$arch ok"; \
 	done
 

@@ -1,20 +1,19 @@
-"""Check segnet-bench's own figures from outside: peak memory and median latency.
+"""Are segnet-bench's figures for peak memory and median latency right, measured from outside?
 
     python benchmarks/check_bench.py networks/segnet.onnx [--runtime onnxruntime] [--threads 2]
 
-memory   the worker of a comparison runs under GNU time; its "maximum resident set size" against
-         the peak that the worker itself reports
-latency  this program's clock, in another process, times the worker's rounds of N and of 2N calls
-         from request to answer: (T(2N) - T(N)) / N, in which the call that is not counted and the
-         conversation cancel out, against the median that the worker reports for those same calls
+memory   a comparison's child process runs under GNU time; its "maximum resident set size" is
+         compared with the peak that the child reports
+latency  this process times the child's rounds of N and of 2N calls, from request to answer:
+         (T(2N) - T(N)) / N, in which the discarded warm-up call and the communication cancel
+         out, is compared with the median that the child reports for the same calls
 
-Exit status 1 where one differs by more than 5 %.
+Exit status 1 if one differs by more than 5 %.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -24,18 +23,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import options
+from harness.results import save
 from segnet_deploy.bench.comparison import Settings
-from segnet_deploy.bench.comparison.process_pool import start_worker
 from segnet_deploy.bench.timing import Timing
 from segnet_deploy.cli import command
 from segnet_deploy.errors import MissingDependencyError
-from segnet_deploy.files import atomic_write
+from segnet_deploy.system.child_process import ChildProcess
 
-LIMIT = 0.05
+WORKER = "segnet_deploy.bench.comparison.network_worker"
+LIMIT = 0.05  # largest relative difference
 
 
-def request(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what a comparison asks a worker to open."""
+def open_request(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments with which a comparison asks a child to open the network."""
     return {
         "engine": str(arguments.engine),
         "runtime": arguments.runtime,
@@ -47,78 +48,82 @@ def request(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def memory(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the worker's peak as GNU time and as the worker itself see it."""
+def check_memory(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the child's peak memory as it reports it and as GNU time measures it."""
     gnu_time = shutil.which("time")
     if gnu_time is None:
         raise MissingDependencyError("no GNU time on PATH; install it with: apt-get install time")
     with tempfile.TemporaryDirectory() as name:
-        said = Path(name) / "time.txt"
-        worker = start_worker([gnu_time, "-v", "-o", str(said)])
-        worker.ask("open", **request(arguments))
-        reported = worker.ask("round", runs=3)["peak_bytes"]
-        worker.close()
-        found = re.search(r"Maximum resident set size \(kbytes\): (\d+)", said.read_text())
+        log = Path(name) / "time.txt"
+        with ChildProcess(WORKER, prefix=[gnu_time, "-v", "-o", str(log)]) as child:
+            child.ask("open", **open_request(arguments))
+            reported = child.ask("round", runs=3)["peak_bytes"]
+            child.close()  # GNU time writes its log when the child ends
+        found = re.search(r"Maximum resident set size \(kbytes\): (\d+)", log.read_text())
     assert found is not None
     return {"reported_bytes": reported, "outside_bytes": int(found[1]) * 1024}
 
 
-def latency(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the median that a worker reports, and the seconds per call seen from outside."""
-    n, samples, walls = arguments.calls, list[float](), {1: list[float](), 2: list[float]()}
-    worker = start_worker()
-    worker.ask("open", **request(arguments))
-    for index in range(arguments.rounds):
-        for times in (1, 2) if index % 2 else (2, 1):  # a machine that slows down favours neither
-            started = time.perf_counter()
-            answer = worker.ask("round", runs=times * n)
-            walls[times].append(time.perf_counter() - started)
-            samples += answer["samples"]["total"]
-    worker.close()
+def check_latency(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the median that the child reports, and the seconds per call measured here."""
+    calls, samples = arguments.calls, list[float]()
+    durations: dict[int, list[float]] = {1: [], 2: []}  # by multiple of `calls`
+    with ChildProcess(WORKER) as child:
+        child.ask("open", **open_request(arguments))
+        for index in range(arguments.rounds):
+            for factor in (1, 2) if index % 2 else (2, 1):  # a slowing machine favours neither
+                started = time.perf_counter()
+                answer = child.ask("round", runs=factor * calls)
+                durations[factor].append(time.perf_counter() - started)
+                samples += answer["samples"]["total"]
     return {
         "reported_seconds": Timing(tuple(samples)).median,
-        "outside_seconds": (sum(walls[2]) - sum(walls[1])) / (arguments.rounds * n),
-        "calls": n,
-        "short": walls[1],
-        "long": walls[2],
+        "outside_seconds": (sum(durations[2]) - sum(durations[1])) / (arguments.rounds * calls),
+        "calls": calls,
+        "short": durations[1],
+        "long": durations[2],
         "samples": samples,
     }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("engine", type=Path)
+    parser = options.new_parser(__doc__)
+    parser.add_argument("engine", type=Path, help="ONNX file")
     parser.add_argument("--runtime", default="onnxruntime", choices=("onnxruntime", "openvino"))
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--imgsz", nargs=2, type=int, default=(360, 480), metavar=("H", "W"))
-    parser.add_argument("--calls", type=int, default=10, metavar="N")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--json", metavar="FILE")
+    options.add_size(parser)
+    options.add_measurement(parser, rounds=4)
+    parser.add_argument(
+        "--calls", type=int, default=10, metavar="N", help="calls per short round (default: 10)"
+    )
+    options.add_result(parser)
     return parser
 
 
-def witness(arguments: argparse.Namespace) -> int:
+def check_bench(arguments: argparse.Namespace) -> int:
     """Print both comparisons; return the exit status."""
-    result = {"memory": memory(arguments), "latency": latency(arguments)}
+    result = {"memory": check_memory(arguments), "latency": check_latency(arguments)}
     passed = True
-    for name, unit, scale in (("memory", "bytes", 1e6), ("latency", "seconds", 1e-3)):
-        inside, outside = (result[name][f"{side}_{unit}"] for side in ("reported", "outside"))
-        off = inside / outside - 1
-        passed &= abs(off) <= LIMIT
-        word = "MB" if name == "memory" else "ms"
+    for name, key, unit, scale in (
+        ("memory", "bytes", "MB", 1e6),
+        ("latency", "seconds", "ms", 1e-3),
+    ):
+        reported, outside = result[name][f"reported_{key}"], result[name][f"outside_{key}"]
+        difference = reported / outside - 1
+        within = abs(difference) <= LIMIT
+        passed &= within
         print(
-            f"{name:8} reported {inside / scale:8.1f} {word}, from outside {outside / scale:8.1f} "
-            f"{word}: {off:+.1%} {'ok' if abs(off) <= LIMIT else 'MORE THAN 5 %'}"
+            f"{name:8} reported {reported / scale:8.1f} {unit}, "
+            f"from outside {outside / scale:8.1f} {unit}: {difference:+.1%} "
+            f"{'ok' if within else 'MORE THAN 5 %'}"
         )
-    if arguments.json:
-        atomic_write(arguments.json, (json.dumps(result, indent=1) + "\n").encode())
+    save(arguments.json, result)
     return 0 if passed else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    return command.run(build_parser(), witness, argv)
+    return command.run(build_parser(), check_bench, argv)
 
 
 if __name__ == "__main__":

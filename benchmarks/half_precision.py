@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers import CLASSES, TorchEngine
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from harness.networks import CLASSES, TorchEngine
 from segnet_deploy.accuracy.evaluate import (
     FIGURES,
     class_changes,
@@ -117,7 +117,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint")
     add_labelled_data(parser)
     parser.add_argument("--classes", metavar="camvid|FILE", help="names")

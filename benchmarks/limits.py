@@ -1,113 +1,110 @@
-"""How far each engine is from what this machine can do at most, and where the rest goes.
+"""How close is each engine to what this machine can compute, and where does its time go?
 
     python benchmarks/limits.py [--onnx FILE] [--int8 FILE] [--json FILE]
 
-The ceilings (a compiled loop of multiply-adds, the largest library GEMM, memcpy) and the engines
-are measured in one run, engines in interleaved rounds. The dense floor is the net's multiply-adds
-at the ceiling; Winograd convolutions do fewer of them, so an engine with those can lie below it.
+Measures the ceilings (a compiled loop of multiply-adds, a library's large GEMM, memcpy) and the
+engines in one run, the engines in interleaved rounds. The dense floor is the time that the
+network's multiply-adds take at the ceiling. Winograd convolutions do fewer of them, so an engine
+that uses them can be faster than this floor.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
-from ceilings import measure_ceilings
-from time_by_layer import profile
 
+from harness import options
+from harness.ceilings import measure_ceilings
+from harness.measurement import report_left_out, time_by_operator, time_in_turns
+from harness.results import machine_facts, save
 from segnet_deploy import runtimes
-from segnet_deploy.bench.timing import interleaved
-from segnet_deploy.errors import SegNetError
-from segnet_deploy.files import atomic_write
-from segnet_deploy.passes.graph import infer_shapes
-from segnet_deploy.system.machine import describe_machine, versions
+from segnet_deploy.cli import command
+from segnet_deploy.errors import InputError, SegNetError
+from segnet_deploy.progress import Progress
+from segnet_deploy.runtimes.base import Engine
+from segnet_deploy.system.cpus import usable_cpus
+from segnet_deploy.types import Array
 
-PAUSE = 0.25  # s, as in peers.py
-SHOWN = 6  # kinds of layers a line
-
-
-def count_macs(path: Path) -> float:
-    """Return the multiply-adds of the convolutions of a file with static shapes, in 1e9."""
-    model = infer_shapes(ir.load(path))
-    total = 0
-    for node in model.graph:
-        if node.op_type not in ("Conv", "ConvTranspose"):
-            continue
-        # A weight works once per output pixel, that of a transposed one once per input pixel.
-        place = node.outputs[0] if node.op_type == "Conv" else node.inputs[0]
-        shape, weight = np.array(place.shape), np.array(node.inputs[1].shape)  # type: ignore[union-attr]
-        total += int(weight.prod() * shape[[0, 2, 3]].prod())
-    return total / 1e9
-
-
-def write_segnet(path: Path, size: Sequence[int]) -> None:
-    """Write the full SegNet with seeded random weights, frame in, label map out."""
-    import torch
-
-    from segnet_deploy.runtimes.model_file import save_model
-    from segnet_export.exporter import ExportOptions, finish
-    from segnet_export.models import SegNet, SegNetConfig
-    from segnet_export.torch_graph import to_onnx
-
-    torch.manual_seed(0)
-    module = SegNet(SegNetConfig.standard(11)).eval()
-    model, _ = to_onnx(module, torch.zeros(1, 3, *size))
-    finish(model, 11, ExportOptions(io="frame"))
-    save_model(model, path)
+SHOWN = 6  # operators per line
 
 
 def measure(
-    files: dict[str, Path], ceilings: dict[str, Any], threads: int, rounds: int
+    files: dict[str, Path],
+    ceilings: dict[str, Any],
+    threads: int,
+    rounds: int,
+    progress: Progress,
 ) -> list[dict[str, Any]]:
-    """Return one row per precision and runtime."""
-    rows, calls, inputs = [], {}, {}
-    for kind, path in files.items():
+    """Return one row per precision and runtime. Raises InputError for a dynamic shape."""
+    macs = {precision: count_macs(path) for precision, path in files.items()}
+    engines = _open_all(files, threads, progress)
+    calls = {
+        f"{precision}, {runtime}": partial(engine.run, x)
+        for (precision, runtime), (engine, x) in engines.items()
+    }
+    timings = time_in_turns(calls, rounds)
+    rows = []
+    for (precision, runtime), (engine, x) in engines.items():
+        timing = timings[f"{precision}, {runtime}"]
+        floor = macs[precision] / 1e9 / ceilings["gmacs"][precision]
+        profile = {name: seconds * 1e3 for name, seconds in time_by_operator(engine, x).items()}
+        rows.append(
+            {
+                "precision": precision,
+                "runtime": runtime,
+                "seconds": timing.summary(),
+                "gmac": macs[precision] / 1e9,
+                "dense_floor_seconds": floor,
+                "of_floor": timing.median / floor,
+                "dense_gmacs": macs[precision] / 1e9 / timing.median,
+                "profile_ms": profile,
+            }
+        )
+    return rows
+
+
+def count_macs(path: Path) -> int:
+    """Return the multiply-adds of a file with static shapes. Raises InputError."""
+    found = dense_work(path)
+    if found is None:
+        raise InputError(f"{path} has dynamic or unknown shapes; export it with fixed sizes")
+    return found.macs
+
+
+def _open_all(
+    files: dict[str, Path], threads: int, progress: Progress
+) -> dict[tuple[str, str], tuple[Engine, Array]]:
+    """Return each engine and a random input, by precision and runtime."""
+    engines = {}
+    for precision, path in files.items():
         for runtime in runtimes.installed():
             try:
                 engine = runtimes.open(path, runtime, threads)
             except SegNetError as error:
-                print(f"left out: {kind}, {runtime}: {error}", file=sys.stderr)
+                report_left_out(f"{precision}, {runtime}", error, progress)
                 continue
             port = engine.inputs[0]
             rng = np.random.default_rng(0)
-            x = rng.integers(0, 256, [n or 1 for n in port.shape]).astype(port.dtype)
-            inputs[kind, runtime] = x
-            calls[f"{kind}, {runtime}"] = lambda engine=engine, x=x: engine.run(x)
-    timings = interleaved(calls, rounds, warm_ups=2, pause=PAUSE)
-    macs = {kind: count_macs(path) for kind, path in files.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        for (kind, runtime), x in inputs.items():
-            timing = timings[f"{kind}, {runtime}"]
-            floor = macs[kind] / ceilings["gmacs"][kind]
-            rows.append(
-                {
-                    "precision": kind,
-                    "runtime": runtime,
-                    "seconds": timing.summary(),
-                    "gmac": macs[kind],
-                    "dense_floor_seconds": floor,
-                    "of_floor": timing.median / floor,
-                    "dense_gmacs": macs[kind] / timing.median,
-                    "profile_ms": profile(files[kind], runtime, threads, x, Path(folder)),
-                }
-            )
-    return rows
+            x = rng.integers(0, 256, [size or 1 for size in port.shape]).astype(port.dtype)
+            engines[precision, runtime] = engine, x
+    return engines
 
 
-def table(ceilings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def format_table(ceilings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Return the ceilings, one line per engine, and where its time goes."""
     loop, gemm = ceilings["loop"], ceilings["gemm_gmacs"]
-    lines = [f"memcpy {ceilings['memcpy_gbs']:.1f} GB/s; GMAC/s at most:"]
-    for kind, how in (("fp32", "FMA"), ("int8", loop["int8_with"])):
-        product = "-" if gemm[kind] is None else f"{gemm[kind]:.0f}"
-        lines.append(f"  {kind}: {how} loop {loop[kind + '_gmacs']:.0f}, GEMM {product}")
+    lines = [f"ceilings: memcpy {ceilings['memcpy_gbs']:.1f} GB/s; in GMAC/s:"]
+    for precision, instructions in (("fp32", "FMA"), ("int8", loop["int8_with"])):
+        product = "-" if gemm[precision] is None else f"{gemm[precision]:.0f}"
+        rate = loop[precision + "_gmacs"]
+        lines.append(f"  {precision}: {instructions} loop {rate:.0f}, GEMM {product}")
     lines.append(f"\n{'engine':20}{'median s':>10}{'floor s':>9}{'x floor':>9}{'GMAC/s':>9}")
     for row in rows:
         lines.append(
@@ -115,41 +112,52 @@ def table(ceilings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
             f"{row['dense_floor_seconds']:9.3f}{row['of_floor']:9.2f}{row['dense_gmacs']:9.0f}"
             + ("  below the dense floor: Winograd" if row["of_floor"] < 1 else "")
         )
-        parts = list(row["profile_ms"].items())[:SHOWN]
-        lines.append("    ms: " + (", ".join(f"{k} {v:.0f}" for k, v in parts) or "not told"))
+        slowest = list(row["profile_ms"].items())[:SHOWN]
+        shown = ", ".join(f"{name} {ms:.0f}" for name, ms in slowest)
+        lines.append(f"    ms: {shown or 'not reported'}")
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser."""
+    parser = options.new_parser(__doc__)
     parser.add_argument("--onnx", metavar="FILE", help="default: full SegNet, random weights")
-    parser.add_argument("--int8", metavar="FILE", help="an int8 file of segnet-export")
-    parser.add_argument("--imgsz", nargs=2, type=int, default=(360, 480))
-    parser.add_argument("--threads", type=int, default=describe_machine()["cpus"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", metavar="FILE")
-    arguments = parser.parse_args()
+    parser.add_argument("--int8", metavar="FILE", help="an INT8 file of segnet-export")
+    options.add_size(parser)
+    options.add_measurement(parser, len(usable_cpus()))
+    options.add_result(parser)
+    return parser
+
+
+def limits(arguments: argparse.Namespace) -> None:
+    """Measure, print and save."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(arguments.onnx or Path(folder) / "segnet.onnx")
         if not arguments.onnx:
-            write_segnet(path, arguments.imgsz)
+            from harness.networks import load_network, write_onnx
+            from segnet_export import ExportOptions
+
+            size = (arguments.imgsz[0], arguments.imgsz[1])
+            write_onnx(load_network(None), path, size, ExportOptions(io="frame"))
         files = {"fp32": path} | ({"int8": Path(arguments.int8)} if arguments.int8 else {})
         ceilings = measure_ceilings(arguments.threads)
-        rows = measure(files, ceilings, arguments.threads, arguments.rounds)
-    print(table(ceilings, rows))
-    if arguments.json:
-        result = {
-            "benchmark": "limits",
-            "what": "seconds of inference against the dense floor, interleaved rounds",
-            "threads": arguments.threads,
-            "machine": describe_machine(),
-            "versions": versions(),
-            "ceilings": ceilings,
-            "engines": rows,
-        }
-        Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(arguments.json, (json.dumps(result, indent=2) + "\n").encode())
+        rows = measure(files, ceilings, arguments.threads, arguments.rounds, arguments.progress)
+    print(format_table(ceilings, rows))
+    result = {
+        "benchmark": "limits",
+        "what": "seconds of inference against the dense floor, interleaved rounds",
+        "threads": arguments.threads,
+        **machine_facts(),
+        "ceilings": ceilings,
+        "engines": rows,
+    }
+    save(arguments.json, result)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return command.run(build_parser(), limits, argv)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

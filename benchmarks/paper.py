@@ -1,10 +1,10 @@
-"""The SegNet paper's Table 6 on this machine, in one command.
+"""Does Table 6 of the SegNet paper hold on this machine?
 
     python benchmarks/paper.py -o out/paper [--backward]
 
-Exports the networks that the paper compares (seeded weights: time and memory do not depend on
-them), measures them as `segnet-bench --paper` does, judges the claims and writes a report.
-What is there already is kept; a second call goes on from it.
+Exports the networks that the paper compares, with seeded weights (time and memory do not depend
+on them), measures them as `segnet-bench --paper` does, judges the claims and writes a report.
+Existing results are kept; the same command continues an interrupted run.
 """
 
 from __future__ import annotations
@@ -13,246 +13,182 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import options
+from harness.child import ask_child
+from harness.measurement import report_left_out
 from segnet_deploy.bench.comparison import Extras, Settings, compare
 from segnet_deploy.bench.comparison.document import FILE_NAME
 from segnet_deploy.bench.comparison.table import format_comparison
 from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.bench.report import write_report
 from segnet_deploy.bench.result import Comparison
-from segnet_deploy.bench.timing import Timing
+from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError, SegNetError, UsageError
 from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.runtimes.base import CHOICES
-from segnet_deploy.system.memory import peak_rss_bytes, rss_bytes
+from segnet_deploy.types import DEFAULT_SIZE, Size
 
 TABLE_6 = ("segnet", "fcn-8s", "deeplab-largefov", "deconvnet", "unet")
 TABLE_1 = tuple(name for name in TITLES if "basic" in name or "bilinear" in name)
 SETS = {"table6": TABLE_6, "table1": TABLE_1, "all": tuple(TITLES)}
-MEAN, STD = (104.0, 117.0, 123.0), (58.0, 58.0, 58.0)
-TRAINING_BATCH = 4  # the paper's
+ORIGINAL_SIZE: Size = (224, 224)  # of the networks named -original, whose layers fix it
+TRAINING_RUNS = 3
 
 
-def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what `function` returns in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def export_network(
-    name: str, path: str, classes: int, size: tuple[int, int], width: int, runtime: str, full: bool
-) -> str:
-    """Export one network; return the gate's table. `full` gates on made-up ties as well."""
-    import torch
-
-    from segnet_export.exporter import export
-    from segnet_export.models import create
-
-    module = create(name, classes, width=width, size=size)
-    result = export(
-        module,
-        torch.zeros(1, 3, *size),
-        path,
-        mean=MEAN,
-        std=STD,
-        network=name,
-        runtimes=None if runtime == "auto" else [runtime],
-        adversarial=full,
-    )
-    return str(result.gate)
-
-
-def training_cost(
-    name: str, classes: int, size: tuple[int, int], width: int, threads: int | None, runs: int
-) -> dict[str, Any]:
-    """Return PyTorch's seconds of a backward pass at batch 1, and a step's memory at batch 4.
-
-    The step is forward, cross-entropy, backward and SGD with momentum; memory is the process'
-    peak above what it had with torch loaded.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    from segnet_export.models import create
-
-    if threads:
-        torch.set_num_threads(threads)
-    torch.nn.functional.conv2d(torch.zeros(1, 3, 16, 16), torch.zeros(3, 3, 3, 3))
-    baseline = rss_bytes() or 0
-    module = create(name, classes, width=width, size=size)
-    for layer in module.modules():  # whole-map layers have one value per channel at batch 1
-        layer.train(not isinstance(layer, torch.nn.BatchNorm2d))
-    optimiser = torch.optim.SGD(module.parameters(), lr=1e-6, momentum=0.9)
-    samples: dict[str, list[float]] = {"forward": [], "backward": []}
-    for batch in (1,) * (runs + 1) + (TRAINING_BATCH,):
-        x, labels = torch.randn(batch, 3, *size), torch.zeros(batch, *size, dtype=torch.long)
-        optimiser.zero_grad()
-        started = time.perf_counter()
-        loss = F.cross_entropy(module(x), labels)
-        forward = time.perf_counter()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
-        ended = time.perf_counter()
-        if batch == 1:
-            samples["forward"].append(forward - started)
-            samples["backward"].append(ended - forward)
-    optimiser.step()
-    peak = peak_rss_bytes() or 0
-    timing = {part: Timing(tuple(values[1:])) for part, values in samples.items()}
-    return {
-        "seconds": timing["backward"].summary(),
-        "forward_seconds": timing["forward"].summary(),
-        "samples": {part: list(values.samples) for part, values in timing.items()},
-        "training_bytes": peak,
-        "training_added_bytes": peak - baseline,
-        "batch": TRAINING_BATCH,
-        "torch": torch.__version__,
-    }
+def in_fresh_process(task: str, **arguments: Any) -> Any:
+    """Run a task of harness/paper_networks.py in a fresh process. Raises EngineError."""
+    return ask_child("harness.paper_networks", task, **arguments)
 
 
 def export_all(arguments: argparse.Namespace, folder: Path) -> list[Path]:
-    """Export what is missing, or was made otherwise; return the files.
+    """Export the networks that are missing or were exported with other options; return all files.
 
-    A network that fails is named and left out. Raises InputError where all fail.
+    A network that fails is reported and left out. Raises InputError if all fail.
     """
     make_folder(folder)
-    made = folder / "exports.json"
-    known = json.loads(made.read_text()) if made.is_file() else {}
+    record = folder / "exports.json"
+    exported = json.loads(record.read_text()) if record.is_file() else {}
     paths = []
     for name in arguments.networks:
-        size = tuple(arguments.imgsz or ((224, 224) if name.endswith("original") else (360, 480)))
-        path = folder / f"{name}.onnx"
-        wanted = {"classes": arguments.num_classes, "size": list(size), "width": arguments.width}
-        wanted |= {"full_gate": arguments.full_gate}
-        before = {"full_gate": False} | known.get(name, {})
-        if path.is_file() and before in (wanted, wanted | {"full_gate": True}):
-            paths.append(path)
-            continue
-        say(f"{name}: exporting")
-        started = time.perf_counter()
-        options = (arguments.num_classes, size, arguments.width)
-        try:
-            table = in_fresh_process(
-                export_network, name, str(path), *options, arguments.runtime, arguments.full_gate
-            )
-        except BrokenProcessPool:
-            say(f"left out: {name}: its export was ended, as when memory runs out")
-            continue
-        except SegNetError as error:
-            say(f"left out: {name}: {error}")
-            continue
+        path, wanted = folder / f"{name}.onnx", _export_options(name, arguments)
+        before = {"full_gate": False} | exported.get(name, {})
+        if not path.is_file() or before not in (wanted, wanted | {"full_gate": True}):
+            try:
+                _export(name, path, wanted, arguments)
+            except SegNetError as error:
+                report_left_out(name, error, arguments.progress)
+                continue
+            exported[name] = wanted
+            atomic_write(record, (json.dumps(exported, indent=1) + "\n").encode())
         paths.append(path)
-        say(f"{table}\n{path}: gate passed, {time.perf_counter() - started:.0f} s")
-        known[name] = wanted
-        atomic_write(made, (json.dumps(known, indent=1) + "\n").encode())
     if not paths:
-        raise InputError("no network could be exported; what is wrong is said above")
+        raise InputError("no network could be exported; the reasons are above")
     return paths
 
 
+def _export_options(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what an existing file must have been exported with to be used again."""
+    size = arguments.imgsz or (ORIGINAL_SIZE if name.endswith("original") else DEFAULT_SIZE)
+    return {
+        "classes": arguments.num_classes,
+        "size": list(size),
+        "width": arguments.width,
+        "full_gate": arguments.full_gate,
+    }
+
+
+def _export(name: str, path: Path, wanted: dict[str, Any], arguments: argparse.Namespace) -> None:
+    arguments.progress(f"{name}: exporting")
+    started = time.perf_counter()
+    table = in_fresh_process(
+        "export",
+        name=name,
+        path=str(path),
+        classes=wanted["classes"],
+        size=wanted["size"],
+        width=wanted["width"],
+        runtime=arguments.runtime,
+        adversarial=wanted["full_gate"],
+    )
+    seconds = time.perf_counter() - started
+    arguments.progress(f"{table}\n{path}: gate passed, {seconds:.0f} s")
+
+
 def add_backward(arguments: argparse.Namespace, comparison: Comparison, folder: Path) -> None:
-    """Put the cost of training beside each network; save after each."""
+    """Add the cost of training to each network; save after each."""
     path = folder / FILE_NAME
     for network in comparison.networks:
         if network.backward or network.error or network.input is None:
             continue
-        say(f"{network.name}: backward pass and training memory in PyTorch")
-        size = network.input[2:4]
-        options = (arguments.num_classes, tuple(size), arguments.width, arguments.threads, 3)
+        name = network.name
+        arguments.progress(f"{name}: backward pass and training memory in PyTorch")
         try:
-            name = Path(network.engine).stem
-            network.backward = in_fresh_process(training_cost, name, *options)
-        except (BrokenProcessPool, RuntimeError) as error:
-            say(f"left out: {network.name}: {str(error).splitlines()[0]}")
+            network.backward = in_fresh_process(
+                "training_cost",
+                name=Path(network.engine).stem,
+                classes=arguments.num_classes,
+                size=list(network.input[2:4]),
+                width=arguments.width,
+                threads=arguments.threads,
+                runs=TRAINING_RUNS,
+            )
+        except SegNetError as error:
+            report_left_out(name, error, arguments.progress)
             continue
-        content: dict[str, Any] = json.loads(path.read_text())  # other calls' networks as well
+        content: dict[str, Any] = json.loads(path.read_text())  # with networks of other calls
         for record in content["networks"]:
             if record["engine"] == network.engine:
                 record["backward"] = network.backward
         atomic_write(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def say(text: str, done: int | None = None, total: int | None = None) -> None:
-    """Talk goes to stderr."""
-    count = "" if done is None else f": {done} of {total}"
-    print(f"{text}{count}", file=sys.stderr, flush=True)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path, default=Path("out/paper"), metavar="DIR")
-    parser.add_argument(
+    parser = options.new_parser(__doc__)
+    add = parser.add_argument
+    add("-o", "--output", type=Path, default=Path("out/paper"), metavar="DIR")
+    add(
         "--networks",
         nargs="+",
         default=["table6"],
         metavar="NAME",
-        help=f"names of segnet-export --arch, or {', '.join(SETS)} (default: table6 and U-Net)",
+        help=f"names of segnet-export --arch, or {', '.join(SETS)} (default: Table 6 and U-Net)",
     )
-    parser.add_argument("--runtime", default="onnxruntime", choices=CHOICES)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--runs", type=int, default=2, help="timed calls of each round")
-    parser.add_argument("--num-classes", type=int, default=11)
-    parser.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"))
-    parser.add_argument("--width", type=int, default=64, help="channels of the first stage")
-    parser.add_argument("--backward", action="store_true", help="also training, in PyTorch")
-    parser.add_argument("--layers", action="store_true")
-    parser.add_argument("--power", action="store_true")
-    parser.add_argument(
-        "--export-only", action="store_true", help="for segnet-bench --paper on a device"
-    )
-    parser.add_argument("--full-gate", action="store_true", help="gate on made-up ties as well")
-    parser.add_argument("--fresh", action="store_true", help="measure again what is there")
+    add("--runtime", default="onnxruntime", choices=CHOICES, help="default: onnxruntime")
+    options.add_measurement(parser, rounds=9)
+    add("--runs", type=int, default=2, help="timed calls per round (default: 2)")
+    add("--num-classes", type=int, default=11, help="default: 11")
+    add("--imgsz", nargs=2, type=int, metavar=("H", "W"), help="default: 360 480")
+    add("--width", type=int, default=64, help="channels of the first stage (default: 64)")
+    add("--backward", action="store_true", help="also measure training, in PyTorch")
+    add("--layers", action="store_true", help="also measure the time per layer")
+    add("--power", action="store_true", help="also measure the energy per frame")
+    add("--export-only", action="store_true", help="for segnet-bench --paper on a device")
+    add("--full-gate", action="store_true", help="also run the parity gate on constructed ties")
+    add("--fresh", action="store_true", help="discard earlier results")
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Export, measure, judge, report; return the exit status."""
-    arguments = build_parser().parse_args(argv)
-    chosen = [name for word in arguments.networks for name in SETS.get(word, (word,))]
-    arguments.networks = list(dict.fromkeys(chosen))
-    try:
-        if unknown := [name for name in arguments.networks if name not in TITLES]:
-            raise UsageError(f"--networks {unknown[0]}; expected {', '.join([*SETS, *TITLES])}")
-        files = export_all(arguments, arguments.output / "networks")
-        left_out = len(files) < len(arguments.networks)
-        if arguments.export_only:
-            return int(left_out)
-        settings = Settings(
+def paper(arguments: argparse.Namespace) -> int:
+    """Export, measure, judge and report; return the exit status."""
+    named = [name for word in arguments.networks for name in SETS.get(word, (word,))]
+    arguments.networks = list(dict.fromkeys(named))
+    if unknown := [name for name in arguments.networks if name not in TITLES]:
+        raise UsageError(f"--networks {unknown[0]}; expected {', '.join([*SETS, *TITLES])}")
+    files = export_all(arguments, arguments.output / "networks")
+    left_out = len(files) < len(arguments.networks)
+    if arguments.export_only:
+        return int(left_out)
+    comparison = compare(
+        files,
+        Settings(
             arguments.runtime,
             arguments.threads,
             arguments.rounds,
             arguments.runs,
-            tuple(arguments.imgsz or (360, 480)),
-        )
-        extras = Extras(layers=arguments.layers, power=arguments.power)
-        comparison = compare(
-            files,
-            settings,
-            arguments.output,
-            extras,
-            fresh=arguments.fresh,
-            judge=True,
-            progress=say,
-        )
-        if arguments.backward:
-            add_backward(arguments, comparison, arguments.output)
-        print(format_comparison(comparison))
-        for path in write_report(comparison, arguments.output):
-            say(str(path))
-    except SegNetError as error:
-        say(f"error: {error}")
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on from what is saved")
-        return 130
+            tuple(arguments.imgsz or DEFAULT_SIZE),
+        ),
+        arguments.output,
+        Extras(layers=arguments.layers, power=arguments.power),
+        fresh=arguments.fresh,
+        judge=True,
+        progress=arguments.progress,
+    )
+    if arguments.backward:
+        add_backward(arguments, comparison, arguments.output)
+    print(format_comparison(comparison))
+    for path in write_report(comparison, arguments.output):
+        arguments.progress(str(path))
     return int(left_out or any(network.error for network in comparison.networks))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    return command.run(build_parser(), paper, argv)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,8 @@ def judge(
                 rows.append(_row(name, runtime, result))
                 print(_line(rows[-1]), flush=True)
     frame = examples[0].frame()
-    calls: dict[str, Callable[[], object]] = {
-        f"{name}/{runtime}": lambda segmenter=segmenter: segmenter.segment(frame)
+    calls = {
+        f"{name}/{runtime}": partial(segmenter.segment, frame)
         for (name, runtime), segmenter in opened.items()
     }
     timings = interleaved(calls, rounds, warm_ups=1, pause=PAUSE)
@@ -234,7 +235,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("onnx", help="fp32 file in standard form")
     parser.add_argument("--calib", required=True, metavar="DIR")
     parser.add_argument("--calib-frames", type=int, default=DEFAULT_FRAMES, metavar="N")

@@ -119,7 +119,7 @@ class Run:
                 f"{self.settings['lr']}, and another -o"
             )
         self.optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         self.optimiser.step()
         self.step += 1
         return float(loss.item())
@@ -145,7 +145,7 @@ class Run:
         self._write("last.pt", parts | facts | {"weights": self.weights.cpu()})
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
-        facts = {"settings": self.settings, "classes": list(batches.NAMES)}
+        facts: dict[str, Any] = {"settings": self.settings, "classes": list(batches.NAMES)}
         facts |= {"mean": batches.MEAN, "std": batches.STD, "channel_order": "bgr"}
         with atomic_path(self.folder / name) as temporary:
             torch.save(content | facts, temporary)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -61,7 +61,7 @@ def mean_iou(segment: Callable[[Frame], Frame]) -> float:
 
 
 @torch.no_grad()
-def predict(model: SegNet, frame: Frame) -> Frame:
+def predict(model: nn.Module, frame: Frame) -> Frame:
     """Return the labels of one (H, W, 3) uint8 BGR frame."""
     planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())[None]
     return model(normalise(planes)).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]

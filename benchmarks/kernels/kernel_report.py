@@ -115,7 +115,8 @@ def predicted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def total(rows: list[dict[str, Any]], layout: str, kind: str) -> float:
     """Return the ratio over all of SegNet's pools and unpoolings."""
     chosen = [r for r in rows if (r["group"], r["layout"], r["type"]) == ("segnet", layout, kind)]
-    return sum(r["sector_bytes"] for r in chosen) / sum(r["needed_bytes"] for r in chosen)
+    ratio: float = sum(r["sector_bytes"] for r in chosen) / sum(r["needed_bytes"] for r in chosen)
+    return ratio
 
 
 def main() -> None:

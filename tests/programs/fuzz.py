@@ -1,8 +1,8 @@
-"""Mutated files through segnet-build and the loader: one clear error, and nothing left behind.
+"""Do segnet-build and the loader report one clear error for a damaged file, and leave no files?
 
     python tests/programs/fuzz.py [--cases N] [--seed S]
 
-Needs TensorRT-RTX, which builds without a GPU. Ends with status 1 at the first bad case.
+Needs TensorRT-RTX, which builds without a GPU. Exit status 1 at the first case that fails.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,7 +30,7 @@ from segnet_export.torch_graph import to_onnx
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Cut, flip, insert, repeat or overwrite bytes."""
+    """Delete, flip, insert, repeat or overwrite bytes."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 8, 40))):
         if not changed:
@@ -52,26 +53,38 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_sidecar(text: bytes, rng: random.Random) -> bytes:
-    """Mutate the bytes, or give one entry another value."""
+    """Mutate the bytes, or remove or replace one entry."""
     if rng.random() < 0.4:
         return mutate(text, rng)
-    known = json.loads(text)
-    name = rng.choice(sorted(known))
-    values = [None, -1, 1e308, "", "x" * 10_000, [], {}, [[]], {"a": None}, True, known]
+    entries = json.loads(text)
+    name = rng.choice(sorted(entries))
+    values: list[Any] = [
+        None,
+        -1,
+        1e308,
+        "",
+        "x" * 10_000,
+        [],
+        {},
+        [[]],
+        {"a": None},
+        True,
+        str(entries),
+    ]
     value = rng.choice(values)
     if rng.random() < 0.2:
-        del known[name]
+        del entries[name]
     else:
-        known[name] = str(value) if value is known else value
-    return json.dumps(known).encode()
+        entries[name] = value
+    return json.dumps(entries).encode()
 
 
 def make_files(folder: Path) -> tuple[Path, Path]:
-    """Export a small SegNet and build it; return the ONNX file and the plan."""
+    """Export a small SegNet and build it; return the ONNX file and the engine file."""
     torch.manual_seed(0)
     onnx, plan = folder / "segnet.onnx", folder / "segnet.trt"
-    net = SegNet(SegNetConfig.standard(3, width=2)).eval()
-    model, _ = to_onnx(net, torch.zeros(1, 3, 32, 32))
+    network = SegNet(SegNetConfig.standard(3, width=2)).eval()
+    model, _ = to_onnx(network, torch.zeros(1, 3, 32, 32))
     finish(model, 3, ExportOptions())
     save_model(model, onnx)
     status = build.main([str(onnx), "-o", str(plan), "--target", "sm86", "--form", "lowered"])
@@ -80,7 +93,7 @@ def make_files(folder: Path) -> tuple[Path, Path]:
 
 
 def check_build(onnx: Path, seed: int) -> str:
-    """Build from a mutated ONNX file; return what is wrong, or nothing."""
+    """Build from a mutated ONNX file; return what is wrong, or an empty string."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         source, plan = Path(name, "m.onnx"), Path(name, "out", "m.trt")
@@ -95,46 +108,56 @@ def check_build(onnx: Path, seed: int) -> str:
             return "" if left == ["m.trt", "m.trt.json"] else f"built, and left {left}"
         lines = [x for x in errors.getvalue().splitlines() if x.strip().startswith("error: ")]
         if status not in (1, 2) or len(lines) != 1:
-            return f"status {status}, said {errors.getvalue()[-300:]!r}"
+            return f"status {status} with messages {errors.getvalue()[-300:]!r}"
         return f"failed, and left {left}" if left else ""
 
 
 def check_load(plan: Path, seed: int) -> str:
-    """Load a mutated plan or sidecar; return what is wrong, or nothing."""
+    """Load a mutated engine or sidecar; return what is wrong, or an empty string."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name, "m.trt")
         data, sidecar = plan.read_bytes(), sidecar_path(plan).read_bytes()
-        which = rng.choice(("plan", "sidecar", "both"))
-        copy.write_bytes(data if which == "sidecar" else mutate(data, rng))
+        mutated = rng.choice(("plan", "sidecar", "both"))
+        copy.write_bytes(data if mutated == "sidecar" else mutate(data, rng))
         if rng.random() < 0.8:
-            text = sidecar if which == "plan" else mutate_sidecar(sidecar, rng)
+            text = sidecar if mutated == "plan" else mutate_sidecar(sidecar, rng)
             sidecar_path(copy).write_bytes(text)
         before = sorted(path.name for path in Path(name).iterdir())
         try:
             runtimes.open(copy).close()
         except SegNetError as error:
             if not str(error).strip():
-                return "an error without words"
+                return "an error without a message"
         after = sorted(path.name for path in Path(name).iterdir())
         return "" if before == after else f"left {set(after) - set(before)}"
 
 
+def find_failure(cases: int, seed: int, folder: Path) -> str:
+    """Return the first case that fails, or an empty string."""
+    onnx, plan = make_files(folder)
+    for name, check, source in (("load", check_load, plan), ("build", check_build, onnx)):
+        for number in range(seed, seed + cases):
+            if number % 50 == 0:  # no bar: segnet-build draws one
+                print(f"{name}: seed {number}", file=sys.stderr)
+            if wrong := check(source, number):
+                return f"{name}, seed {number}: {wrong}"
+    return ""
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="mutated files through builder and loader")
-    parser.add_argument("--cases", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
+    """Run the program and return its exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cases", type=int, default=500, help="of each kind (default: 500)")
+    parser.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
     arguments = parser.parse_args()
+    cases = arguments.cases
     with tempfile.TemporaryDirectory() as name:
-        onnx, plan = make_files(Path(name))
-        for what, check, source in (("load", check_load, plan), ("build", check_build, onnx)):
-            for seed in range(arguments.seed, arguments.seed + arguments.cases):
-                if seed % 50 == 0:  # no bar: segnet-build draws its own
-                    print(f"{what}: seed {seed}", file=sys.stderr)
-                if wrong := check(source, seed):
-                    print(f"{what}, seed {seed}: {wrong}", file=sys.stderr)
-                    return 1
-    print(f"{arguments.cases} mutated plans and sidecars, {arguments.cases} mutated ONNX files: ok")
+        failure = find_failure(cases, arguments.seed, Path(name))
+    if failure:
+        print(failure, file=sys.stderr)
+        return 1
+    print(f"{cases} mutated engines and sidecars, {cases} mutated ONNX files: ok")
     return 0
 
 

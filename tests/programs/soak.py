@@ -25,8 +25,9 @@ import clock_pattern
 from rtsp_server import Server, usable
 from sleep_engine import sleeping
 
-from segnet_deploy.bench.timing import Timing, rss_bytes
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.camera import Camera, Result, Status, add_outputs
+from segnet_deploy.system.memory import rss_bytes
 
 MAX_RECOVERY = 3.0  # seconds within which the loop must be live again
 MARGIN = 0.15  # seconds by which the age may exceed the engine's time

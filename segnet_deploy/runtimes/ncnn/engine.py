@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from segnet_deploy.optional import require
 from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
 from segnet_deploy.runtimes.ncnn.execution import Run
+from segnet_deploy.runtimes.ncnn.profile import Seconds, TimedRun
 from segnet_deploy.runtimes.ncnn.program import Net, to_program
 from segnet_deploy.system.cpus import usable_cpus
 from segnet_deploy.types import Array
@@ -64,6 +68,22 @@ class NcnnEngine(Engine):
         """Run the first input and return every output by name."""
         return self._infer(x, [port.name for port in self.outputs])
 
+    def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
+        """Return name, op and median seconds of each host step, and of the nets between them.
+
+        ncnn does not report the time of a layer: op `net` is the time to compute one blob.
+        """
+        times: dict[tuple[str, str], list[float]] = {}
+        for run in range(runs + 1):  # the first allocates
+            seconds: Seconds = {}
+            self._infer(x, [self.outputs[0].name], partial(TimedRun, seconds))
+            for step, value in seconds.items() if run else ():
+                times.setdefault(step, []).append(value)
+        return [
+            {"name": name, "op": op, "seconds": statistics.median(values)}
+            for (name, op), values in times.items()
+        ]
+
     def close(self) -> None:
         """Release the nets."""
         self._nets = []
@@ -89,22 +109,22 @@ class NcnnEngine(Engine):
                 raise self._error("cannot load", "the translated net is rejected")
         return loaded
 
-    def _infer(self, x: Array, names: list[str]) -> dict[str, Array]:
+    def _infer(
+        self, x: Array, names: list[str], new_run: Callable[..., Run] = Run
+    ) -> dict[str, Array]:
         if not self._nets:
             raise EngineError(f"{self._path} is closed; open it again")
         check_input(self.inputs[0], x)
         if not len(x):
             raise self._error("cannot run", "the batch is empty")
         try:
-            images = [self._run().outputs(image, names) for image in x]
+            parts = (self._nets, self._ncnn.Mat, self._program, self._threads)
+            images = [new_run(*parts).outputs(image, names) for image in x]
         except (EngineError, RuntimeError, ValueError) as error:  # ncnn's binding, numpy's shapes
             raise self._error("cannot run", error) from error
         if len(images) == 1:
             return {name: value[None] for name, value in images[0].items()}
         return {name: np.stack([image[name] for image in images]) for name in names}
-
-    def _run(self) -> Run:
-        return Run(self._nets, self._ncnn.Mat, self._program, self._threads)
 
     def _error(self, what: str, why: object) -> EngineError:
         return EngineError(f"ncnn {what} {self._path}: {why}; try --runtime openvino")

@@ -29,7 +29,7 @@ class Run:
         """Run `image`, (C, H, W) or a frame (H, W, C); return outputs without a batch axis."""
         self._give(self._program.image, self._input(image))
         for step in self._program.steps:
-            getattr(self, f"_{step.kind}")(step)
+            self._do(step)
         found = {}
         for name in names:
             codes = self._program.indices.get(name)
@@ -38,6 +38,9 @@ class Run:
             else:
                 found[name] = flat_index(*self._blobs[codes])
         return found
+
+    def _do(self, step: Step) -> None:
+        getattr(self, f"_{step.kind}")(step)
 
     def _input(self, image: Array) -> Any:
         """Return the normalised image as the net's (C, H, W) float32 input."""

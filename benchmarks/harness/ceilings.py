@@ -1,4 +1,4 @@
-"""Ceilings of a machine: what a compiled loop and a library's largest GEMM reach."""
+"""Ceilings of the machine: what a compiled loop, a library's large GEMM and memcpy reach."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from segnet_deploy.bench import roofline
 from segnet_deploy.errors import MissingDependencyError
 from segnet_deploy.optional import available
 
@@ -22,20 +23,25 @@ REPEATS = 6
 
 
 def measure_ceilings(threads: int, seconds: float = 1.0) -> dict[str, Any]:
-    """Return GMAC/s of fp32 and int8 (loop, GEMM and the better one) and GB/s of memcpy.
+    """Return GMAC/s of fp32 and int8 (loop, GEMM and the better of both) and GB/s of memcpy.
 
-    Raises MissingDependencyError where there is no C++ compiler.
+    Each loop runs for `seconds`. Raises MissingDependencyError without a C++ compiler.
     """
     loop = _loop(threads, seconds)
-    gemm = {"fp32": _fp32_gemm(threads), "int8": _int8_gemm(threads)}
-    best = {kind: max(loop[f"{kind}_gmacs"], gemm[kind] or 0.0) for kind in gemm}
+    gemm = {
+        "fp32": roofline.measure_ceilings(threads)["macs_per_second"] / 1e9,
+        "int8": _int8_gemm(threads),
+    }
+    best = {kind: max(loop[f"{kind}_gmacs"], value or 0.0) for kind, value in gemm.items()}
     return {"loop": loop, "gemm_gmacs": gemm, "gmacs": best, "memcpy_gbs": loop["memcpy_gbs"]}
 
 
 def _loop(threads: int, seconds: float) -> dict[str, Any]:
     compiler = shutil.which("c++")
     if compiler is None:
-        raise MissingDependencyError("no C++ compiler (c++) on PATH: the ceilings need one")
+        raise MissingDependencyError(
+            "no C++ compiler (c++) on PATH; the ceilings need one: apt-get install g++"
+        )
     with tempfile.TemporaryDirectory() as folder:
         program = str(Path(folder) / "ceilings")
         options = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-pthread"]
@@ -47,26 +53,8 @@ def _loop(threads: int, seconds: float) -> dict[str, Any]:
     return found
 
 
-def _best(call: Callable[[], object]) -> float:
-    """Return GMAC/s of one product of two matrices of SIDE x SIDE."""
-    times = []
-    for _ in range(REPEATS):
-        before = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - before)
-    return float(SIDE**3 / min(times) / 1e9)
-
-
-def _fp32_gemm(threads: int) -> float:
-    import torch
-
-    torch.set_num_threads(threads)
-    a, b = torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)
-    return _best(lambda: torch.mm(a, b))
-
-
 def _int8_gemm(threads: int) -> float | None:
-    """Return what ONNX Runtime's u8 x s8 product reaches, or None where it is missing."""
+    """Return GMAC/s of ONNX Runtime's uint8 x int8 product, or None if it is not installed."""
     if not available("onnxruntime"):
         return None
     import onnxruntime
@@ -87,4 +75,14 @@ def _int8_gemm(threads: int) -> float | None:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     a = np.ones((SIDE, SIDE), np.uint8)
-    return _best(lambda: session.run(None, {"a": a}))
+    return _best_gmacs(lambda: session.run(None, {"a": a}))
+
+
+def _best_gmacs(multiply: Callable[[], object]) -> float:
+    """Return GMAC/s of the fastest of some products of two matrices of SIDE x SIDE."""
+    times = []
+    for _ in range(REPEATS):
+        before = time.perf_counter()
+        multiply()
+        times.append(time.perf_counter() - before)
+    return float(SIDE**3 / min(times) / 1e9)

@@ -1,4 +1,4 @@
-// What this machine's cores reach at most: multiply-adds in registers (fp32, int8) and memcpy.
+// Ceilings of this machine: multiply-adds in registers (fp32, int8) and memcpy.
 // Prints one JSON object. Usage: ceilings THREADS SECONDS. Compile with -O3 -march=native.
 #include <chrono>
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace {
 
-constexpr int kChains = 12;  // independent sums: latency times throughput, and registers for them
+constexpr int kChains = 12;  // independent sums: latency times throughput, within the registers
 constexpr int64_t kRounds = 100000;
 
 #if defined(__AVX512F__)
@@ -28,7 +28,7 @@ constexpr int kBytes = 32;
 constexpr int kBytes = 16;
 #endif
 
-// Keeps the compiler from seeing through a value, so that no product is computed only once.
+// Hides a value from the optimiser, so that every product is computed in each round.
 template <typename T>
 inline void hide(T& value) {
 #if defined(__ARM_NEON)
@@ -108,7 +108,7 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Every thread repeats `round` for `seconds`; the best of five, in units per second.
+// Repeats `round` on every thread for `seconds` in all; returns the best of five, in units/s.
 double rate(int threads, double seconds, const std::function<int64_t()>& round) {
   double best = 0;
   for (int repeat = 0; repeat < 5; ++repeat) {
@@ -116,7 +116,7 @@ double rate(int threads, double seconds, const std::function<int64_t()>& round) 
     std::vector<std::thread> all;
     for (int t = 0; t < threads; ++t)
       all.emplace_back([&, t] {
-        round();  // touches its memory
+        round();  // touches the memory before the clock starts
         const double start = now();
         int64_t done = 0;
         double passed = 0;
