@@ -58,7 +58,7 @@ def read_image(path: str | os.PathLike[str]) -> Frame:
         image: Frame | None = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:
         raise InputError(f"cannot decode image {path}: {error}") from error
-    if image is None or not is_whole(data.tobytes()):
+    if image is None or not is_complete(data.tobytes()):
         raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
     return image
 
@@ -72,7 +72,7 @@ def write_png(path: str | os.PathLike[str], image: Frame) -> None:
     atomic_write(path, data.tobytes())
 
 
-def is_whole(data: bytes) -> bool:
+def is_complete(data: bytes) -> bool:
     """Tell whether a PNG or JPEG has its end; decoders fill in a missing rest silently."""
     if data.startswith(b"\x89PNG"):
         return b"IEND" in data[-4096:]

@@ -19,7 +19,7 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
-from segnet_deploy.passes.to_half_precision import to_precision
+from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.system.machine import versions
 from segnet_deploy.types import Frame
 from segnet_export.parity.gate import gate, gate_labels

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
-from segnet_deploy.passes.restore_unpooling import restore
+from segnet_deploy.passes.restore_unpooling import restore_unpooling
 
 OLDEST_OPSET = 20
 DYNAMIC = ("batch", "size")
@@ -62,7 +62,7 @@ def to_onnx(
     except Exception as error:  # the exporter wraps whatever goes wrong in its own types
         raise UnsupportedModelError(f"torch cannot export this module: {_cause(error)}") from error
     assert program is not None
-    result = restore(program.model)
+    result = restore_unpooling(program.model)
     return fuse_lrn(result.model).model, result.changed
 
 

@@ -201,7 +201,7 @@ def class_losses(result: dict[str, Any]) -> list[str]:
 def _check(arguments: argparse.Namespace) -> None:
     """Say what cannot work before the evaluation. Raises InputError."""
     from segnet_deploy.accuracy.index_flips import check_files
-    from segnet_deploy.files import check_target
+    from segnet_deploy.files import check_writable
 
     if arguments.flips and arguments.against is None:
         raise UsageError("--flips compares two files; give --against as well")
@@ -211,7 +211,7 @@ def _check(arguments: argparse.Namespace) -> None:
         check_files((arguments.engine, arguments.against))
     for path in (arguments.json, arguments.confusion, arguments.worst):
         if path and path != "-":
-            check_target(path)
+            check_writable(path)
 
 
 def _figures(counts: Any, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.find_pairs import find_pairs
-from segnet_deploy.passes.lower_unpooling import lower, masks
+from segnet_deploy.passes.lower_unpooling import find_masks, lower_unpooling
+from segnet_deploy.passes.unpooling_pairs import find_pairs
 from segnet_deploy.types import Array
 
 
@@ -49,7 +49,7 @@ def probe(path: str | os.PathLike[str], lowered: bool) -> Probe:
     model = ir.load(path)
     ir.external_data.load_to_model(model)  # the probe is saved elsewhere
     if lowered or contract.DOMAIN in model.opset_imports:
-        model = lower(model).model
+        model = lower_unpooling(model).model
     graph = model.graph
     logits = graph.outputs[0]
     producer = logits.producer()
@@ -86,7 +86,7 @@ def temporary_probe(
 
 def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
     found: dict[int, list[ir.Value]] = {}
-    for value in masks(model.graph):
+    for value in find_masks(model.graph):
         value.type = ir.TensorType(ir.DataType.BOOL)
         found.setdefault(int(str(value.name).split(".")[-2]), []).append(value)
     return [

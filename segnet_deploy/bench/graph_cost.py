@@ -48,14 +48,14 @@ def index_windows(path: Path) -> tuple[list[int] | None, str]:
 def index_shapes(path: Path) -> tuple[list[Any], str]:
     """Return the shape of each pool that is unpooled, and how indices are stored."""
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.find_pairs import find_pairs
-    from segnet_deploy.passes.lower_unpooling import masks
+    from segnet_deploy.passes.lower_unpooling import find_masks
+    from segnet_deploy.passes.unpooling_pairs import find_pairs
     from segnet_deploy.runtimes.model_file import load_model
 
     graph = load_model(path).graph
     kind = "plugin" if any(node.domain == contract.DOMAIN for node in graph) else "int64"
     shapes = [pair.pool.outputs[0].shape for pair in find_pairs(graph)]
     if not shapes:
-        firsts = [mask for mask in masks(graph) if str(mask.name).endswith(".0")]
+        firsts = [mask for mask in find_masks(graph) if str(mask.name).endswith(".0")]
         shapes, kind = [mask.shape for mask in firsts], "masks"
     return shapes, kind

@@ -14,13 +14,13 @@ import onnx_ir as ir
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import (
     Builder,
-    before,
     constant,
     infer_shapes,
-    ints,
+    ints_attribute,
     producer,
     remove_dead,
     replace,
+    walk_back,
 )
 
 _RESHAPING = ("Reshape", "Squeeze", "Unsqueeze")
@@ -46,11 +46,11 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
     add = producer(power.inputs[0], "Add") if power else None
     scaled, bias = _split(add)
     mean, alpha = _split(producer(scaled, "Mul"))
-    pool = producer(before(mean, _RESHAPING), "AveragePool")
+    pool = producer(walk_back(mean, _RESHAPING), "AveragePool")
     beta = _scalar(power.inputs[1]) if power else None
     if pool is None or alpha is None or beta is None or bias is None:
         return {}
-    kernel = ints(pool, "kernel_shape", ())
+    kernel = ints_attribute(pool, "kernel_shape", ())
     pad = producer(pool.inputs[0], "Pad")
     pads = constant(pad.inputs[1]) if pad else None
     if len(kernel) != 3 or kernel[1:] != (1, 1) or kernel[0] % 2 == 0 or pad is None:
@@ -59,7 +59,7 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
     value = _scalar(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] is not None else 0.0
     if pads is None or pads.tolist() != [0, 0, half, 0, 0, 0, 0, half, 0, 0] or value != 0:
         return {}
-    square = producer(before(pad.inputs[0], _RESHAPING), "Mul")
+    square = producer(walk_back(pad.inputs[0], _RESHAPING), "Mul")
     if square is None or square.inputs[0] is not x or square.inputs[1] is not x:
         return {}
     return {"size": kernel[0], "alpha": alpha, "beta": beta, "bias": bias}

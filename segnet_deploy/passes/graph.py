@@ -73,7 +73,7 @@ def producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
     return node if node is not None and node.op_type == op_type else None
 
 
-def before(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
+def walk_back(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
     """Go back through the first inputs of nodes of `op_types`."""
     while value is not None and (node := value.producer()) is not None:
         if node.op_type not in op_types:
@@ -104,13 +104,13 @@ def lowest(value: ir.Value) -> float:
     return float(np.iinfo(dtype).min) if dtype.kind in "iu" else -np.inf
 
 
-def ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+def ints_attribute(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """Return an INTS attribute, or `default`."""
     attribute = node.attributes.get(name)
     return tuple(attribute.as_ints()) if attribute is not None else default
 
 
-def integer(node: ir.Node, name: str, default: int) -> int:
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Return an INT attribute, or `default`."""
     attribute = node.attributes.get(name)
     return attribute.as_int() if attribute is not None else default

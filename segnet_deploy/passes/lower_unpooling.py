@@ -20,12 +20,11 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult, contract
-from segnet_deploy.passes.find_pairs import Pair, find_pairs, is_non_negative, unpool_size
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
+    int_attribute,
     lowest,
     opset,
     pad_to_even,
@@ -34,6 +33,7 @@ from segnet_deploy.passes.graph import (
     static_size,
 )
 from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
+from segnet_deploy.passes.unpooling_pairs import Pair, find_pairs, is_non_negative, unpool_size
 
 MASK_PREFIX = "segnet.mask"
 _AXES = (2, 3)
@@ -41,10 +41,10 @@ _AXES = (2, 3)
 
 def is_lowered(model: ir.Model) -> bool:
     """Tell whether pairs of `model` are plain operators already."""
-    return any(True for _ in masks(model.graph))
+    return any(True for _ in find_masks(model.graph))
 
 
-def masks(graph: ir.Graph) -> Iterator[ir.Value]:
+def find_masks(graph: ir.Graph) -> Iterator[ir.Value]:
     """Yield the masks of the pairs that were lowered: segnet.mask.STAGE.NUMBER."""
     for node in graph:
         for value in node.outputs:
@@ -52,7 +52,7 @@ def masks(graph: ir.Graph) -> Iterator[ir.Value]:
                 yield value
 
 
-def lower(model: ir.Model, integers: bool = True) -> PassResult:
+def lower_unpooling(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every pair of `model` (standard or plugin form) in place.
 
     Between Q and DQ of one scale it works on the `integers`. Raises UnsupportedModelError
@@ -92,7 +92,7 @@ def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
 def _even(build: Builder, pair: Pair) -> ir.Value:
     """Bring the pool's input to even sizes: pad in ceil mode, crop in floor mode."""
     source, size = pair.source, static_size(pair.source)
-    soften_pad(build, source)
+    replace_infinite_padding(build, source)
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
         return source
     if pair.ceil_mode:
@@ -117,7 +117,7 @@ def _padded_to_even(source: ir.Value) -> bool:
     return divisor is not None and bool((divisor == 2).all())
 
 
-def soften_pad(build: Builder, source: ir.Value) -> None:
+def replace_infinite_padding(build: Builder, source: ir.Value) -> None:
     """Turn a trailing -inf pad of a non-negative input into a pad of 0 (the same result)."""
     node = source.producer()
     if node is None or node.op_type != "Pad" or len(source.uses()) != 1:
@@ -190,9 +190,9 @@ def _target_size(build: Builder, unpool: ir.Node) -> ir.Value | None:
         return None
     if unpool.domain != contract.DOMAIN:
         return build.op("Slice", third, build.const([2]), build.const([4]))
-    scale = 2 ** integer(unpool, "level", 0)
+    scale = 2 ** int_attribute(unpool, "level", 0)
     size = build.op("Shape", third, start=2, end=4)
-    if integer(unpool, "ceil_mode", 1):
+    if int_attribute(unpool, "ceil_mode", 1):
         size = build.op("Add", size, build.const([scale - 1] * 2))
     return build.op("Div", size, build.const([scale] * 2))
 

@@ -17,16 +17,16 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import (
     Builder,
-    before,
     constant,
     infer_shapes,
-    integer,
-    ints,
+    int_attribute,
+    ints_attribute,
     pad_to_even,
     producer,
     remove_dead,
     replace,
     static_size,
+    walk_back,
 )
 
 _RESHAPING = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Cast")
@@ -41,7 +41,7 @@ class _Scatter:
     shape: ir.Shape
 
 
-def restore(model: ir.Model) -> PassResult:
+def restore_unpooling(model: ir.Model) -> PassResult:
     """Rewrite every unpooling that torch exported as ScatterND, in place.
 
     Odd sizes in ceil mode become a pad of -inf, even pooling and a slice. Raises
@@ -66,13 +66,13 @@ def _match(node: ir.Node) -> _Scatter | None:
     pool = _pool_behind(rows)
     if pool is None:
         return None
-    offset_index = producer(before(rows, _RESHAPING), "Add")
+    offset_index = producer(walk_back(rows, _RESHAPING), "Add")
     plane_index = _plane_index(offset_index, pool) if offset_index else None
     reduction = node.attributes.get("reduction")
     zeros = _with_planes(data)
     if reduction is not None and reduction.as_string() != "none":
         raise _refusal(node, f"it reduces with {reduction.as_string()}")
-    if not _is_zero(before(data, _RESHAPING)):
+    if not _is_zero(walk_back(data, _RESHAPING)):
         raise _refusal(node, "it does not scatter into zeros")
     if offset_index is None or plane_index is None:
         raise _refusal(node, f"its rows come from pool '{pool.name}' in an unknown way")
@@ -92,7 +92,7 @@ def _pool_behind(rows: ir.Value | None) -> ir.Node | None:
             continue
         seen.add(id(value))
         if node.op_type == "MaxPool" and value is not node.outputs[0]:
-            if ints(node, "kernel_shape", ()) != (1, 1):
+            if ints_attribute(node, "kernel_shape", ()) != (1, 1):
                 return node
         elif node.op_type in (*_RESHAPING, "Add", "Sub", "Concat"):
             waiting += node.inputs
@@ -102,7 +102,7 @@ def _pool_behind(rows: ir.Value | None) -> ir.Node | None:
 def _plane_index(add: ir.Node, pool: ir.Node) -> ir.Value | None:
     """Return the input of `add` that is pool's flat index minus the plane's first index."""
     for value in add.inputs:
-        sub = producer(before(value, _RESHAPING), "Sub")
+        sub = producer(walk_back(value, _RESHAPING), "Sub")
         if sub is None or sub.inputs[0] is not pool.outputs[1]:
             continue
         cut = producer(sub.inputs[1], "Slice")
@@ -111,7 +111,7 @@ def _plane_index(add: ir.Node, pool: ir.Node) -> ir.Value | None:
             continue
         starts, ends = constant(cut.inputs[1]), constant(cut.inputs[2])
         whole = starts is not None and ends is not None and not starts.any() and (ends == 1).all()
-        if whole and ints(first, "kernel_shape", ()) == (1, 1):
+        if whole and ints_attribute(first, "kernel_shape", ()) == (1, 1):
             return value
     return None
 
@@ -133,9 +133,9 @@ def _check_offset(node: ir.Node, add: ir.Node, plane_index: ir.Value, pool: ir.N
                 f"pool '{pool.name}' read; use sizes that are multiples of 32",
             )
         return
-    product = producer(before(offset, _RESHAPING), "Mul")
+    product = producer(walk_back(offset, _RESHAPING), "Mul")
     factors = [v for v in product.inputs if v is not None] if product else []
-    counts = [v for v in factors if _is_count(before(v, _RESHAPING))]
+    counts = [v for v in factors if _is_count(walk_back(v, _RESHAPING))]
     if len(factors) != 2 or len(counts) != 1:
         raise _refusal(node, "its plane offsets are not a range times the plane's size")
     plane = constant(next(v for v in factors if v is not counts[0]))
@@ -144,25 +144,25 @@ def _check_offset(node: ir.Node, add: ir.Node, plane_index: ir.Value, pool: ir.N
 
 
 def _check_kernel(node: ir.Node, pool: ir.Node) -> None:
-    kernel = ints(pool, "kernel_shape", ())
-    strides = ints(pool, "strides", (1,) * len(kernel))
-    pads, dilations = ints(pool, "pads", ()), ints(pool, "dilations", ())
+    kernel = ints_attribute(pool, "kernel_shape", ())
+    strides = ints_attribute(pool, "strides", (1,) * len(kernel))
+    pads, dilations = ints_attribute(pool, "pads", ()), ints_attribute(pool, "dilations", ())
     if len(kernel) != 2 or kernel != strides or any(pads) or any(d != 1 for d in dilations):
         raise _refusal(
             node,
             f"pool '{pool.name}' has kernel {list(kernel)}, strides {list(strides)} and pads "
             f"{list(pads)}; expected windows that do not overlap, unpadded",
         )
-    if integer(pool, "ceil_mode", 0) and kernel != (2, 2):
+    if int_attribute(pool, "ceil_mode", 0) and kernel != (2, 2):
         raise _refusal(node, f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}")
 
 
 def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:
     source = pool.inputs[0]
     assert source is not None
-    kernel = ints(pool, "kernel_shape", ())
+    kernel = ints_attribute(pool, "kernel_shape", ())
     build = Builder(graph, pool)
-    ceil_mode, size = bool(integer(pool, "ceil_mode", 0)), static_size(source)
+    ceil_mode, size = bool(int_attribute(pool, "ceil_mode", 0)), static_size(source)
     keeps = [_keeps_size(s, source) for s in scatters]
     if ceil_mode and not all(keeps):
         raise _refusal(pool, "it pools in ceil mode but is not unpooled to the size that it read")

@@ -19,22 +19,22 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     pair cannot be rewritten exactly, or where the form cannot be reached.
     """
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.lower_unpooling import is_lowered, lower
-    from segnet_deploy.passes.restore_unpooling import restore
-    from segnet_deploy.passes.to_plugin_ops import to_plugin
+    from segnet_deploy.passes.lower_unpooling import is_lowered, lower_unpooling
+    from segnet_deploy.passes.restore_unpooling import restore_unpooling
+    from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
     if form not in FORMS:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
-    restored = restore(model)
+    restored = restore_unpooling(model)
     if form != "lowered" and is_lowered(restored.model):
         raise UnsupportedModelError(
             f"the model is in the lowered form, which does not become the {form} form: take "
             "--form lowered, or start from the file that it was made from"
         )
     if form == "lowered":
-        result = lower(restored.model, integers)
+        result = lower_unpooling(restored.model, integers)
     elif form == "plugin":
-        result = to_plugin(restored.model, integers)
+        result = to_plugin_ops(restored.model, integers)
     elif contract.DOMAIN in restored.model.opset_imports:
         raise UnsupportedModelError(
             "the model has the plugin's operators, which do not go back to the standard form; "

@@ -25,11 +25,6 @@ def to_integer_pairs(model: ir.Model) -> PassResult:
     return PassResult(model, len(changed), tuple(f"integers in '{name}'" for name in changed))
 
 
-def is_quantised(model: ir.Model) -> bool:
-    """Tell whether the graph has Q/DQ."""
-    return any(node.op_type == "QuantizeLinear" for node in model.graph)
-
-
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
     if node.domain or node.op_type not in _MOVING:
         return False

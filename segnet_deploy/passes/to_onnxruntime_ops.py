@@ -11,9 +11,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from segnet_deploy.passes import PassResult, contract
-from segnet_deploy.passes.find_pairs import is_channels_last
 from segnet_deploy.passes.graph import Builder, replace
 from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.unpooling_pairs import is_channels_last
 
 _INTEGERS = (ir.DataType.UINT8, ir.DataType.INT8)
 _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)

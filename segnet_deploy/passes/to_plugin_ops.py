@@ -6,25 +6,25 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult, contract
-from segnet_deploy.passes.find_pairs import (
-    Pair,
-    find_pairs,
-    is_non_negative,
-    is_two_by_two,
-    unpool_size,
-)
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
-    ints,
+    int_attribute,
+    ints_attribute,
     lowest,
     remove_dead,
     replace,
     static_size,
 )
 from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
+from segnet_deploy.passes.unpooling_pairs import (
+    Pair,
+    find_pairs,
+    is_non_negative,
+    is_two_by_two,
+    unpool_size,
+)
 
 _WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 _RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
@@ -35,7 +35,7 @@ _COMMON = {
 }
 
 
-def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
+def to_plugin_ops(model: ir.Model, integers: bool = True) -> PassResult:
     """Rewrite every standard pair of `model` in place as the plugin's op pair.
 
     A pad that never wins before a pool is taken into the pool (ceil mode). Between Q and DQ of
@@ -160,7 +160,7 @@ def _halves(node: ir.Node, ceil_mode: bool) -> bool:
     if node.op_type == "MaxPool" and not is_two_by_two(node):
         return False
     is_pool = node.op_type in ("MaxPool", contract.POOL)
-    return is_pool and bool(integer(node, "ceil_mode", 0)) == ceil_mode
+    return is_pool and bool(int_attribute(node, "ceil_mode", 0)) == ceil_mode
 
 
 def _keeps_size(node: ir.Node) -> bool:
@@ -169,8 +169,11 @@ def _keeps_size(node: ir.Node) -> bool:
     auto_pad = node.attributes.get("auto_pad")
     same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
     weight = node.inputs[1] if len(node.inputs) > 1 else None
-    kernel = ints(node, "kernel_shape", (weight and static_size(weight)) or ())
-    pads, dilations = ints(node, "pads", (0, 0, 0, 0)), ints(node, "dilations", (1, 1))
+    kernel = ints_attribute(node, "kernel_shape", (weight and static_size(weight)) or ())
+    pads, dilations = (
+        ints_attribute(node, "pads", (0, 0, 0, 0)),
+        ints_attribute(node, "dilations", (1, 1)),
+    )
     lost = [d * (k - 1) for d, k in zip(dilations, kernel, strict=False)]
     padded = [a + b for a, b in zip(pads[:2], pads[2:], strict=False)]
-    return ints(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)
+    return ints_attribute(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)

@@ -16,7 +16,7 @@ from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
+    int_attribute,
     remove_dead,
     replace,
 )
@@ -25,7 +25,7 @@ from segnet_deploy.passes.lower_unpooling import is_lowered
 _LEVELS = 127
 
 
-def to_symmetric(model: ir.Model) -> PassResult:
+def to_symmetric_int8(model: ir.Model) -> PassResult:
     """Rewrite every Q/DQ of `model` in place; a file that has none stays as it is.
 
     Constant uint8 levels keep their numbers. Raises UnsupportedModelError where pairs work on
@@ -99,7 +99,7 @@ def _along_axis(node: ir.Node, values: np.ndarray, axes: int) -> np.ndarray:
     """Return one number, or one for each channel, shaped to go with levels of so many `axes`."""
     shape = [1] * axes
     if values.size > 1:
-        shape[integer(node, "axis", 1) if axes > 1 else 0] = values.size
+        shape[int_attribute(node, "axis", 1) if axes > 1 else 0] = values.size
     return values.reshape(shape)
 
 

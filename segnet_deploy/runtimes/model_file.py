@@ -31,7 +31,7 @@ class ModelFile:
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
         """Look into `path`. Raises InputError where it is no readable ONNX file."""
         from segnet_deploy.passes import contract
-        from segnet_deploy.passes.to_half_precision import half_precision
+        from segnet_deploy.passes.to_precision import half_precision_of
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
@@ -41,7 +41,7 @@ class ModelFile:
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
-            precision=half_precision(model) or "fp32",
+            precision=half_precision_of(model) or "fp32",
             outputs=tuple(str(value.name) for value in model.graph.outputs),
         )
         release(model)
@@ -76,7 +76,7 @@ def _serialized(model: ir.Model) -> bytes:
 
 def _suits_winograd(graph: ir.Graph) -> bool:
     """Tell whether most weights are in 3x3 convolutions of stride 1."""
-    from segnet_deploy.passes.graph import ints
+    from segnet_deploy.passes.graph import ints_attribute
 
     small = total = 0
     for node in graph:
@@ -85,7 +85,10 @@ def _suits_winograd(graph: ir.Graph) -> bool:
             continue
         count = math.prod(weight.shape.numpy())
         total += count
-        once = {*ints(node, "strides", (1, 1)), *ints(node, "dilations", (1, 1))} == {1}
+        once = {
+            *ints_attribute(node, "strides", (1, 1)),
+            *ints_attribute(node, "dilations", (1, 1)),
+        } == {1}
         if node.op_type == "Conv" and tuple(weight.shape)[2:] == (3, 3) and once:
             small += count
     return 2 * small >= total

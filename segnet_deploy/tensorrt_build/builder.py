@@ -28,8 +28,8 @@ from segnet_deploy.optional import require
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import is_lowered
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_half_precision import own_precision, to_precision
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_precision import precision_of, to_precision
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.runtimes.tensorrt.library import choose, linked_names
 from segnet_deploy.tensorrt_build.log import convolutions, wrong_precision
@@ -132,7 +132,7 @@ def find_plugin(path: Path | None, required: bool) -> Path | None:
 def look_into(source: Path) -> tuple[str, bool]:
     """Return the precision that a file is in, and whether its pairs are lowered."""
     model = load_model(source)
-    return own_precision(model), is_lowered(model)
+    return precision_of(model), is_lowered(model)
 
 
 def layout(kind: str, precision: str) -> int:
@@ -187,7 +187,7 @@ def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> i
 
     INT8 becomes symmetric, with plugins that work on integers.
     """
-    model = to_form(to_symmetric(model).model, form, integers=form == "plugin").model
+    model = to_form(to_symmetric_int8(model).model, form, integers=form == "plugin").model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)

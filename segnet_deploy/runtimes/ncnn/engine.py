@@ -13,7 +13,7 @@ from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes import Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
-from segnet_deploy.runtimes.ncnn.execution import Run
+from segnet_deploy.runtimes.ncnn.execution import Execution
 from segnet_deploy.runtimes.ncnn.program import Net, to_program
 from segnet_deploy.system.cpus import usable_cpus
 from segnet_deploy.types import Array
@@ -101,15 +101,15 @@ class NcnnEngine:
         if not len(x):
             raise self._error("cannot run", "the batch is empty")
         try:
-            images = [self._run().outputs(image, names) for image in x]
+            images = [self._execution().run(image, names) for image in x]
         except (EngineError, RuntimeError, ValueError) as error:  # ncnn's binding, numpy's shapes
             raise self._error("cannot run", error) from error
         if len(images) == 1:
             return {name: value[None] for name, value in images[0].items()}
         return {name: np.stack([image[name] for image in images]) for name in names}
 
-    def _run(self) -> Run:
-        return Run(self._nets, self._ncnn.Mat, self._program, self._threads)
+    def _execution(self) -> Execution:
+        return Execution(self._nets, self._ncnn.Mat, self._program, self._threads)
 
     def _error(self, what: str, why: object) -> EngineError:
         return EngineError(f"ncnn {what} {self._path}: {why}; try --runtime openvino")

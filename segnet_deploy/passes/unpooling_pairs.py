@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.graph import constant, integer, ints, static_size
+from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 
 _KEEPING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
 
@@ -53,8 +53,8 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
 
 
 def is_channels_last(node: ir.Node) -> bool:
-    """Tell whether `node` is one of the pair as `passes.onnxruntime_ops` leaves it."""
-    return node.domain == contract.DOMAIN and bool(integer(node, "channels_last", 0))
+    """Tell whether `node` is one of the pair as `passes.to_onnxruntime_ops` leaves it."""
+    return node.domain == contract.DOMAIN and bool(int_attribute(node, "channels_last", 0))
 
 
 def is_non_negative(value: ir.Value | None) -> bool:
@@ -105,7 +105,7 @@ def _pair(pool: ir.Node) -> Pair:
     assert source is not None
     for unpool in users:
         _check_unpool(pool, unpool, source)
-    return Pair(pool, users, bool(integer(pool, "ceil_mode", 0)), is_non_negative(source))
+    return Pair(pool, users, bool(int_attribute(pool, "ceil_mode", 0)), is_non_negative(source))
 
 
 def is_two_by_two(node: ir.Node) -> bool:
@@ -118,7 +118,7 @@ def is_two_by_two(node: ir.Node) -> bool:
 
 def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
     defaults = {"kernel_shape": (), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-    return tuple(ints(node, name, default) for name, default in defaults.items())
+    return tuple(ints_attribute(node, name, default) for name, default in defaults.items())
 
 
 def _require_two_by_two(node: ir.Node) -> None:
@@ -129,7 +129,7 @@ def _require_two_by_two(node: ir.Node) -> None:
             f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
             "with stride 2 and no padding is rewritten",
         )
-    if integer(node, "storage_order", 0):
+    if int_attribute(node, "storage_order", 0):
         raise _refusal(node, "column-major indices (storage_order 1)")
 
 
@@ -150,7 +150,7 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
         return
     evened = tuple(size + size % 2 for size in want)
     flat = unpool.domain == ""
-    if have != evened or (flat and have != want and not integer(pool, "ceil_mode", 0)):
+    if have != evened or (flat and have != want and not int_attribute(pool, "ceil_mode", 0)):
         raise _refusal(
             unpool,
             f"it unpools into {have[0]}x{have[1]} but pool '{pool.name}' read "
@@ -161,7 +161,7 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
 def unpool_size(unpool: ir.Node) -> tuple[int, int] | None:
     """Return the (height, width) that an unpooling writes, where it is static."""
     if unpool.domain == contract.DOMAIN:
-        height, width = integer(unpool, "height", 0), integer(unpool, "width", 0)
+        height, width = int_attribute(unpool, "height", 0), int_attribute(unpool, "width", 0)
         return (height, width) if height and width else static_size(unpool.outputs[0])
     shape = constant(unpool.inputs[2]) if len(unpool.inputs) > 2 else None
     if shape is not None:

@@ -16,7 +16,6 @@ import onnx_ir as ir
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.passes import PRECISIONS, PassResult
 from segnet_deploy.passes.graph import infer_shapes, remove_dead
-from segnet_deploy.passes.to_integer_pairs import is_quantised
 
 _DTYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _BEFORE = ("Transpose", "Gather", "Cast", "Sub", "Div", "Mul", "Add", "Identity", "LRN")
@@ -44,7 +43,7 @@ def to_precision(model: ir.Model, precision: str) -> PassResult:
         return PassResult(model, 0)
     if precision == "fp32":
         return PassResult(model, 0)
-    if held := reduced_types(model):
+    if held := reduced_weight_types(model):
         if held == {_DTYPES[precision]}:
             return PassResult(model, 0)
         names = ", ".join(sorted(dtype.name for dtype in held))
@@ -54,18 +53,23 @@ def to_precision(model: ir.Model, precision: str) -> PassResult:
     return PassResult(infer_shapes(remove_dead(model)), changed, (f"{changed} nodes {precision}",))
 
 
-def own_precision(model: ir.Model) -> str:
+def precision_of(model: ir.Model) -> str:
     """Return the precision that a model is in: fp32, fp16, bf16 or int8."""
-    return "int8" if is_quantised(model) else half_precision(model) or "fp32"
+    return "int8" if is_quantised(model) else half_precision_of(model) or "fp32"
 
 
-def half_precision(model: ir.Model) -> str | None:
+def is_quantised(model: ir.Model) -> bool:
+    """Tell whether the graph has Q/DQ."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph)
+
+
+def half_precision_of(model: ir.Model) -> str | None:
     """Return fp16 or bf16 where all convolutions' weights are that, else None."""
-    held = reduced_types(model)
+    held = reduced_weight_types(model)
     return next((name for name, dtype in _DTYPES.items() if held == {dtype}), None)
 
 
-def reduced_types(model: ir.Model) -> set[ir.DataType]:
+def reduced_weight_types(model: ir.Model) -> set[ir.DataType]:
     """Return the reduced types among the convolutions' weights."""
     weights = [n.inputs[1] for n in model.graph if n.op_type in ("Conv", "ConvTranspose")]
     types = {weight.dtype for weight in weights if weight is not None and weight.dtype is not None}
