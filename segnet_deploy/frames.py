@@ -47,9 +47,12 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def read_image(path: str | os.PathLike[str]) -> Frame:
-    """Read an image as BGR. Raises InputError where it is missing or corrupt."""
-    cv2 = require("cv2", extra="camera")
+def read_image(path: str | os.PathLike[str], extra: str = "camera") -> Frame:
+    """Read an image as BGR. Raises InputError if it is missing or corrupt.
+
+    If OpenCV is missing, the error names `extra`: that of the command that reads the image.
+    """
+    cv2 = require("cv2", extra)
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:

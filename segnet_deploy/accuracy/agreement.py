@@ -93,7 +93,7 @@ def _labels(
 ) -> tuple[bool, list[Frame]]:
     with load(path, runtime) as segmenter:
         step = segmenter.batch or 1
-        bar = require("tqdm", extra="quant").tqdm(
+        bar = require("tqdm").tqdm(
             range(0, len(frames), step), desc=title, leave=False, file=sys.stderr
         )
         labels = [m for i in bar for m in segmenter.segment_batch(frames[i : i + step])]

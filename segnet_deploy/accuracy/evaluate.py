@@ -129,7 +129,7 @@ def evaluate(
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
     frames, same = [], []
-    bar = require("tqdm", extra="camera").tqdm(examples, unit="frame", leave=False, file=sys.stderr)
+    bar = require("tqdm").tqdm(examples, unit="frame", leave=False, file=sys.stderr)
     for example in bar:
         frame, truth = example.pair(len(names))
         maps = [one.segment(frame) for one in segmenters]

@@ -186,7 +186,7 @@ def _output_folder(folder: Path) -> Any:
 def _progress(total: int, unit: str) -> Any:
     from segnet_deploy.optional import require
 
-    tqdm = require("tqdm", extra="camera").tqdm
+    tqdm = require("tqdm").tqdm
     return tqdm(total=total or None, unit=unit, file=sys.stderr, leave=False)
 
 

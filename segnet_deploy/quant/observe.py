@@ -30,7 +30,7 @@ def observe(
     """
     session = _session(_with_outputs(model, names, means))
     feed = session.get_inputs()[0].name
-    bar = require("tqdm", extra="quant").tqdm(
+    bar = require("tqdm").tqdm(
         inputs, desc=title, unit="frame", leave=False, file=sys.stderr, disable=title is None
     )
     for x in bar:

@@ -127,7 +127,7 @@ def read_calibration(folder: Path, count: int) -> list[Frame]:
     if not paths:
         raise InputError(f"{folder} holds videos only; expected images to calibrate on")
     chosen = spread(paths, count)
-    frames = [(path, read_image(path)) for path in chosen]
+    frames = [(path, read_image(path, extra="quant")) for path in chosen]
     useful = [frame for _, frame in frames if np.ptp(frame) > 0]
     blank = [path.name for path, frame in frames if not np.ptp(frame)]
     if not useful:

@@ -67,7 +67,7 @@ def rank_layers(quantiser: Quantiser) -> list[tuple[str, float]]:
         got = labels(quantiser.model([other for other in sites if other != site]))
         return sum(float((a != b).mean()) for a, b in zip(got, expected, strict=True)) / len(got)
 
-    bar = require("tqdm", extra="quant").tqdm(
+    bar = require("tqdm").tqdm(
         sites, desc="sensitivity", unit="layer", leave=False, file=sys.stderr
     )
     return sorted(((site, changed(site)) for site in bar), key=lambda pair: -pair[1])

@@ -67,7 +67,7 @@ class ModelFile:
 
 
 def _serialized(model: ir.Model) -> bytes:
-    ir = require("onnx_ir", extra="onnxruntime")
+    ir = require("onnx_ir")
     ir.external_data.load_to_model(model)
     data: bytes = ir.to_proto(model).SerializeToString()
     release(model)
@@ -104,7 +104,7 @@ def release(model: ir.Model) -> None:
 
 def load_model(path: Path) -> ir.Model:
     """Read an ONNX file. Raises InputError where it is missing or no whole ONNX file."""
-    reader = require("onnx_ir", extra="onnxruntime")
+    reader = require("onnx_ir")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
     try:

@@ -211,7 +211,7 @@ def run_worker(request: Any, folder: Path) -> BuildAnswer:
         "segnet_deploy.tensorrt_build.build_process",
         str(question),
     ]
-    bar = require("tqdm", extra="tensorrt").tqdm(desc="building", file=sys.stderr, leave=False)
+    bar = require("tqdm").tqdm(desc="building", file=sys.stderr, leave=False)
     with (
         bar,
         (folder / "stderr").open("w+") as errors,
