@@ -25,6 +25,7 @@ from harness.ceilings import measure_ceilings
 from harness.measurement import report_left_out, time_by_operator, time_in_turns
 from harness.results import machine_facts, save
 from segnet_deploy import runtimes
+from segnet_deploy.bench.graph_cost import dense_work
 from segnet_deploy.cli import command
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.progress import Progress

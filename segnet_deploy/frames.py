@@ -47,9 +47,12 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def read_image(path: str | os.PathLike[str]) -> Frame:
-    """Read an image as BGR. Raises InputError where it is missing or corrupt."""
-    cv2 = require("cv2", extra="camera")
+def read_image(path: str | os.PathLike[str], extra: str = "camera") -> Frame:
+    """Read an image as BGR. Raises InputError if it is missing or corrupt.
+
+    If OpenCV is missing, the error names `extra`: that of the command that reads the image.
+    """
+    cv2 = require("cv2", extra)
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
@@ -58,7 +61,7 @@ def read_image(path: str | os.PathLike[str]) -> Frame:
         image: Frame | None = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:
         raise InputError(f"cannot decode image {path}: {error}") from error
-    if image is None or not is_whole(data.tobytes()):
+    if image is None or not is_complete(data.tobytes()):
         raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
     return image
 
@@ -72,7 +75,7 @@ def write_png(path: str | os.PathLike[str], image: Frame) -> None:
     atomic_write(path, data.tobytes())
 
 
-def is_whole(data: bytes) -> bool:
+def is_complete(data: bytes) -> bool:
     """Tell whether a PNG or JPEG has its end; decoders fill in a missing rest silently."""
     if data.startswith(b"\x89PNG"):
         return b"IEND" in data[-4096:]

@@ -1,4 +1,4 @@
-"""Import optional libraries where they are used, naming the extra that brings them."""
+"""Import libraries where they are used, with an error that names the command to install them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,59 @@ from types import ModuleType
 
 from segnet_deploy.errors import MissingDependencyError
 
+# Import name -> the extras of pyproject.toml that install it; () is a base dependency.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "PIL": ("eval", "quant"),
+    "aiohttp": ("web",),
+    "av": ("camera",),
+    "cuda": ("tensorrt", "tensorrt-rtx"),
+    "cv2": ("camera", "display", "eval", "quant", "web"),
+    "ncnn": ("ncnn",),
+    "numpy": (),
+    "onnx": (),
+    "onnx_ir": (),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "quant"),
+    "openvino": ("openvino",),
+    "pynvml": ("tensorrt", "tensorrt-rtx"),
+    "safetensors": ("export",),
+    "scipy": ("eval",),
+    "tensorrt": ("tensorrt",),
+    "tensorrt_rtx": ("tensorrt-rtx",),
+    "tensorrt_rtx_bindings": ("tensorrt-rtx",),
+    "torch": ("export",),
+    "tqdm": (),
+}
+# Import name -> the packages of the distribution; pip does not install these.
+_SYSTEM_PACKAGES = {"gi": "python3-gi gir1.2-gst-plugins-base-1.0"}
 
-def require(name: str, extra: str) -> ModuleType:
-    """Import `name`, or raise MissingDependencyError with the command that installs it."""
+
+def require(name: str, extra: str | None = None) -> ModuleType:
+    """Import the module `name`.
+
+    `extra` is the extra of the command or feature that needs it, default the first one in EXTRAS.
+    Raises MissingDependencyError with the command that installs it.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingDependencyError(
-            f"{name} is not usable here ({error}); install it with: "
-            f'pip install "segnet-deploy[{extra}]"'
+            f"{name} cannot be imported ({error}); install it with: {install_command(name, extra)}"
         ) from error
 
 
+def install_command(name: str, extra: str | None = None) -> str:
+    """Return the command that installs the module `name`, through `extra` if given."""
+    package = name.partition(".")[0]
+    if package in _SYSTEM_PACKAGES:
+        return f"apt-get install {_SYSTEM_PACKAGES[package]}"
+    chosen = extra or next(iter(EXTRAS.get(package, ())), None)
+    if chosen is None:
+        return "pip install --force-reinstall segnet-deploy"
+    return f'pip install "segnet-deploy[{chosen}]"'
+
+
 def available(name: str) -> bool:
-    """Tell whether `name` could be imported, without importing it; a bare folder is no package."""
+    """Return whether `name` can be imported, without importing it; a bare folder does not count."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):

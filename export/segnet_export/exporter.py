@@ -21,7 +21,7 @@ from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
-from segnet_deploy.passes.to_half_precision import to_precision
+from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions

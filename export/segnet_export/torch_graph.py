@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
-from segnet_deploy.passes.restore_unpooling import restore
+from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_export.export_options import OLDEST_OPSET
 
 
@@ -64,7 +64,7 @@ def to_onnx(
         reason = _root_cause(error)
         raise UnsupportedModelError(f"torch cannot export this module: {reason}") from error
     assert program is not None
-    result = restore(program.model)
+    result = restore_unpooling(program.model)
     return fuse_lrn(result.model).model, result.changed
 
 

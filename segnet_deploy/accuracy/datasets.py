@@ -43,7 +43,7 @@ class Example:
 
     def frame(self) -> Frame:
         """Return (H, W, 3) uint8 BGR. Raises InputError."""
-        return read_image(self.image)
+        return read_image(self.image, extra="eval")
 
     def truth(self, classes: int) -> Frame:
         """Return (H, W) uint8 label ids, VOID for unlabelled pixels. Raises InputError."""

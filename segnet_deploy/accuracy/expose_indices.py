@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.find_pairs import find_pairs
-from segnet_deploy.passes.lower_unpooling import lower, masks
+from segnet_deploy.passes.lower_unpooling import find_masks, lower_unpooling
+from segnet_deploy.passes.unpooling_pairs import find_pairs
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.types import Array
 
@@ -50,7 +50,7 @@ def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
     model = load_model(Path(path))
     ir.external_data.load_to_model(model)  # the copy is saved elsewhere
     if lowered or contract.DOMAIN in model.opset_imports:
-        model = lower(model).model
+        model = lower_unpooling(model).model
     graph = model.graph
     logits = graph.outputs[0]
     producer = logits.producer()
@@ -87,7 +87,7 @@ def write_indexed_model(
 
 def _masks(model: ir.Model) -> list[tuple[ir.Value, ...]]:
     found: dict[int, list[ir.Value]] = {}
-    for value in masks(model.graph):
+    for value in find_masks(model.graph):
         value.type = ir.TensorType(ir.DataType.BOOL)
         found.setdefault(int(str(value.name).split(".")[-2]), []).append(value)
     return [

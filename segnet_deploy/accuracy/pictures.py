@@ -18,7 +18,7 @@ WORST_SHOWN = 4
 
 def draw_confusion(counts: Any, classes: Sequence[str]) -> Any:
     """Return a BGR picture of the matrix, each row as shares of its ground truth."""
-    cv2 = require("cv2", extra="camera")
+    cv2 = require("cv2", extra="eval")
     matrix = np.asarray(counts, np.float64)
     parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     cell, left, count = 44, 110, len(matrix)

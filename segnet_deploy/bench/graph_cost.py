@@ -85,15 +85,15 @@ def index_shapes(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...] | N
     Raises InputError or UnsupportedModelError.
     """
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.find_pairs import find_pairs
-    from segnet_deploy.passes.lower_unpooling import masks
+    from segnet_deploy.passes.lower_unpooling import find_masks
+    from segnet_deploy.passes.unpooling_pairs import find_pairs
     from segnet_deploy.runtimes.model_file import load_model
 
     graph = load_model(Path(path)).graph
     if pairs := find_pairs(graph):
         kind = "plugin" if any(node.domain == contract.DOMAIN for node in graph) else "int64"
         return [_static_shape(pair.pool.outputs[0]) for pair in pairs], kind
-    firsts = [mask for mask in masks(graph) if str(mask.name).endswith(".0")]  # one of four
+    firsts = [mask for mask in find_masks(graph) if str(mask.name).endswith(".0")]  # one of four
     return [_static_shape(mask) for mask in firsts], "masks"
 
 

@@ -105,7 +105,7 @@ def format_table(result: dict[str, Any]) -> str:
 def _check(arguments: argparse.Namespace) -> None:
     """Raise what cannot work before the evaluation starts."""
     from segnet_deploy.accuracy.index_flips import check_files
-    from segnet_deploy.files import check_target
+    from segnet_deploy.files import check_writable
 
     options.check_positive(arguments, "threads")
     if arguments.flips and arguments.against is None:
@@ -116,7 +116,7 @@ def _check(arguments: argparse.Namespace) -> None:
         check_files((arguments.engine, arguments.against))
     for path in (arguments.json, arguments.confusion, arguments.worst):
         if path and path != "-":
-            check_target(path)
+            check_writable(path)
 
 
 def _open(arguments: argparse.Namespace, path: str, runtime: str) -> Segmenter:

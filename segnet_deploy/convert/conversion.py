@@ -19,8 +19,8 @@ from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_half_precision import own_precision, to_precision
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_precision import precision_of, to_precision
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
@@ -74,9 +74,9 @@ def convert(
     model = load_model(Path(source))
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
-    precision = own_precision(model) if precision == "fp32" else precision
+    precision = precision_of(model) if precision == "fp32" else precision
     if for_tensorrt:
-        model = to_symmetric(model).model
+        model = to_symmetric_int8(model).model
     result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
     reduced = to_precision(result.model, precision).model
     recorded = Metadata.from_props(dict(model.metadata_props))

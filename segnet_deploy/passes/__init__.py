@@ -1,4 +1,4 @@
-"""Graph passes on onnx-ir: callables that take an ir.Model and return a PassResult."""
+"""Graph passes on onnx-ir: functions that rewrite an ir.Model in place and return a PassResult."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class PassResult:
-    """The rewritten model, how many places changed and what the user should know."""
+    """The result of a graph pass.
+
+    `model` is the model that was passed in, rewritten in place. `changed` counts the rewritten
+    places and is 0 if nothing changed. `notes` are lines for the user, usually one per place.
+    """
 
     model: ir.Model
     changed: int

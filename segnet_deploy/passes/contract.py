@@ -1,4 +1,4 @@
-"""Names of the plugin's op pair, read from contract.json, which the native code shares."""
+"""Names of the plugin's pool and unpool operators, from contract.json; native code uses it too."""
 
 from __future__ import annotations
 

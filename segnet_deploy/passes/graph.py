@@ -1,4 +1,4 @@
-"""Small tools to grow an onnx-ir graph: new nodes before an anchor, constants, static sizes."""
+"""Read and edit an onnx-ir graph: attributes, constants, static sizes, new nodes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from segnet_deploy.types import Array, Size
+
 
 class Builder:
-    """Insert nodes before `anchor`, one call per node."""
+    """Insert nodes before `anchor`, one per call."""
 
     def __init__(self, graph: ir.Graph, anchor: ir.Node):
         self.graph = graph
@@ -39,28 +41,28 @@ class Builder:
         """Return a new initializer that holds `value`."""
         array = np.asarray(value, dtype=dtype)
         number = len(self.graph.initializers)
-        while f"segnet_const_{number}" in self.graph.initializers:
+        while (name := f"segnet_const_{number}") in self.graph.initializers:
             number += 1
-        value_ = ir.Value(
-            name=f"segnet_const_{number}",
+        initializer = ir.Value(
+            name=name,
             type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
             shape=ir.Shape(array.shape),
-            const_value=ir.tensor(array, name=f"segnet_const_{number}"),
+            const_value=ir.tensor(array, name=name),
         )
-        self.graph.register_initializer(value_)
-        return value_
+        self.graph.register_initializer(initializer)
+        return initializer
 
 
-def constant(value: ir.Value | None) -> np.ndarray[Any, Any] | None:
-    """Return the array behind a constant value, or None."""
+def constant(value: ir.Value | None) -> Array | None:
+    """Return the array of a constant value, or None if `value` is not constant."""
     if value is None:
         return None
     tensor = ir.convenience.get_const_tensor(value)
     return None if tensor is None else tensor.numpy()
 
 
-def static_size(value: ir.Value) -> tuple[int, int] | None:
-    """Return the last two dimensions of a 4-D value where both are known."""
+def static_size(value: ir.Value) -> Size | None:
+    """Return the (height, width) of an (N, C, H, W) value, or None unless both are static."""
     if value.shape is None or len(value.shape) != 4:
         return None
     height, width = value.shape[2], value.shape[3]
@@ -68,13 +70,13 @@ def static_size(value: ir.Value) -> tuple[int, int] | None:
 
 
 def producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """Return the node that makes `value`, where it is an `op_type`."""
+    """Return the node that computes `value` if it is an `op_type`, else None."""
     node = value.producer() if value is not None else None
     return node if node is not None and node.op_type == op_type else None
 
 
-def before(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
-    """Go back through the first inputs of nodes of `op_types`."""
+def walk_back(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
+    """Follow `value` upstream through the first inputs of nodes of `op_types`."""
     while value is not None and (node := value.producer()) is not None:
         if node.op_type not in op_types:
             break
@@ -82,16 +84,16 @@ def before(value: ir.Value | None, op_types: Sequence[str]) -> ir.Value | None:
     return value
 
 
-def pad_to_even(build: Builder, source: ir.Value, low: float) -> ir.Value:
-    """Pad the right and the bottom of (N, C, H, W) with `low` to even sizes."""
+def pad_to_even(build: Builder, source: ir.Value, fill: float) -> ir.Value:
+    """Pad (N, C, H, W) at the right and the bottom with `fill` to even sizes."""
     size = static_size(source)
     if size is not None:
         pads = build.const([0] * 6 + [size[0] % 2, size[1] % 2])
     else:
-        rest = build.op("Mod", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
-        pads = build.op("Concat", build.const([0] * 6), rest, axis=0)
+        odd = build.op("Mod", build.op("Shape", source, start=2, end=4), build.const([2, 2]))
+        pads = build.op("Concat", build.const([0] * 6), odd, axis=0)
     dtype = (source.dtype or ir.DataType.FLOAT).numpy()
-    padded = build.op("Pad", source, pads, build.const(low, dtype), mode="constant")
+    padded = build.op("Pad", source, pads, build.const(fill, dtype), mode="constant")
     padded.type = source.type
     if size is not None and source.shape is not None:
         padded.shape = ir.Shape([*source.shape[:2], *(s + s % 2 for s in size)])
@@ -99,18 +101,18 @@ def pad_to_even(build: Builder, source: ir.Value, low: float) -> ir.Value:
 
 
 def lowest(value: ir.Value) -> float:
-    """Return the lowest number of a value's type."""
+    """Return the lowest number that the type of `value` can hold; -inf for floats."""
     dtype = (value.dtype or ir.DataType.FLOAT).numpy()
     return float(np.iinfo(dtype).min) if dtype.kind in "iu" else -np.inf
 
 
-def ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+def ints_attribute(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
     """Return an INTS attribute, or `default`."""
     attribute = node.attributes.get(name)
     return tuple(attribute.as_ints()) if attribute is not None else default
 
 
-def integer(node: ir.Node, name: str, default: int) -> int:
+def int_attribute(node: ir.Node, name: str, default: int) -> int:
     """Return an INT attribute, or `default`."""
     attribute = node.attributes.get(name)
     return attribute.as_int() if attribute is not None else default
@@ -122,7 +124,7 @@ def opset(model: ir.Model) -> int:
 
 
 def replace(old: ir.Value, new: ir.Value) -> None:
-    """Send every use of `old` to `new`, graph outputs included; keep an output's name."""
+    """Replace every use of `old` by `new`, also as a graph output, which keeps its name."""
     if old.is_graph_output():
         old.name, new.name = None, old.name
     new.shape = new.shape or old.shape
@@ -131,24 +133,24 @@ def replace(old: ir.Value, new: ir.Value) -> None:
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:
-    """Fill in the shapes that follow from the inputs; big weights are not copied.
+    """Infer shapes in place, without copying large weights; return `model`.
 
-    A model with unpoolings of integers, which ONNX does not define, keeps the shapes it has.
+    A model with integer MaxUnpools, which ONNX does not define, keeps the shapes it has.
     """
     from onnx_ir.passes.common import ShapeInferencePass
 
-    if any(n.op_type == "MaxUnpool" and not n.domain and _of_integers(n) for n in model.graph):
+    if any(n.op_type == "MaxUnpool" and not n.domain and _is_integer(n) for n in model.graph):
         return model
     return ShapeInferencePass()(model).model
 
 
-def _of_integers(node: ir.Node) -> bool:
+def _is_integer(node: ir.Node) -> bool:
     dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
     return dtype is not None and dtype.numpy().kind in "iu"
 
 
 def remove_dead(model: ir.Model) -> ir.Model:
-    """Drop nodes and initializers that no output needs."""
+    """Remove nodes and initializers that no output needs, in place; return `model`."""
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     return RemoveUnusedNodesPass()(model).model

@@ -1,14 +1,14 @@
-"""Pool/unpool pairs -> plain operators that every runtime takes.
+"""Lower pool/unpool pairs to plain operators that every runtime supports.
 
-A 2x2 window's elements a b / c d come from SpaceToDepth; which of them is the first
-maximum is found by comparing them with one another, never with the maximum, so that a
-quantiser's own scale on the maximum cannot break it. DepthToSpace puts the values back.
-The masks are named `segnet.mask.<stage>.<element>`, so that a check can read them.
+SpaceToDepth separates the elements a b / c d of each 2x2 window. The first maximum is found by
+comparing the elements with one another, never with the maximum: a quantiser may give the maximum
+a different scale. DepthToSpace writes the values back. The masks are named
+`segnet.mask.<stage>.<element>`, so that checks can read them.
 
-Exact for every input without NaN: equal to PyTorch, ties and odd sizes included (the
-sign of a zero aside). With a NaN in a window its comparisons are false: exactly one element
-is kept still, and the value is the runtime's own maximum (NaN in ONNX Runtime; in OpenVINO
-NaN only where it is the last element; PyTorch gives NaN at the last NaN's place).
+The result equals PyTorch's for every input without NaN, ties and odd sizes included, except for
+the sign of zero. Comparisons with a NaN are false: exactly one element of its window is still
+selected, and the value is the runtime's maximum. That is NaN in ONNX Runtime; in OpenVINO it is
+NaN only if the NaN is the last element. PyTorch returns NaN at the position of the last NaN.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult, contract
-from segnet_deploy.passes.find_pairs import Pair, find_pairs, is_non_negative, unpool_size
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
+    int_attribute,
     lowest,
     opset,
     pad_to_even,
@@ -34,34 +33,36 @@ from segnet_deploy.passes.graph import (
     static_size,
 )
 from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
+from segnet_deploy.passes.unpooling_pairs import Pair, find_pairs, is_non_negative, unpool_size
 
 MASK_PREFIX = "segnet.mask"
 _AXES = (2, 3)
 
 
 def is_lowered(model: ir.Model) -> bool:
-    """Tell whether pairs of `model` are plain operators already."""
-    return any(True for _ in masks(model.graph))
+    """Return whether `model` contains lowered pairs."""
+    return any(True for _ in find_masks(model.graph))
 
 
-def masks(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Yield the masks of the pairs that were lowered: segnet.mask.STAGE.NUMBER."""
+def find_masks(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yield the masks of the lowered pairs, named segnet.mask.<stage>.<element>."""
     for node in graph:
         for value in node.outputs:
             if value.name and value.name.startswith(f"{MASK_PREFIX}."):
                 yield value
 
 
-def lower(model: ir.Model, integers: bool = True) -> PassResult:
-    """Rewrite every pair of `model` (standard or plugin form) in place.
+def lower_unpooling(model: ir.Model, integers: bool = True) -> PassResult:
+    """Rewrite every pair of `model` (standard or plugin form) in place; return the PassResult.
 
-    Between Q and DQ of one scale it works on the `integers`. Raises UnsupportedModelError
-    where a pair cannot be rewritten exactly.
+    If `integers`, pairs between a DequantizeLinear and a QuantizeLinear of the same scale work on
+    the integers. Raises UnsupportedModelError if a pair cannot be rewritten exactly or the opset
+    is older than 15.
     """
     if opset(model) < 15:
         raise UnsupportedModelError(
-            f"opset {opset(model)} is too old to lower; expected 15 or newer: convert the "
-            "file with onnx.version_converter"
+            f"opset {opset(model)} is too old for the lowered form; expected 15 or newer: convert "
+            "the file with onnx.version_converter"
         )
     model = infer_shapes(model)
     if integers:
@@ -78,7 +79,7 @@ def lower(model: ir.Model, integers: bool = True) -> PassResult:
 def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
     graph = model.graph
     build = Builder(graph, pair.pool)
-    elements = _window_elements(build, _even(build, pair), opset(model))
+    elements = _window_elements(build, _even_input(build, pair), opset(model))
     masks = _first_maximum(build, elements)
     for number, mask in enumerate(masks):
         mask.name = f"{MASK_PREFIX}.{stage}.{number}"
@@ -89,11 +90,11 @@ def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
     graph.remove(pair.pool, safe=True)
 
 
-def _even(build: Builder, pair: Pair) -> ir.Value:
-    """Bring the pool's input to even sizes: pad in ceil mode, crop in floor mode."""
+def _even_input(build: Builder, pair: Pair) -> ir.Value:
+    """Return the pool's input with even sizes: padded in ceil mode, cropped in floor mode."""
     source, size = pair.source, static_size(pair.source)
-    soften_pad(build, source)
-    if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _padded_to_even(source):
+    replace_infinite_padding(build, source)
+    if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _is_padded_to_even(source):
         return source
     if pair.ceil_mode:
         return pad_to_even(build, source, 0.0 if pair.non_negative else lowest(source))
@@ -105,8 +106,8 @@ def _even(build: Builder, pair: Pair) -> ir.Value:
     return _crop(build, source, ends)
 
 
-def _padded_to_even(source: ir.Value) -> bool:
-    """Tell whether a dynamic pad of size mod 2 makes `source` even."""
+def _is_padded_to_even(source: ir.Value) -> bool:
+    """Return whether a dynamic pad by (size mod 2) makes the sizes of `source` even."""
     value: ir.Value | None = source
     for op_type in ("Pad", "Concat", "Mod"):
         node = value.producer() if value is not None else None
@@ -117,8 +118,11 @@ def _padded_to_even(source: ir.Value) -> bool:
     return divisor is not None and bool((divisor == 2).all())
 
 
-def soften_pad(build: Builder, source: ir.Value) -> None:
-    """Turn a trailing -inf pad of a non-negative input into a pad of 0 (the same result)."""
+def replace_infinite_padding(build: Builder, source: ir.Value) -> None:
+    """Let the Pad that computes `source` fill with 0 instead of -inf if its input is not negative.
+
+    The maximum of each window stays the same. Works in place; other values are left unchanged.
+    """
     node = source.producer()
     if node is None or node.op_type != "Pad" or len(source.uses()) != 1:
         return
@@ -159,11 +163,11 @@ def _lower_unpool(build: Builder, pair: Pair, unpool: ir.Node, masks: tuple[ir.V
     zero = build.const(0.0, dtype)
     planes = [build.op("Where", mask, values, zero) for mask in masks]
     full = build.op("DepthToSpace", build.op("Concat", *planes, axis=1), blocksize=2, mode="DCR")
-    replace(unpool.outputs[0], _fit(build, full, pair, unpool))
+    replace(unpool.outputs[0], _fit_size(build, full, pair, unpool))
 
 
-def _fit(build: Builder, full: ir.Value, pair: Pair, unpool: ir.Node) -> ir.Value:
-    """Crop or zero-pad the even-sized result to the size that the unpooling writes."""
+def _fit_size(build: Builder, full: ir.Value, pair: Pair, unpool: ir.Node) -> ir.Value:
+    """Crop or zero-pad `full`, of even sizes, to the size that the unpooling writes."""
     size, pooled = unpool_size(unpool), static_size(pair.pool.outputs[0])
     if size is not None and pooled is None and unpool.inputs[0] is not None:
         pooled = static_size(unpool.inputs[0])
@@ -185,14 +189,18 @@ def _fit(build: Builder, full: ir.Value, pair: Pair, unpool: ir.Node) -> ir.Valu
 
 
 def _target_size(build: Builder, unpool: ir.Node) -> ir.Value | None:
-    third = unpool.inputs[2] if len(unpool.inputs) > 2 else None
-    if third is None:
+    """Return the (height, width) that a dynamic `unpool` writes; None if it has no such input.
+
+    Input 2 is the output shape of a MaxUnpool, or the image of the plugin's operator.
+    """
+    shape_or_image = unpool.inputs[2] if len(unpool.inputs) > 2 else None
+    if shape_or_image is None:
         return None
     if unpool.domain != contract.DOMAIN:
-        return build.op("Slice", third, build.const([2]), build.const([4]))
-    scale = 2 ** integer(unpool, "level", 0)
-    size = build.op("Shape", third, start=2, end=4)
-    if integer(unpool, "ceil_mode", 1):
+        return build.op("Slice", shape_or_image, build.const([2]), build.const([4]))
+    scale = 2 ** int_attribute(unpool, "level", 0)
+    size = build.op("Shape", shape_or_image, start=2, end=4)
+    if int_attribute(unpool, "ceil_mode", 1):
         size = build.op("Add", size, build.const([scale - 1] * 2))
     return build.op("Div", size, build.const([scale] * 2))
 

@@ -1,9 +1,9 @@
-"""torch's ScatterND export of max-unpooling -> the standard MaxPool(Indices)/MaxUnpool.
+"""Restore MaxPool with indices and MaxUnpool from the ScatterND that torch exports.
 
-torch.onnx writes an unpooling as a ScatterND into zeros. Its row numbers are a pool's
-plane index plus the offset of each (n, c) plane; the plane index itself is a flat index
-minus the first index of the plane, read from a second, 1x1 pool. The pass follows that
-structure, whatever the names, and leaves a ScatterND that is something else alone.
+torch.onnx exports an unpooling as a ScatterND into zeros. Its row numbers are a pool's plane index
+plus the offset of each (n, c) plane. The plane index in turn is a flat index minus the first index
+of the plane, which a second, 1x1 pool computes. The pass recognises this structure independently
+of names, and leaves any other ScatterND unchanged.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import (
     Builder,
-    before,
     constant,
     infer_shapes,
-    integer,
-    ints,
+    int_attribute,
+    ints_attribute,
     pad_to_even,
     producer,
     remove_dead,
     replace,
     static_size,
+    walk_back,
 )
 
 _RESHAPING = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Cast")
@@ -34,18 +34,18 @@ _RESHAPING = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Cast")
 
 @dataclass(frozen=True)
 class _Scatter:
-    """One recognised unpooling into planes of `shape`."""
+    """A recognised unpooling: its pool, the ScatterND `node` and the (N, C, H, W) `shape`."""
 
     pool: ir.Node
     node: ir.Node
     shape: ir.Shape
 
 
-def restore(model: ir.Model) -> PassResult:
-    """Rewrite every unpooling that torch exported as ScatterND, in place.
+def restore_unpooling(model: ir.Model) -> PassResult:
+    """Rewrite every unpooling that torch exported as ScatterND, in place; return the PassResult.
 
-    Odd sizes in ceil mode become a pad of -inf, even pooling and a slice. Raises
-    UnsupportedModelError for an unpooling that the standard operators cannot say exactly.
+    Odd sizes in ceil mode become a pad with -inf, pooling of even sizes and a slice. Raises
+    UnsupportedModelError for an unpooling that the standard operators cannot express exactly.
     """
     model = infer_shapes(model)
     graph = model.graph
@@ -61,18 +61,18 @@ def restore(model: ir.Model) -> PassResult:
 
 
 def _match(node: ir.Node) -> _Scatter | None:
-    """Recognise one ScatterND, or return None where it has nothing to do with a pool."""
+    """Return the unpooling that `node` stands for, or None if it does not depend on a pool."""
     data, rows, updates = node.inputs[:3]
-    pool = _pool_behind(rows)
+    pool = _source_pool(rows)
     if pool is None:
         return None
-    offset_index = producer(before(rows, _RESHAPING), "Add")
+    offset_index = producer(walk_back(rows, _RESHAPING), "Add")
     plane_index = _plane_index(offset_index, pool) if offset_index else None
     reduction = node.attributes.get("reduction")
-    zeros = _with_planes(data)
+    zeros = _four_dimensional(data)
     if reduction is not None and reduction.as_string() != "none":
         raise _refusal(node, f"it reduces with {reduction.as_string()}")
-    if not _is_zero(before(data, _RESHAPING)):
+    if not _is_zero(walk_back(data, _RESHAPING)):
         raise _refusal(node, "it does not scatter into zeros")
     if offset_index is None or plane_index is None:
         raise _refusal(node, f"its rows come from pool '{pool.name}' in an unknown way")
@@ -83,26 +83,26 @@ def _match(node: ir.Node) -> _Scatter | None:
     return _Scatter(pool, node, zeros.shape)
 
 
-def _pool_behind(rows: ir.Value | None) -> ir.Node | None:
-    """Return the pool whose indices reach `rows` through index arithmetic."""
-    waiting, seen = [rows], set[int]()
-    while waiting:
-        value = waiting.pop()
+def _source_pool(rows: ir.Value | None) -> ir.Node | None:
+    """Return the pool whose indices determine `rows` through index arithmetic, or None."""
+    pending, seen = [rows], set[int]()
+    while pending:
+        value = pending.pop()
         if value is None or id(value) in seen or (node := value.producer()) is None:
             continue
         seen.add(id(value))
         if node.op_type == "MaxPool" and value is not node.outputs[0]:
-            if ints(node, "kernel_shape", ()) != (1, 1):
+            if ints_attribute(node, "kernel_shape", ()) != (1, 1):
                 return node
         elif node.op_type in (*_RESHAPING, "Add", "Sub", "Concat"):
-            waiting += node.inputs
+            pending += node.inputs
     return None
 
 
 def _plane_index(add: ir.Node, pool: ir.Node) -> ir.Value | None:
-    """Return the input of `add` that is pool's flat index minus the plane's first index."""
+    """Return the input of `add` that is the pool's flat index minus the plane's first index."""
     for value in add.inputs:
-        sub = producer(before(value, _RESHAPING), "Sub")
+        sub = producer(walk_back(value, _RESHAPING), "Sub")
         if sub is None or sub.inputs[0] is not pool.outputs[1]:
             continue
         cut = producer(sub.inputs[1], "Slice")
@@ -111,13 +111,13 @@ def _plane_index(add: ir.Node, pool: ir.Node) -> ir.Value | None:
             continue
         starts, ends = constant(cut.inputs[1]), constant(cut.inputs[2])
         whole = starts is not None and ends is not None and not starts.any() and (ends == 1).all()
-        if whole and ints(first, "kernel_shape", ()) == (1, 1):
+        if whole and ints_attribute(first, "kernel_shape", ()) == (1, 1):
             return value
     return None
 
 
 def _check_offset(node: ir.Node, add: ir.Node, plane_index: ir.Value, pool: ir.Node) -> None:
-    """Make sure that plane (n, c) starts at (n * C + c) * H * W."""
+    """Raise UnsupportedModelError unless plane (n, c) starts at (n * C + c) * H * W."""
     offset = next((v for v in add.inputs if v is not plane_index), None)
     source = pool.inputs[0]
     size = static_size(source) if source is not None else None
@@ -129,43 +129,44 @@ def _check_offset(node: ir.Node, add: ir.Node, plane_index: ir.Value, pool: ir.N
         if not np.array_equal(array.reshape(-1), expected):
             raise _refusal(
                 node,
-                f"it unpools into planes of another size than the {size[0]}x{size[1]} that "
-                f"pool '{pool.name}' read; use sizes that are multiples of 32",
+                f"it unpools into planes of a different size than the input of pool "
+                f"'{pool.name}', {size[0]}x{size[1]}; use sizes that are multiples of 32",
             )
         return
-    product = producer(before(offset, _RESHAPING), "Mul")
+    product = producer(walk_back(offset, _RESHAPING), "Mul")
     factors = [v for v in product.inputs if v is not None] if product else []
-    counts = [v for v in factors if _is_count(before(v, _RESHAPING))]
+    counts = [v for v in factors if _is_count(walk_back(v, _RESHAPING))]
     if len(factors) != 2 or len(counts) != 1:
         raise _refusal(node, "its plane offsets are not a range times the plane's size")
     plane = constant(next(v for v in factors if v is not counts[0]))
     if plane is not None and size is not None and plane.item() != size[0] * size[1]:
-        raise _refusal(node, f"its planes hold {plane.item()} values, the pool's {size}")
+        expected_size = f"{size[0]}x{size[1]} of pool '{pool.name}'"
+        raise _refusal(node, f"its planes hold {plane.item()} values; expected {expected_size}")
 
 
 def _check_kernel(node: ir.Node, pool: ir.Node) -> None:
-    kernel = ints(pool, "kernel_shape", ())
-    strides = ints(pool, "strides", (1,) * len(kernel))
-    pads, dilations = ints(pool, "pads", ()), ints(pool, "dilations", ())
+    kernel = ints_attribute(pool, "kernel_shape", ())
+    strides = ints_attribute(pool, "strides", (1,) * len(kernel))
+    pads, dilations = ints_attribute(pool, "pads", ()), ints_attribute(pool, "dilations", ())
     if len(kernel) != 2 or kernel != strides or any(pads) or any(d != 1 for d in dilations):
         raise _refusal(
             node,
             f"pool '{pool.name}' has kernel {list(kernel)}, strides {list(strides)} and pads "
             f"{list(pads)}; expected windows that do not overlap, unpadded",
         )
-    if integer(pool, "ceil_mode", 0) and kernel != (2, 2):
+    if int_attribute(pool, "ceil_mode", 0) and kernel != (2, 2):
         raise _refusal(node, f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}")
 
 
 def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:
     source = pool.inputs[0]
     assert source is not None
-    kernel = ints(pool, "kernel_shape", ())
+    kernel = ints_attribute(pool, "kernel_shape", ())
     build = Builder(graph, pool)
-    ceil_mode, size = bool(integer(pool, "ceil_mode", 0)), static_size(source)
-    keeps = [_keeps_size(s, source) for s in scatters]
-    if ceil_mode and not all(keeps):
-        raise _refusal(pool, "it pools in ceil mode but is not unpooled to the size that it read")
+    ceil_mode, size = bool(int_attribute(pool, "ceil_mode", 0)), static_size(source)
+    restores_size = [_restores_size(s, source) for s in scatters]
+    if ceil_mode and not all(restores_size):
+        raise _refusal(pool, "it pools in ceil mode but is not unpooled to the size of its input")
     odd = size is None or size[0] % 2 or size[1] % 2
     padded = pad_to_even(build, source, -np.inf) if ceil_mode and odd else source
     y, index = build.multi("MaxPool", padded, outputs=2, kernel_shape=kernel, strides=kernel)
@@ -173,14 +174,14 @@ def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:
     index.type = ir.TensorType(ir.DataType.INT64)
     shape = build.op("Shape", padded) if size is None or _batch(source) is None else None
     replace(pool.outputs[0], y)
-    for scatter, keep in zip(scatters, keeps, strict=True):
+    for scatter, restores in zip(scatters, restores_size, strict=True):
         at = Builder(graph, scatter.node)
         updates = scatter.node.inputs[2]
-        values = _with_planes(updates) or at.op("Reshape", updates, at.op("Shape", y))
+        values = _four_dimensional(updates) or at.op("Reshape", updates, at.op("Shape", y))
         target = shape if shape is not None else at.const(_padded_shape(source, size, ceil_mode))
-        inputs = [values, index] + ([target] if keep else [])
+        inputs = [values, index] + ([target] if restores else [])
         x = at.op("MaxUnpool", *inputs, kernel_shape=kernel, strides=kernel)
-        x.type, x.shape = source.type, padded.shape if keep else scatter.shape
+        x.type, x.shape = source.type, padded.shape if restores else scatter.shape
         if padded is not source:
             ends = at.const(size) if size else at.op("Shape", source, start=2, end=4)
             x = at.op("Slice", x, at.const([0, 0]), ends, at.const([2, 3]))
@@ -189,7 +190,7 @@ def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:
 
 
 def _replace_flat(build: Builder, flat: ir.Value, x: ir.Value) -> None:
-    """Send the users of the flat result to the (N, C, H, W) one."""
+    """Replace `flat` by the (N, C, H, W) value `x`, reshaped if `flat` itself is used."""
     for use in list(flat.uses()):
         output = use.node.outputs[0]
         if use.node.op_type == "Reshape" and output.shape is not None and len(output.shape) == 4:
@@ -198,8 +199,8 @@ def _replace_flat(build: Builder, flat: ir.Value, x: ir.Value) -> None:
         replace(flat, build.op("Reshape", x, build.const([-1])))
 
 
-def _keeps_size(scatter: _Scatter, source: ir.Value) -> bool:
-    """Tell whether the unpooling gives the size that the pool read, whatever that is."""
+def _restores_size(scatter: _Scatter, source: ir.Value) -> bool:
+    """Return whether the unpooling writes the size of the pool's input, static or dynamic."""
     have, want = scatter.shape, source.shape
     if want is None or len(want) != 4:
         return False
@@ -222,14 +223,14 @@ def _batch(value: ir.Value) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _with_planes(value: ir.Value | None) -> ir.Value | None:
-    """Go back through reshapes to the first value with four dimensions."""
+def _four_dimensional(value: ir.Value | None) -> ir.Value | None:
+    """Follow `value` upstream through reshapes to the first value with four dimensions."""
     while value is not None:
         if value.shape is not None and len(value.shape) == 4:
             return value
         node = value.producer()
-        passes = node is not None and node.op_type in (*_RESHAPING, "Expand")
-        value = node.inputs[0] if node is not None and passes else None
+        reshapes = node is not None and node.op_type in (*_RESHAPING, "Expand")
+        value = node.inputs[0] if node is not None and reshapes else None
     return None
 
 
@@ -244,7 +245,7 @@ def _is_zero(value: ir.Value | None) -> bool:
 
 
 def _is_count(value: ir.Value | None) -> bool:
-    """Tell whether a value is 0, 1, 2, ... of any length."""
+    """Return whether a value is the sequence 0, 1, 2, ... of any length."""
     if (array := constant(value)) is not None:
         return array.size > 1 and np.array_equal(array.reshape(-1), np.arange(array.size))
     count = producer(value, "Range")
@@ -255,4 +256,4 @@ def _is_count(value: ir.Value | None) -> bool:
 
 
 def _refusal(node: ir.Node, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"{node.op_type} '{node.name}' is no exact unpooling: {why}")
+    return UnsupportedModelError(f"{node.op_type} '{node.name}' is not an exact unpooling: {why}")

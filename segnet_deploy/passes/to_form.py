@@ -12,33 +12,34 @@ if TYPE_CHECKING:
 
 
 def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
-    """Rewrite `model` in place: standard, lowered or plugin.
+    """Rewrite `model` in place to `form`, one of FORMS; return the PassResult.
 
-    torch's ScatterND unpooling is taken in as well. In a quantised model the lowered and the
-    plugin form work on integers, unless `integers` is false. Raises UnsupportedModelError where a
-    pair cannot be rewritten exactly, or where the form cannot be reached.
+    The ScatterND unpooling that torch exports is restored first. In a quantised model the lowered
+    and plugin forms pool and unpool integers, unless `integers` is False.
+    Raises InputError for another form. Raises UnsupportedModelError if a pair cannot be rewritten
+    exactly, or if the model's form cannot be converted to `form`.
     """
     from segnet_deploy.passes import contract
-    from segnet_deploy.passes.lower_unpooling import is_lowered, lower
-    from segnet_deploy.passes.restore_unpooling import restore
-    from segnet_deploy.passes.to_plugin_ops import to_plugin
+    from segnet_deploy.passes.lower_unpooling import is_lowered, lower_unpooling
+    from segnet_deploy.passes.restore_unpooling import restore_unpooling
+    from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
     if form not in FORMS:
         raise InputError(f"form {form!r}; expected {', '.join(FORMS)}")
-    restored = restore(model)
+    restored = restore_unpooling(model)
     if form != "lowered" and is_lowered(restored.model):
         raise UnsupportedModelError(
-            f"the model is in the lowered form, which does not become the {form} form: take "
+            f"the model is in the lowered form, which cannot be converted to the {form} form; use "
             "--form lowered, or start from the file that it was made from"
         )
     if form == "lowered":
-        result = lower(restored.model, integers)
+        result = lower_unpooling(restored.model, integers)
     elif form == "plugin":
-        result = to_plugin(restored.model, integers)
+        result = to_plugin_ops(restored.model, integers)
     elif contract.DOMAIN in restored.model.opset_imports:
         raise UnsupportedModelError(
-            "the model has the plugin's operators, which do not go back to the standard form; "
-            "start from the file that it was made from"
+            "the model contains the plugin's operators, which cannot be converted to the standard "
+            "form; start from the file that it was made from"
         )
     else:
         return restored

@@ -1,4 +1,4 @@
-"""Tensor in, logits out -> frame in, label map out, all inside the graph."""
+"""Move preprocessing and argmax into the graph: a frame as input, a label map as output."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from segnet_deploy.passes.graph import Builder, infer_shapes
 def to_frame_io(
     model: ir.Model, mean: Sequence[float], std: Sequence[float], channel_order: str
 ) -> PassResult:
-    """Give `model` an (N, H, W, 3) uint8 BGR input and an (N, H, W) uint8 label output.
+    """Rewrite `model` in place to read frames and write label maps; return the PassResult.
 
-    `mean` and `std` are on the 0-255 scale in the model's `channel_order` ('bgr'|'rgb').
+    The input becomes `frame`, (N, H, W, 3) uint8 BGR; the output `labels`, (N, H, W) uint8.
+    `mean` and `std` are on the 0-255 scale in the model's `channel_order` ('bgr' or 'rgb').
+    Raises UnsupportedModelError if the model's input does not have three channels.
     """
     graph = model.graph
     old, logits = graph.inputs[0], graph.outputs[0]
     if old.shape is None or len(old.shape) != 4 or old.shape[1] != 3:
         raise UnsupportedModelError(
-            f"--io frame needs a model with 3 input channels; this one takes {old.shape}"
+            f"--io frame needs a model with 3 input channels; this one has the input {old.shape}"
         )
     n, _, height, width = old.shape
     frame = ir.Value(

@@ -1,4 +1,4 @@
-"""Pool/unpool pairs -> the plugin's SegNetMaxPool / SegNetMaxUnpool (contract.json)."""
+"""Rewrite pool/unpool pairs to the plugin's SegNetMaxPool and SegNetMaxUnpool (contract.json)."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult, contract
-from segnet_deploy.passes.find_pairs import (
-    Pair,
-    find_pairs,
-    is_non_negative,
-    is_two_by_two,
-    unpool_size,
-)
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
-    ints,
+    int_attribute,
+    ints_attribute,
     lowest,
     remove_dead,
     replace,
     static_size,
 )
 from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
+from segnet_deploy.passes.unpooling_pairs import (
+    Pair,
+    find_pairs,
+    is_non_negative,
+    is_two_by_two,
+    unpool_size,
+)
+from segnet_deploy.types import Size
 
 _WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 _RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
@@ -35,13 +36,13 @@ _COMMON = {
 }
 
 
-def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
-    """Rewrite every standard pair of `model` in place as the plugin's op pair.
+def to_plugin_ops(model: ir.Model, integers: bool = True) -> PassResult:
+    """Rewrite every standard pair of `model` in place to the plugin's operators.
 
-    A pad that never wins before a pool is taken into the pool (ceil mode). Between Q and DQ of
-    one scale the plugins work on the `integers`. Static sizes become
-    attributes; otherwise the unpooling reads the network's image and a level.
-    Raises UnsupportedModelError where a pair cannot be rewritten exactly.
+    A pad before a pool whose values are never the maximum is replaced by ceil mode. If `integers`,
+    pairs between a DequantizeLinear and a QuantizeLinear of the same scale work on the integers.
+    Static sizes become attributes; otherwise the unpooling reads the network's image and a level.
+    Returns the PassResult. Raises UnsupportedModelError if a pair cannot be rewritten exactly.
     """
     model = infer_shapes(model)
     if integers:
@@ -57,8 +58,8 @@ def to_plugin(model: ir.Model, integers: bool = True) -> PassResult:
 
 
 def _rewrite(graph: ir.Graph, pair: Pair) -> None:
-    source, ceil_mode = _unpadded(pair)
-    at = None if static_size(source) is not None else _level(source, ceil_mode)
+    source, ceil_mode = _without_pad(pair)
+    level = None if static_size(source) is not None else _level(source, ceil_mode)
     build = Builder(graph, pair.pool)
     y, code = build.multi(
         contract.POOL,
@@ -73,7 +74,7 @@ def _rewrite(graph: ir.Graph, pair: Pair) -> None:
     code.type = ir.TensorType(ir.DataType.INT32)
     replace(pair.pool.outputs[0], y)
     for unpool in pair.unpools:
-        _rewrite_unpool(Builder(graph, unpool), unpool, source, code, ceil_mode, at)
+        _rewrite_unpool(Builder(graph, unpool), unpool, source, code, ceil_mode, level)
         graph.remove(unpool, safe=True)
     graph.remove(pair.pool, safe=True)
 
@@ -84,7 +85,7 @@ def _rewrite_unpool(
     source: ir.Value,
     code: ir.Value,
     ceil_mode: bool,
-    at: tuple[int, ir.Value] | None,
+    level: tuple[int, ir.Value] | None,
 ) -> None:
     size = static_size(source)
     inputs = [unpool.inputs[0], code]
@@ -92,8 +93,8 @@ def _rewrite_unpool(
     if size is not None:
         attributes |= {"height": size[0], "width": size[1]}
     else:
-        assert at is not None
-        attributes["level"], image = at
+        assert level is not None
+        attributes["level"], image = level
         inputs.append(image)
     x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
     values = unpool.inputs[0]
@@ -108,8 +109,8 @@ def _rewrite_unpool(
         replace(old, x)
 
 
-def _unpadded(pair: Pair) -> tuple[ir.Value, bool]:
-    """Return the value before a trailing pad that never wins, and the pooling geometry."""
+def _without_pad(pair: Pair) -> tuple[ir.Value, bool]:
+    """Return the pool's input before a pad that is never the maximum, and the ceil mode."""
     node = pair.source.producer()
     if node is None or node.op_type != "Pad":
         return pair.source, pair.ceil_mode
@@ -125,10 +126,8 @@ def _unpadded(pair: Pair) -> tuple[ir.Value, bool]:
     return inner, True
 
 
-def _crop_to(
-    value: ir.Value, size: tuple[int, int] | None, written: tuple[int, int] | None
-) -> ir.Node | None:
-    """Return the Slice that cuts the even-sized result back, which the plugin does itself."""
+def _crop_to(value: ir.Value, size: Size | None, written: Size | None) -> ir.Node | None:
+    """Return the Slice that crops the even-sized result; the plugin's operator crops by itself."""
     if size is not None and size == written:
         return None
     uses = [use.node for use in value.uses() if use.node.op_type == "Slice"]
@@ -136,7 +135,7 @@ def _crop_to(
 
 
 def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:
-    """Count the halvings from the network's (N, C, H, W) image to `value`; return both.
+    """Count the halvings from the network's (N, C, H, W) image to `value`; return count and image.
 
     Raises UnsupportedModelError for a node between them that changes the size in another way.
     """
@@ -147,8 +146,8 @@ def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:
         elif not _keeps_size(node):
             raise UnsupportedModelError(
                 f"{node.op_type} '{node.name}' changes the size: with dynamic sizes the plugin "
-                f"form needs 2x2 pools only, all of ceil_mode {int(ceil_mode)} here; export with "
-                "a static --imgsz"
+                f"form needs 2x2 pools only, all with ceil_mode {int(ceil_mode)} here; export "
+                "with a static --imgsz"
             )
         inner = node.inputs[0]
         assert inner is not None
@@ -157,20 +156,25 @@ def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:
 
 
 def _halves(node: ir.Node, ceil_mode: bool) -> bool:
+    """Return whether `node` is a 2x2 pool with this `ceil_mode`."""
     if node.op_type == "MaxPool" and not is_two_by_two(node):
         return False
     is_pool = node.op_type in ("MaxPool", contract.POOL)
-    return is_pool and bool(integer(node, "ceil_mode", 0)) == ceil_mode
+    return is_pool and bool(int_attribute(node, "ceil_mode", 0)) == ceil_mode
 
 
 def _keeps_size(node: ir.Node) -> bool:
     if node.op_type not in _WINDOWED:
         return node.op_type not in _RESIZING
+    """Return whether `node` preserves height and width, whatever they are."""
     auto_pad = node.attributes.get("auto_pad")
     same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
     weight = node.inputs[1] if len(node.inputs) > 1 else None
-    kernel = ints(node, "kernel_shape", (weight and static_size(weight)) or ())
-    pads, dilations = ints(node, "pads", (0, 0, 0, 0)), ints(node, "dilations", (1, 1))
+    kernel = ints_attribute(node, "kernel_shape", (weight and static_size(weight)) or ())
+    pads, dilations = (
+        ints_attribute(node, "pads", (0, 0, 0, 0)),
+        ints_attribute(node, "dilations", (1, 1)),
+    )
     lost = [d * (k - 1) for d, k in zip(dilations, kernel, strict=False)]
     padded = [a + b for a, b in zip(pads[:2], pads[2:], strict=False)]
-    return ints(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)
+    return ints_attribute(node, "strides", (1, 1)) == (1, 1) and (same or lost == padded)

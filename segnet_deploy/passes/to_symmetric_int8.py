@@ -1,11 +1,13 @@
-"""uint8 Q/DQ -> int8 with zero point 0 and float biases: what TensorRT's parser takes.
+"""Rewrite uint8 Q/DQ to int8 with zero point 0 and float biases, as TensorRT's parser requires.
 
-The range that a scale covers stays the same: step * 255 / 127 where the zero point is 0. Half
-of the levels of a value that is never negative are lost; CPUs are better off with the uint8
-file. One scale per ReLU output stays one scale.
+The range that a scale covers stays the same: the step becomes step * 255 / 127 if the zero point
+is 0. A value that is never negative loses half of its levels, so the uint8 file is better for CPUs.
+Nodes that share a scale still share one afterwards.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,21 +18,22 @@ from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
-    integer,
+    int_attribute,
     remove_dead,
     replace,
 )
 from segnet_deploy.passes.lower_unpooling import is_lowered
+from segnet_deploy.types import Array
 
 _LEVELS = 127
 
 
-def to_symmetric(model: ir.Model) -> PassResult:
-    """Rewrite every Q/DQ of `model` in place; a file that has none stays as it is.
+def to_symmetric_int8(model: ir.Model) -> PassResult:
+    """Rewrite every Q/DQ of `model` in place; a model without any stays unchanged.
 
-    Constant uint8 levels keep their numbers. Raises UnsupportedModelError where pairs work on
-    uint8 values already (lowered form), and, naming the node, for scales by channel of a value
-    that is no constant.
+    Constant uint8 levels keep their real numbers. Returns the PassResult. Raises
+    UnsupportedModelError if lowered pairs already work on uint8, or, naming the node, for a value
+    that is not constant and has one scale per channel.
     """
     graph = model.graph
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]] = {}
@@ -40,16 +43,16 @@ def to_symmetric(model: ir.Model) -> PassResult:
         for node in graph
         if node.op_type in ("QuantizeLinear", "DequantizeLinear") and not node.domain
     ]
-    if is_lowered(model) and any(_levels(node) == np.uint8 for node in quantised):
+    if is_lowered(model) and any(_integer_type(node) == np.uint8 for node in quantised):
         raise UnsupportedModelError(
-            "the pairs of this lowered INT8 file work on uint8, which TensorRT does not take: "
+            "the pairs of this lowered INT8 file work on uint8, which TensorRT does not support: "
             "start from the standard form"
         )
-    # All types before the first change, since a DequantizeLinear may read one from its input.
-    for node, dtype in [(node, _levels(node)) for node in quantised]:
+    # All types are read before the first change: a DequantizeLinear may read one from its input.
+    for node, dtype in [(node, _integer_type(node)) for node in quantised]:
         levels = constant(node.inputs[0]) if node.op_type == "DequantizeLinear" else None
         if dtype == np.int32 and levels is not None:
-            _restore(graph, node, levels)
+            _to_floats(graph, node, levels)
         elif dtype == np.uint8 and levels is not None:
             _recentre(graph, node, levels)
         elif dtype == np.uint8:
@@ -62,12 +65,12 @@ def to_symmetric(model: ir.Model) -> PassResult:
     return PassResult(model, changed, (f"{changed} Q/DQ for TensorRT",) if changed else ())
 
 
-def _zero_point(node: ir.Node) -> np.ndarray | None:
+def _zero_point(node: ir.Node) -> Array | None:
     return constant(node.inputs[2]) if len(node.inputs) > 2 else None
 
 
-def _levels(node: ir.Node) -> np.dtype:
-    """Return the integers' type: the zero point's, or what ONNX says where there is none."""
+def _integer_type(node: ir.Node) -> np.dtype[Any]:
+    """Return the type of the integers: the zero point's, or ONNX's default if it is omitted."""
     if (zero := _zero_point(node)) is not None:
         return zero.dtype
     value = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
@@ -75,19 +78,19 @@ def _levels(node: ir.Node) -> np.dtype:
     return np.dtype(np.uint8) if dtype is None else dtype.numpy()
 
 
-def _restore(graph: ir.Graph, node: ir.Node, levels: np.ndarray) -> None:
-    """Replace a DequantizeLinear of the constant `levels`, zero point 0, by floats."""
+def _to_floats(graph: ir.Graph, node: ir.Node, levels: Array) -> None:
+    """Replace a DequantizeLinear of constant `levels` with zero point 0 by a float constant."""
     step = _along_axis(node, _step(node), levels.ndim)
     real = (levels.astype(np.float64) * step).astype(np.float32)
     replace(node.outputs[0], Builder(graph, node).const(real, np.float32))
 
 
-def _recentre(graph: ir.Graph, node: ir.Node, levels: np.ndarray) -> None:
-    """Bring constant uint8 `levels` to zero point 0: the same numbers, as floats if they must."""
+def _recentre(graph: ir.Graph, node: ir.Node, levels: Array) -> None:
+    """Shift constant uint8 `levels` to int8 with zero point 0, or to floats if they do not fit."""
     if (zero := _zero_point(node)) is not None:
         levels = levels - _along_axis(node, zero.astype(np.int16), levels.ndim)
     if levels.min(initial=0) < -_LEVELS - 1 or levels.max(initial=0) > _LEVELS:
-        _restore(graph, node, levels)
+        _to_floats(graph, node, levels)
         return
     build = Builder(graph, node)
     node.resize_inputs(3)
@@ -95,18 +98,18 @@ def _recentre(graph: ir.Graph, node: ir.Node, levels: np.ndarray) -> None:
     node.replace_input_with(2, build.const(np.zeros(_step(node).shape), np.int8))
 
 
-def _along_axis(node: ir.Node, values: np.ndarray, axes: int) -> np.ndarray:
-    """Return one number, or one for each channel, shaped to go with levels of so many `axes`."""
+def _along_axis(node: ir.Node, values: Array, axes: int) -> Array:
+    """Reshape one value, or one per channel, to broadcast against levels with `axes` axes."""
     shape = [1] * axes
     if values.size > 1:
-        shape[integer(node, "axis", 1) if axes > 1 else 0] = values.size
+        shape[int_attribute(node, "axis", 1) if axes > 1 else 0] = values.size
     return values.reshape(shape)
 
 
-def _step(node: ir.Node) -> np.ndarray:
+def _step(node: ir.Node) -> Array:
     step = constant(node.inputs[1])
     if step is None:
-        raise _refusal(node, "its scale is no constant")
+        raise _refusal(node, "its scale is not constant")
     return step
 
 
@@ -119,9 +122,10 @@ def _to_int8(
     node: ir.Node,
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]],
 ) -> None:
+    """Give `node` an int8 scale and zero point, the same as other nodes with its uint8 ones."""
     step, zero = _step(node), _zero_point(node)
     if step.size > 1 or (zero is not None and zero.size > 1):
-        raise _refusal(node, f"{step.size} scales of a value that is no constant; expected one")
+        raise _refusal(node, f"{step.size} scales of a value that is not constant; expected one")
     offset = 0 if zero is None else int(zero.item())
     key = (id(node.inputs[1]), offset)
     if key not in shared:

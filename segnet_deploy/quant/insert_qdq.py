@@ -19,7 +19,7 @@ import onnx_ir as ir
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import Builder, constant, infer_shapes, opset, remove_dead
-from segnet_deploy.passes.lower_unpooling import soften_pad
+from segnet_deploy.passes.lower_unpooling import replace_infinite_padding
 from segnet_deploy.quant.bias_correction import bias_shift
 from segnet_deploy.quant.calibration import Statistics
 from segnet_deploy.quant.sites import Site, find_sites
@@ -103,7 +103,7 @@ class _Inserter:
         source, read = str(site.source.name), str(site.path[-1].name)
         scale = Scale.of(*self.statistics.ranges[source])
         for value in site.path[1:]:
-            soften_pad(Builder(self.graph, site.conv), value)  # no integer is -inf
+            replace_infinite_padding(Builder(self.graph, site.conv), value)  # no integer is -inf
         for value in site.path:
             node = value.producer()
             if node is not None and value is not site.source:

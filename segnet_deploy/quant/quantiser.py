@@ -16,11 +16,10 @@ from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import find_inputs, is_video, read_image
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.restore_unpooling import restore
+from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_half_precision import reduced_types
-from segnet_deploy.passes.to_integer_pairs import is_quantised
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_precision import is_quantised, reduced_weight_types
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.quant import DEFAULT_METHOD, GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
@@ -80,7 +79,7 @@ class Quantiser:
         """Write the INT8 file in `form`, unchecked. Raises InputError."""
         model = self.model(keep)
         if for_tensorrt:
-            model = to_symmetric(model).model
+            model = to_symmetric_int8(model).model
         # TensorRT accepts integers between Q and DQ from plugins only.
         model = to_form(model, form, integers=not for_tensorrt or form == "plugin").model
         metadata = replace(self.metadata, form=form, precision="int8", fp32_layers=tuple(keep))
@@ -112,9 +111,9 @@ class Quantiser:
 
     def fp32(self) -> ir.Model:
         """Return the source in standard form, read again."""
-        model = restore(load_model(self.source)).model
+        model = restore_unpooling(load_model(self.source)).model
         ir.external_data.load_to_model(model)
-        if is_quantised(model) or reduced_types(model):
+        if is_quantised(model) or reduced_weight_types(model):
             raise UnsupportedModelError(
                 f"{self.source} is already in a reduced precision; start from the fp32 file"
             )
@@ -136,7 +135,7 @@ def read_calibration(folder: Path, count: int, progress: Progress = silent) -> l
     paths = [path for path in find_inputs([folder]) if not is_video(path)]
     if not paths:
         raise InputError(f"{folder} contains only videos; expected images to calibrate on")
-    frames = [(path, read_image(path)) for path in spread(paths, count)]
+    frames = [(path, read_image(path, extra="quant")) for path in spread(paths, count)]
     useful = [frame for _, frame in frames if np.ptp(frame) > 0]
     blank = [path.name for path, frame in frames if not np.ptp(frame)]
     if not useful:

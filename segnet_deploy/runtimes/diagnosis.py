@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segnet_deploy.errors import MissingDependencyError
-from segnet_deploy.optional import available, require
+from segnet_deploy.optional import available, install_command, require
 
 OLDEST_PYTHON = (3, 10)
 
@@ -26,7 +26,7 @@ def examine() -> list[Check]:
     """Examine Python, runtimes, OpenCV, CUDA, TensorRT, torch and compilers."""
     checks = [
         _python(),
-        _library("onnx_ir", "onnxruntime"),
+        _library("onnx_ir"),
         _library("onnxruntime", "onnxruntime"),
         _library("openvino", "openvino"),
         _library("ncnn", "ncnn"),
@@ -51,10 +51,10 @@ def _python() -> Check:
     return Check("python", "ok", version)
 
 
-def _library(name: str, extra: str) -> Check:
+def _library(name: str, extra: str | None = None) -> Check:
     from segnet_deploy.system.machine import wheel_version
 
-    advice = f'pip install "segnet-deploy[{extra}]"'
+    advice = install_command(name, extra)
     if not available(name):
         return Check(name, "missing", "", advice)
     try:

@@ -34,7 +34,7 @@ class ModelFile:
     def read(cls, path: str | os.PathLike[str]) -> ModelFile:
         """Read the facts of `path`. Raises InputError if it is not a readable ONNX file."""
         from segnet_deploy.passes import contract
-        from segnet_deploy.passes.to_half_precision import half_precision
+        from segnet_deploy.passes.to_precision import half_precision_of
 
         model = load_model(Path(path))
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
@@ -44,7 +44,7 @@ class ModelFile:
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
             suits_winograd=_suits_winograd(model.graph),
-            precision=half_precision(model) or "fp32",
+            precision=half_precision_of(model) or "fp32",
             outputs=tuple(str(value.name) for value in model.graph.outputs),
         )
         release(model)
@@ -70,7 +70,7 @@ class ModelFile:
 
 
 def _serialized(model: ir.Model) -> bytes:
-    ir = require("onnx_ir", extra="onnxruntime")
+    ir = require("onnx_ir")
     ir.external_data.load_to_model(model)
     data: bytes = ir.to_proto(model).SerializeToString()
     release(model)
@@ -79,7 +79,7 @@ def _serialized(model: ir.Model) -> bytes:
 
 def _suits_winograd(graph: ir.Graph) -> bool:
     """Return whether most weights are in 3x3 convolutions of stride 1."""
-    from segnet_deploy.passes.graph import ints
+    from segnet_deploy.passes.graph import ints_attribute
 
     small = total = 0
     for node in graph:
@@ -88,7 +88,10 @@ def _suits_winograd(graph: ir.Graph) -> bool:
             continue
         count = math.prod(weight.shape.numpy())
         total += count
-        once = {*ints(node, "strides", (1, 1)), *ints(node, "dilations", (1, 1))} == {1}
+        once = {
+            *ints_attribute(node, "strides", (1, 1)),
+            *ints_attribute(node, "dilations", (1, 1)),
+        } == {1}
         if node.op_type == "Conv" and tuple(weight.shape)[2:] == (3, 3) and once:
             small += count
     return 2 * small >= total
@@ -104,7 +107,7 @@ def release(model: ir.Model) -> None:
 
 def load_model(path: Path) -> ir.Model:
     """Read an ONNX file. Raises InputError if it is missing, damaged or not an ONNX file."""
-    reader = require("onnx_ir", extra="onnxruntime")
+    reader = require("onnx_ir")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
     try:
@@ -122,7 +125,7 @@ def load_model(path: Path) -> ir.Model:
 
 def save_model(model: ir.Model, path: Path) -> None:
     """Write an ONNX file. Raises InputError; OSError (a full disk) passes through."""
-    writer = require("onnx_ir", extra="onnxruntime")
+    writer = require("onnx_ir")
     try:
         writer.save(model, path)
     except OSError:

@@ -17,8 +17,8 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import is_lowered
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_half_precision import own_precision, to_precision
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_precision import precision_of, to_precision
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.runtimes.tensorrt.library import choose, linked_names
@@ -148,7 +148,7 @@ def _plugin(options: BuildOptions, lowered: bool) -> Path | None:
 def inspect(source: Path) -> tuple[str, bool]:
     """Return the precision of a file, and whether its pairs are lowered."""
     model = load_model(source)
-    return own_precision(model), is_lowered(model)
+    return precision_of(model), is_lowered(model)
 
 
 def layout(kind: str, precision: str) -> int:
@@ -203,7 +203,7 @@ def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> i
 
     INT8 becomes symmetric, with plugins that work on integers.
     """
-    model = to_form(to_symmetric(model).model, form, integers=form == "plugin").model
+    model = to_form(to_symmetric_int8(model).model, form, integers=form == "plugin").model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)

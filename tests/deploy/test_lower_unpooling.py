@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.nn import functional as F
 
-from segnet_deploy.passes.lower_unpooling import lower
-from segnet_deploy.passes.to_plugin_ops import to_plugin
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -48,8 +48,8 @@ def test_lowered_pair_equals_pytorch_on_the_table(
         pytest.skip("floor pooling of 1x1 is empty")
     model = graphs.standard_pair(shape, ceil_mode, dynamic)
     if via_plugin:
-        model = to_plugin(model).model
-    model = lower(model).model
+        model = to_plugin_ops(model).model
+    model = lower_unpooling(model).model
     assert not {"MaxUnpool", "MaxPool", "ScatterND"} & set(graphs.operators(model))
     for case in found:
         x = case.make()
@@ -74,7 +74,7 @@ def test_standard_pair_equals_pytorch_in_onnxruntime(
 @pytest.mark.parametrize("ceil_mode", [False, True], ids=["floor", "ceil"])
 @pytest.mark.parametrize("shape", [(1, 3, 44, 60), (1, 3, 45, 61), (2, 5, 7, 9)], ids=str)
 def test_lowered_pair_runs_in_opencv(shape: tuple[int, int, int, int], ceil_mode: bool) -> None:
-    model = lower(graphs.standard_pair(shape, ceil_mode)).model
+    model = lower_unpooling(graphs.standard_pair(shape, ceil_mode)).model
     data = np.frombuffer(graphs.ir.to_proto(model).SerializeToString(), np.uint8)
     x = cases.PoolCase(shape, ceil_mode, "ties").make()
     net = cv2.dnn.readNetFromONNX(data)
@@ -93,7 +93,7 @@ INPUT = SHAPE.flatmap(lambda shape: arrays(np.float32, shape, elements=VALUE))
 @settings(max_examples=60, deadline=None)
 @given(x=INPUT, ceil_mode=st.booleans())
 def test_lowered_pair_equals_pytorch_for_any_values(x: cases.Array, ceil_mode: bool) -> None:
-    model = lower(graphs.standard_pair(x.shape, ceil_mode)).model
+    model = lower_unpooling(graphs.standard_pair(x.shape, ceil_mode)).model
     expected = torch_pair(x, ceil_mode)
     for runtime in RUNTIMES:
         got = graphs.run(model, x, runtime)
@@ -107,7 +107,7 @@ def test_non_negative_input_is_padded_with_zero_not_infinity() -> None:
     pair = graphs.ir.to_proto(graphs.standard_pair((1, 2, 5, 7), True))
     pair.graph.node.insert(0, h.make_node("Relu", ["image"], ["x"]))
     pair.graph.input[0].name = "image"
-    model = lower(graphs.ir.from_proto(pair)).model
+    model = lower_unpooling(graphs.ir.from_proto(pair)).model
     values = [v.const_value.numpy() for v in model.graph.initializers.values()]
     assert not any(np.isinf(v).any() for v in values if v.dtype == np.float32)
     x = cases.PoolCase((1, 2, 5, 7), True, "ties").make()
@@ -117,15 +117,15 @@ def test_non_negative_input_is_padded_with_zero_not_infinity() -> None:
 
 
 def test_masks_compare_elements_with_one_another_never_with_the_maximum() -> None:
-    model = lower(graphs.standard_pair((1, 2, 4, 4), False)).model
+    model = lower_unpooling(graphs.standard_pair((1, 2, 4, 4), False)).model
     maximum = next(node for node in model.graph if node.op_type == "Max").outputs[0]
     users = {use.node.op_type for use in maximum.uses()}
     assert not users & {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
 
 
 def test_lowering_twice_changes_nothing_more() -> None:
-    once = lower(graphs.standard_pair((1, 2, 5, 4), True)).model
-    assert lower(once).changed == 0
+    once = lower_unpooling(graphs.standard_pair((1, 2, 5, 4), True)).model
+    assert lower_unpooling(once).changed == 0
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -133,7 +133,7 @@ def test_lowering_twice_changes_nothing_more() -> None:
 def test_nan_keeps_one_element_of_its_window(runtime: str, place: int) -> None:
     x = np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)
     x[0, 0, place // 2, place % 2] = np.nan
-    y, z = graphs.run(lower(graphs.standard_pair((1, 1, 4, 4), False)).model, x, runtime)
+    y, z = graphs.run(lower_unpooling(graphs.standard_pair((1, 1, 4, 4), False)).model, x, runtime)
     if runtime == "onnxruntime":
         assert np.isnan(y[0, 0, 0, 0])
         assert np.isnan(z[0, 0, :2, :2]).sum() == 1

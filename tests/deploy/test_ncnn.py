@@ -338,9 +338,9 @@ def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
 
 
 def test_lowered_file_is_left_to_the_next_runtime(tmp_path: Path) -> None:
-    from segnet_deploy.passes.lower_unpooling import lower
+    from segnet_deploy.passes.lower_unpooling import lower_unpooling
 
-    model = lower(graphs.standard_pair((1, 3, 5, 7), True)).model
+    model = lower_unpooling(graphs.standard_pair((1, 3, 5, 7), True)).model
     path = tmp_path / "lowered.onnx"
     path.write_bytes(graphs.ir.to_proto(model).SerializeToString())
     with pytest.raises(EngineError, match="ncnn does not support"):

@@ -20,7 +20,7 @@ from segnet_deploy.errors import EngineError
 from segnet_deploy.native import max_unpool
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
 from segnet_deploy.quant.sites import find_sites
@@ -228,7 +228,7 @@ def test_net_stays_int8_and_has_onnxruntimes_labels(
     assert not any(net.keeps_ties for net in engine._program.nets)  # integers do anyway
     terms = [w for line in layers(engine) for w in line.split() if w.startswith("8=")]
     assert terms == ["8=101"] * 25 + ["8=1"]
-    assert agreement(int8(), to_symmetric(int8()).model, tmp_path) >= 0.99
+    assert agreement(int8(), to_symmetric_int8(int8()).model, tmp_path) >= 0.99
 
 
 @pytest.mark.parametrize("form", ["standard", "plugin"])
@@ -250,7 +250,7 @@ def test_kept_layers_stay_fp32(int8: Callable[..., Any], small_model: Path, tmp_
     engine = open_model(int8(keep=keep), tmp_path)
     terms = [w for line in layers(engine) for w in line.split() if w.startswith("8=")]
     assert len(terms) == 22
-    assert agreement(int8(keep=keep), to_symmetric(int8(keep=keep)).model, tmp_path) >= 0.99
+    assert agreement(int8(keep=keep), to_symmetric_int8(int8(keep=keep)).model, tmp_path) >= 0.99
 
 
 def test_what_ncnn_has_for_floats_only_is_computed_in_floats(tmp_path: Path) -> None:

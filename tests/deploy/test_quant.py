@@ -16,8 +16,7 @@ from segnet_deploy.accuracy.agreement import Agreement, arithmetic, check_agreem
 from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
 from segnet_deploy.passes.graph import constant
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_half_precision import to_precision
-from segnet_deploy.passes.to_integer_pairs import is_quantised
+from segnet_deploy.passes.to_precision import is_quantised, to_precision
 from segnet_deploy.quant import METHODS
 from segnet_deploy.quant.bias_correction import bias_shift
 from segnet_deploy.quant.calibration import Statistics, calibrate

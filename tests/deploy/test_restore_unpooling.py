@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_deploy.passes.lower_unpooling import lower
-from segnet_deploy.passes.restore_unpooling import restore
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_plugin_ops import to_plugin
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
 AUTO = torch.export.Dim.DYNAMIC
 DYNAMIC: dict[str, dict[int, Any]] = {
@@ -100,9 +100,9 @@ def torch_export(
 def check(module: nn.Module, model: graphs.ir.Model, shapes: list[tuple[int, ...]]) -> None:
     """The restored, lowered and plugin-then-lowered graphs equal PyTorch, to the bit."""
     proto = graphs.ir.to_proto(model)
-    lowered = lower(graphs.ir.from_proto(proto)).model
-    plugin = to_plugin(graphs.ir.from_proto(proto)).model
-    through = lower(plugin).model
+    lowered = lower_unpooling(graphs.ir.from_proto(proto)).model
+    plugin = to_plugin_ops(graphs.ir.from_proto(proto)).model
+    through = lower_unpooling(plugin).model
     for shape in shapes:
         x = torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).float()
         expected = module(x).numpy()
@@ -122,7 +122,7 @@ def test_restored_graph_equals_pytorch(
     kind: type[TwoStages], ceil_mode: bool, keep_size: bool, size: tuple[int, int], dynamic: str
 ) -> None:
     module = kind(ceil_mode, keep_size)
-    result = restore(torch_export(module, (2, 3, *size), dynamic))
+    result = restore_unpooling(torch_export(module, (2, 3, *size), dynamic))
     assert result.changed == 2
     found = graphs.operators(result.model)
     assert "ScatterND" not in found
@@ -139,7 +139,7 @@ def test_restored_graph_equals_pytorch(
 @pytest.mark.parametrize("opset", [18, 20, 23])
 def test_restore_takes_several_opsets(opset: int) -> None:
     module = TwoStages(True, True)
-    result = restore(torch_export(module, (1, 2, 13, 10), opset=opset))
+    result = restore_unpooling(torch_export(module, (1, 2, 13, 10), opset=opset))
     assert result.changed == 2
     assert result.model.opset_imports[""] == opset
     check(module, result.model, [(1, 2, 13, 10)])
@@ -153,7 +153,7 @@ def test_restore_ignores_names() -> None:
         for output in node.outputs:
             if not output.is_graph_output():
                 output.name = f"v{number}_{output.index()}"
-    result = restore(model)
+    result = restore_unpooling(model)
     assert result.changed == 2
     check(module, result.model, [(1, 2, 13, 10)])
 
@@ -161,19 +161,19 @@ def test_restore_ignores_names() -> None:
 def test_restore_handles_a_deconvnet() -> None:
     torch.manual_seed(0)
     module = Deconv()
-    result = restore(torch_export(module, (1, 3, 8, 10)))
+    result = restore_unpooling(torch_export(module, (1, 3, 8, 10)))
     assert result.changed == 1
     x = torch.randn(1, 3, 8, 10)
     with torch.no_grad():
         expected = module(x).numpy()
-    for model in (result.model, lower(result.model).model):
+    for model in (result.model, lower_unpooling(result.model).model):
         got = graphs.run(model, x.numpy(), "onnxruntime")[0]
         np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_restored_indices_are_flat_over_batch_and_channels() -> None:
     module = TwoStages(False, True)
-    model = restore(torch_export(module, (2, 3, 8, 8))).model
+    model = restore_unpooling(torch_export(module, (2, 3, 8, 8))).model
     pool = next(node for node in model.graph if node.op_type == "MaxPool")
     model.graph.outputs.append(pool.outputs[1])
     x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -192,7 +192,7 @@ def test_another_scatter_is_left_alone() -> None:
         onnx.numpy_helper.from_array(np.ones((2, 3, 4, 4), np.float32), "values"),
     ]
     model = graphs.model(nodes, {"x": [2, 3, 4, 4]}, {"z": [2, 3, 4, 4]}, constants)
-    result = restore(model)
+    result = restore_unpooling(model)
     assert result.changed == 0
     assert "ScatterND" in graphs.operators(result.model)
 
@@ -225,11 +225,11 @@ class Overlapping(nn.Module):
     "module", [Changed(), OtherSize(), Overlapping()], ids=lambda m: type(m).__name__
 )
 def test_inexact_unpooling_is_refused(module: nn.Module) -> None:
-    with pytest.raises(UnsupportedModelError, match="no exact unpooling"):
-        restore(torch_export(module, (1, 2, 9, 10)))
+    with pytest.raises(UnsupportedModelError, match="not an exact unpooling"):
+        restore_unpooling(torch_export(module, (1, 2, 9, 10)))
 
 
 def test_form_standard_does_not_come_back_from_the_plugin() -> None:
-    model = to_plugin(graphs.standard_pair((1, 2, 4, 4), False)).model
+    model = to_plugin_ops(graphs.standard_pair((1, 2, 4, 4), False)).model
     with pytest.raises(UnsupportedModelError, match="plugin"):
         to_form(model, "standard")

@@ -165,11 +165,11 @@ def test_float_pairs_run_as_they_are_where_onnxruntime_refuses(
 
 @needs_ops
 def test_plugin_form_runs_without_lowering(tmp_path: Path) -> None:
-    from segnet_deploy.passes.to_plugin_ops import to_plugin
+    from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
     model = graphs.standard_pair((1, 3, 8, 6), False)
     del model.graph.outputs[0]
-    file = save(to_plugin(model).model, tmp_path / "m.onnx")
+    file = save(to_plugin_ops(model).model, tmp_path / "m.onnx")
     x = np.random.default_rng(0).standard_normal((1, 3, 8, 6)).astype(np.float32)
     ours, lowered = both(file, x)
     assert np.array_equal(ours, lowered)

@@ -10,7 +10,7 @@ from onnx import helper as h
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.to_plugin_ops import to_plugin
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
 
 def test_contract_names_are_frozen() -> None:
@@ -22,7 +22,7 @@ def test_contract_names_are_frozen() -> None:
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_static_pair_gets_height_and_width(ceil_mode: bool) -> None:
-    model = to_plugin(graphs.standard_pair((1, 3, 45, 60), ceil_mode)).model
+    model = to_plugin_ops(graphs.standard_pair((1, 3, 45, 60), ceil_mode)).model
     pool, unpool = list(model.graph)
     assert (pool.op_type, unpool.op_type) == (contract.POOL, contract.UNPOOL)
     assert pool.domain == unpool.domain == contract.DOMAIN
@@ -36,7 +36,7 @@ def test_static_pair_gets_height_and_width(ceil_mode: bool) -> None:
 
 
 def test_dynamic_pair_reads_the_image_and_a_level() -> None:
-    model = to_plugin(graphs.standard_pair((1, 3, 45, 60), True, dynamic=True)).model
+    model = to_plugin_ops(graphs.standard_pair((1, 3, 45, 60), True, dynamic=True)).model
     unpool = next(node for node in model.graph if node.op_type == contract.UNPOOL)
     assert unpool.inputs[2] is model.graph.inputs[0]
     assert unpool.attributes["level"].as_int() == 0
@@ -87,7 +87,7 @@ def behind(*nodes: onnx.NodeProto) -> graphs.ir.Model:
 )
 def test_dynamic_size_behind_another_change_of_size_is_refused(node: onnx.NodeProto) -> None:
     with pytest.raises(UnsupportedModelError, match=f"{node.op_type} 'bad' changes the size"):
-        to_plugin(behind(node))
+        to_plugin_ops(behind(node))
 
 
 def test_level_counts_halvings_only() -> None:
@@ -98,11 +98,11 @@ def test_level_counts_halvings_only() -> None:
         h.make_node("MaxPool", ["c"], ["d"], kernel_shape=[3, 3], pads=[1] * 4),
         h.make_node("MaxPool", ["d"], ["x"], **WINDOW),
     )
-    unpool = next(n for n in to_plugin(model).model.graph if n.op_type == contract.UNPOOL)
+    unpool = next(n for n in to_plugin_ops(model).model.graph if n.op_type == contract.UNPOOL)
     assert unpool.attributes["level"].as_int() == 2
 
 
 def test_codes_are_int32_words() -> None:
-    model = to_plugin(graphs.standard_pair((1, 17, 8, 8), False)).model
+    model = to_plugin_ops(graphs.standard_pair((1, 17, 8, 8), False)).model
     code = next(iter(model.graph)).outputs[1]
     assert code.dtype == graphs.ir.DataType.INT32

@@ -12,7 +12,7 @@ from onnx import helper as h
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes.graph import constant
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
 
@@ -27,7 +27,7 @@ def quantised() -> ir.Model:
 def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases() -> None:
     before = quantised()
     step = float(constant(before.graph.initializers["r_scale"]))
-    model = to_symmetric(before).model
+    model = to_symmetric_int8(before).model
     onnx.checker.check_model(ir.to_proto(model))
     for node in model.graph:
         if node.op_type in (Q, DQ):
@@ -42,15 +42,15 @@ def test_tensorrt_form_has_int8_with_zero_point_zero_and_float_biases() -> None:
     wanted = graphs.run(graphs.small_net(), x, "onnxruntime")[0]
     got = graphs.run(model, x, "onnxruntime")[0]
     assert np.abs(got - wanted).max() < 0.15 * np.abs(wanted).max()
-    assert to_symmetric(graphs.small_net()).changed == 0
+    assert to_symmetric_int8(graphs.small_net()).changed == 0
 
 
 def test_tensorrt_form_of_a_lowered_file_is_refused() -> None:
     lowered = to_form(quantised(), "lowered").model
     with pytest.raises(UnsupportedModelError, match="start from the standard form"):
-        to_symmetric(lowered)
-    symmetric = to_form(to_symmetric(quantised()).model, "lowered", integers=False).model
-    assert to_symmetric(symmetric).changed == 0
+        to_symmetric_int8(lowered)
+    symmetric = to_form(to_symmetric_int8(quantised()).model, "lowered", integers=False).model
+    assert to_symmetric_int8(symmetric).changed == 0
 
 
 def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
@@ -74,7 +74,7 @@ def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
     model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 4, 4, 4]}, constants)
     x = graphs.random_images(1, (6, 6))[0].clip(0, 127 * 0.02)
     wanted = graphs.run(model, x, "onnxruntime")[0]
-    model = to_symmetric(model).model
+    model = to_symmetric_int8(model).model
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
     conv = next(n for n in model.graph if n.op_type == "Conv")
     assert constant(conv.inputs[1].producer().inputs[0]).dtype == np.int8
@@ -105,7 +105,7 @@ def test_tensorrt_form_keeps_the_numbers_of_constant_uint8_levels(
     model = graphs.model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, constants)
     x = np.ones((3, 4), np.float32)
     wanted = graphs.run(model, x, "onnxruntime")[0]
-    model = to_symmetric(model).model
+    model = to_symmetric_int8(model).model
     weights = next(n for n in model.graph if n.op_type == "Add").inputs[1]
     made = weights.producer()
     assert constant(weights if made is None else made.inputs[0]).dtype == kind
@@ -121,4 +121,4 @@ def test_tensorrt_form_refuses_scales_by_channel_of_activations() -> None:
     constants = [onnx.numpy_helper.from_array(a, n) for n, a in arrays.items()]
     model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 3, 6, 6]}, constants)
     with pytest.raises(UnsupportedModelError, match="QuantizeLinear 'quantise'"):
-        to_symmetric(model)
+        to_symmetric_int8(model)

@@ -9,7 +9,7 @@ import torch
 
 from segnet_deploy.bench.paper import TABLE_1, TABLE_6, Table1Row, Table6Row
 from segnet_deploy.errors import InputError
-from segnet_deploy.passes.find_pairs import find_pairs
+from segnet_deploy.passes.unpooling_pairs import find_pairs
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_export import cli
 from segnet_export.exporter import export

@@ -22,7 +22,7 @@ from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, InputError, ParityError, UnsupportedModelError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.lower_unpooling import lower
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_export import (
     ExportOptions,
     GateOptions,
@@ -331,7 +331,7 @@ def test_lowered_file_is_the_standard_file_lowered(
 ) -> None:
     path = tmp_path / "standard.onnx"
     write(fixed_trace, path, **ORT)
-    model = lower(ir.load(path)).model
+    model = lower_unpooling(ir.load(path)).model
     x = _inputs()[0].feed
     results = []
     for data in (ir.to_proto(model).SerializeToString(), exported.read_bytes()):

@@ -84,7 +84,7 @@ def test_pair_equals_pytorch_on_the_table(body: str, dtype: str, pack: int) -> N
     for number, case in enumerate(cases.CASES):
         x = case.make()
         if dtype != "float32":
-            x = cases.for_int8(x)
+            x = cases.spread_over_int8(x)
             x = (x if dtype == "int8" else np.abs(x)).astype(dtype)
         y, index = F.max_pool2d(
             torch.from_numpy(x.astype(np.float32)), 2, 2, 0, 1, case.ceil_mode, True
@@ -92,7 +92,7 @@ def test_pair_equals_pytorch_on_the_table(body: str, dtype: str, pack: int) -> N
         z = F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=list(x.shape[2:]))
         got = pair(x, case.ceil_mode, pack, threads=1 + number % 3, gap=number % 2)
         assert np.array_equal(got[0], y.numpy()), str(case)
-        assert np.array_equal(got[1], cases.codes_of(index.numpy(), x.shape[3])), str(case)
+        assert np.array_equal(got[1], cases.codes_from_index(index.numpy(), x.shape[3])), str(case)
         assert np.array_equal(got[2], z.numpy()), str(case)
 
 
@@ -104,7 +104,7 @@ def test_nan_wins_as_in_pytorch(body: str) -> None:
         y, index = F.max_pool2d(torch.from_numpy(x), 2, 2, 0, 1, ceil_mode, True)
         got = pair(x, ceil_mode, 8, threads=2)
         assert np.array_equal(got[0], y.numpy(), equal_nan=True)
-        assert np.array_equal(got[1], cases.codes_of(index.numpy(), 11))
+        assert np.array_equal(got[1], cases.codes_from_index(index.numpy(), 11))
 
 
 def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
@@ -112,7 +112,7 @@ def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
     y, index = cases.pool_reference(x, True)
     assert np.array_equal(pair(x, True, 3, 1)[0], y)
     got = pair(x.astype(np.float64), True, 4, 1)
-    assert np.array_equal(got[1], cases.codes_of(index, 7))
+    assert np.array_equal(got[1], cases.codes_from_index(index, 7))
 
 
 def test_sizes_that_do_not_fit_are_refused(body: str) -> None:

@@ -31,7 +31,7 @@ def check(
     """Compare pool, codes and unpool with plain torch on the CPU; outputs are poisoned."""
     n, c, h, w = values.shape
     if kind == "int8":
-        values = cases.for_int8(values)
+        values = cases.spread_over_int8(values)
     x = torch.from_numpy(np.ascontiguousarray(values)).to(TYPES[kind])
     wide = x.float()
     pooled, index = F.max_pool2d(wide, 2, 2, ceil_mode=ceil_mode, return_indices=True)
@@ -58,8 +58,8 @@ def check(
         y, back = y[..., :c].permute(0, 3, 1, 2), back[..., :c].permute(0, 3, 1, 2)
     assert np.array_equal(y.float().cpu().numpy(), pooled.numpy(), equal_nan=True)
     assert np.array_equal(back.float().cpu().numpy(), expected.numpy(), equal_nan=True)
-    found = cases.window_codes(codes.cpu().numpy(), c)
-    assert np.array_equal(found, cases.codes_of(index.numpy(), w))
+    found = cases.unpack_codes(codes.cpu().numpy(), c)
+    assert np.array_equal(found, cases.codes_from_index(index.numpy(), w))
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -80,8 +80,8 @@ def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout:
     assert np.array_equal(
         back.astype(np.float32), cases.unpool_reference(expected, plane_index, size)
     )
-    codes = cases.window_codes(words, x.shape[1])
-    assert np.array_equal(codes, cases.codes_of(plane_index, x.shape[3]))
+    codes = cases.unpack_codes(words, x.shape[1])
+    assert np.array_equal(codes, cases.codes_from_index(plane_index, x.shape[3]))
     if rest := x.shape[1] % 16:
         assert not (words[:, -1].view(np.uint32) >> (2 * rest)).any()  # no stray bits
 
@@ -92,7 +92,7 @@ def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout:
 def test_kernel_code_equals_the_table(host: ctypes.CDLL, case: cases.PoolCase, kind: str) -> None:
     values = case.make()
     if kind == "int8":
-        values = cases.for_int8(values)
+        values = cases.spread_over_int8(values)
     x = np.ascontiguousarray(values.astype(KINDS[kind]))
     for layout in kernel_report.LAYOUTS:
         check(host, x, kind, case.ceil_mode, layout)

@@ -67,7 +67,9 @@ def test_operators_equal_the_table(dtype: str, last: bool) -> None:
         if last:
             y, z = y.transpose(0, 3, 1, 2), z.transpose(0, 3, 1, 2)
         assert np.array_equal(y, pooled.astype(dtype)), case
-        assert np.array_equal(code, cases.words_of(cases.codes_of(plane_index, x.shape[3]))), case
+        assert np.array_equal(
+            code, cases.pack_codes(cases.codes_from_index(plane_index, x.shape[3]))
+        ), case
         assert np.array_equal(z, back.astype(dtype)), case
 
 
@@ -79,7 +81,7 @@ def test_operators_take_the_last_nan_as_pytorch() -> None:
     y, index = torch.nn.functional.max_pool2d(torch.tensor(x), 2, return_indices=True)
     found = run(session("float32", False, False), x, (2, 4))
     assert np.array_equal(found[0], y.numpy(), equal_nan=True)
-    assert np.array_equal(cases.window_codes(found[1], 1), cases.codes_of(index.numpy(), 4))
+    assert np.array_equal(cases.unpack_codes(found[1], 1), cases.codes_from_index(index.numpy(), 4))
 
 
 @pytest.mark.needs("ort-ops")

@@ -47,7 +47,7 @@ def test_reference_equals_the_table(library: ctypes.CDLL, case: cases.PoolCase) 
     back = np.full_like(x, np.nan)
     library.segnet_reference_unpool(y, words, back, n, c, h, w, case.ceil_mode)
     assert np.array_equal(back, cases.unpool_reference(y, plane_index, (h, w)))
-    assert np.array_equal(cases.window_codes(words, c), cases.codes_of(plane_index, w))
+    assert np.array_equal(cases.unpack_codes(words, c), cases.codes_from_index(plane_index, w))
     spare = 2 * (c % 16)
     if spare:
         assert not (words[:, -1].view(np.uint32) >> spare).any()

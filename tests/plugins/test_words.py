@@ -51,10 +51,10 @@ def _answers(case: cases.PoolCase, dtype: np.dtype[Any], last: bool) -> tuple[by
     """Return a case's input, and what has to come out: y, words of codes, x unpooled."""
     x = cases.as_type(case.make(), dtype)
     pooled, plane_index = cases.pool_reference(x.astype(np.float32), case.ceil_mode)
-    y = cases.taken(x.astype(np.float32), plane_index)  # the very element, a zero's sign too
+    y = cases.gather(x.astype(np.float32), plane_index)  # the very element, a zero's sign too
     assert np.array_equal(y, pooled)
     back = cases.unpool_reference(y, plane_index, x.shape[2:])
-    words = cases.words_of(cases.codes_of(plane_index, x.shape[3]))
+    words = cases.pack_codes(cases.codes_from_index(plane_index, x.shape[3]))
     order = (0, 2, 3, 1) if last else (0, 1, 2, 3)
     parts = [a.astype(dtype).transpose(order).tobytes() for a in (x, y, back)]
     return parts[0], parts[1] + words.tobytes() + parts[2]

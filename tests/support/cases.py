@@ -75,7 +75,7 @@ LARGER = (
 )
 
 
-def for_int8(values: Array) -> Array:
+def spread_over_int8(values: Array) -> Array:
     """Return `values` spread over what int8 can hold."""
     spread = np.nan_to_num(values * 20, posinf=127, neginf=-128)
     return np.clip(spread, -128, 127).astype(np.float32)
@@ -86,10 +86,10 @@ def as_type(values: Array, dtype: Any) -> Any:
     if dtype == np.float32:
         return values
     shift = 128 if dtype == np.uint8 else 0
-    return (np.trunc(for_int8(values)) + shift).astype(dtype)
+    return (np.trunc(spread_over_int8(values)) + shift).astype(dtype)
 
 
-def words_of(codes: Any) -> Any:
+def pack_codes(codes: Any) -> Any:
     """Return the words (N, ceil(C/16), Ho, Wo) of int32 of 2-bit codes (N, C, Ho, Wo)."""
     n, c, height, width = codes.shape
     words = np.zeros((n, -(-c // 16), height, width), np.uint32)
@@ -98,14 +98,14 @@ def words_of(codes: Any) -> Any:
     return words.view(np.int32)
 
 
-def window_codes(words: Any, channels: int) -> Any:
+def unpack_codes(words: Any, channels: int) -> Any:
     """Return the (N, C, Ho, Wo) 2-bit codes in words (N, ceil(C/16), Ho, Wo) of int32."""
     channel = np.arange(channels)
     bits = words[:, channel // 16].view(np.uint32) >> (2 * (channel % 16))[:, None, None]
     return bits & 3
 
 
-def codes_of(plane_index: Any, width: int) -> Any:
+def codes_from_index(plane_index: Any, width: int) -> Any:
     """Return the window codes of indices into planes of `width`."""
     row, column = np.divmod(plane_index, width)
     return 2 * (row % 2) + column % 2
@@ -130,7 +130,7 @@ def pool_reference(x: Array, ceil_mode: bool) -> tuple[Array, Any]:
     return windows.max(0), plane_index
 
 
-def taken(x: Array, plane_index: Any) -> Array:
+def gather(x: Array, plane_index: Any) -> Array:
     """Return the elements of (N, C, H, W) at (N, C, Ho, Wo) plane indices."""
     n, c = x.shape[:2]
     flat = np.take_along_axis(x.reshape(n, c, -1), plane_index.reshape(n, c, -1), 2)

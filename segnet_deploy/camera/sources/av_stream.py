@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from segnet_deploy.camera.sources.base import PendingFrame, SourceLostError, without_password
-from segnet_deploy.frames import is_whole
+from segnet_deploy.frames import is_complete
 from segnet_deploy.optional import require
 from segnet_deploy.types import Frame
 
@@ -113,7 +113,7 @@ class AvStream:
 
     def _decode(self, packet: Any) -> None:
         self._arrived = time.monotonic()
-        damaged = self._is_mjpeg and packet.size and not is_whole(bytes(packet))
+        damaged = self._is_mjpeg and packet.size and not is_complete(bytes(packet))
         try:
             frames = [] if damaged else packet.decode()
         except (self._av.error.FFmpegError, ValueError):

@@ -105,7 +105,7 @@ class GstStream:
         return without_password(str(message.parse_error()[0].message))
 
     def _gst_error(self) -> Any:
-        return require("gi.repository.GLib", extra="camera").Error
+        return require("gi.repository.GLib").Error
 
 
 def _picture(data: bytes, height: int, width: int) -> Any:
@@ -115,7 +115,7 @@ def _picture(data: bytes, height: int, width: int) -> Any:
 
 
 def _gst() -> Any:
-    gi: Any = require("gi", extra="camera")
+    gi: Any = require("gi")
     try:
         gi.require_version("Gst", "1.0")
         gi.require_version("GstApp", "1.0")

@@ -16,8 +16,8 @@ from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
-from segnet_deploy.runtimes.ncnn.execution import Run
-from segnet_deploy.runtimes.ncnn.profile import Seconds, TimedRun
+from segnet_deploy.runtimes.ncnn.execution import Execution
+from segnet_deploy.runtimes.ncnn.profile import Seconds, TimedExecution
 from segnet_deploy.runtimes.ncnn.program import Net, to_program
 from segnet_deploy.system.cpus import usable_cpus
 from segnet_deploy.types import Array
@@ -76,7 +76,7 @@ class NcnnEngine(Engine):
         times: dict[tuple[str, str], list[float]] = {}
         for run in range(runs + 1):  # the first allocates
             seconds: Seconds = {}
-            self._infer(x, [self.outputs[0].name], partial(TimedRun, seconds))
+            self._infer(x, [self.outputs[0].name], partial(TimedExecution, seconds))
             for step, value in seconds.items() if run else ():
                 times.setdefault(step, []).append(value)
         return [
@@ -110,7 +110,7 @@ class NcnnEngine(Engine):
         return loaded
 
     def _infer(
-        self, x: Array, names: list[str], new_run: Callable[..., Run] = Run
+        self, x: Array, names: list[str], start: Callable[..., Execution] = Execution
     ) -> dict[str, Array]:
         if not self._nets:
             raise EngineError(f"{self._path} is closed; open it again")
@@ -119,7 +119,7 @@ class NcnnEngine(Engine):
             raise self._error("cannot run", "the batch is empty")
         try:
             parts = (self._nets, self._ncnn.Mat, self._program, self._threads)
-            images = [new_run(*parts).outputs(image, names) for image in x]
+            images = [start(*parts).run(image, names) for image in x]
         except (EngineError, RuntimeError, ValueError) as error:  # ncnn's binding, numpy's shapes
             raise self._error("cannot run", error) from error
         if len(images) == 1:

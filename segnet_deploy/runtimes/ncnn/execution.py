@@ -15,7 +15,7 @@ from segnet_deploy.types import Array
 _PLAIN, _PACKED = 0, 1  # extract a blob unpacked, or as it lies in memory
 
 
-class Run:
+class Execution:
     """Blobs stay in ncnn's memory, channels packed as its convolutions left them."""
 
     def __init__(self, nets: Sequence[Any], new_mat: Any, program: Program, threads: int):
@@ -25,7 +25,7 @@ class Run:
         for net, made in zip(nets, program.nets, strict=True):
             self._extractors |= dict.fromkeys(made.blobs, net.create_extractor())
 
-    def outputs(self, image: Array, names: Sequence[str]) -> dict[str, Array]:
+    def run(self, image: Array, names: Sequence[str]) -> dict[str, Array]:
         """Run `image`, (C, H, W) or a frame (H, W, C); return outputs without a batch axis."""
         self._give(self._program.image, self._input(image))
         for step in self._program.steps:

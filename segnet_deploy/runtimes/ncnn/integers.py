@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy.passes.graph import Builder, constant, integer, producer, remove_dead, replace
+from segnet_deploy.passes.graph import (
+    Builder,
+    constant,
+    int_attribute,
+    producer,
+    remove_dead,
+    replace,
+)
 from segnet_deploy.runtimes.ncnn.layers import RELU, Layer, geometry, refusal
 from segnet_deploy.types import Array
 
@@ -57,7 +64,7 @@ def is_integer(value: ir.Value | None) -> bool:
 def _fuse(conv: ir.Node) -> None:
     """Make `conv` one of integers where its input and its weights are; also its ReLU and Q."""
     x, weight = (producer(conv.inputs[i], "DequantizeLinear") for i in (0, 1))
-    if x is None or weight is None or integer(conv, "group", 1) != 1:
+    if x is None or weight is None or int_attribute(conv, "group", 1) != 1:
         return
     bias = conv.inputs[2] if len(conv.inputs) > 2 else None
     levels, steps = constant(weight.inputs[0]), constant(weight.inputs[1])
@@ -65,7 +72,7 @@ def _fuse(conv: ir.Node) -> None:
         return
     if not _is_zero(weight) or steps is None or (bias is not None and constant(bias) is None):
         return
-    if steps.size > 1 and integer(weight, "axis", 1) != 0:
+    if steps.size > 1 and int_attribute(weight, "axis", 1) != 0:
         return
     relu, after = _after(conv.outputs[0])
     conv.domain = DOMAIN
@@ -140,7 +147,7 @@ def _to_floats(graph: ir.Graph, node: ir.Node) -> None:
         result = build.op("Mul", real, build.const(step.reshape(()), np.float32))
     else:
         shape = [1] * levels.ndim
-        shape[integer(node, "axis", 1) if step.size > 1 else 0] = step.size
+        shape[int_attribute(node, "axis", 1) if step.size > 1 else 0] = step.size
         result = build.const(levels * step.reshape(shape), np.float32)
     replace(node.outputs[0], result)
 
@@ -151,7 +158,7 @@ def _convolution(node: ir.Node) -> Layer:
     y_step = constant(node.inputs[5]) if len(node.inputs) > 5 else None
     kind, parameters = geometry(node, weight)
     parameters |= {5: int(bias is not None), 8: _DEQUANTISE if y_step is None else _REQUANTISE}
-    if integer(node, "relu", 0):
+    if int_attribute(node, "relu", 0):
         parameters[9] = RELU
     if not _suits_winograd(weight, x_step * steps, bias, y_step):
         parameters[31] = _NO_WINOGRAD

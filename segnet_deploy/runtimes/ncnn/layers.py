@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_deploy.passes.graph import constant, integer, ints, static_size
+from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Array
 
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
@@ -80,7 +80,7 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
     auto = node.attributes.get("auto_pad")
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
         raise refusal(node, f"auto_pad {auto.as_string()}")
-    pads = ints(node, "pads", (0, 0, 0, 0))
+    pads = ints_attribute(node, "pads", (0, 0, 0, 0))
     if len(pads) != 4:
         raise refusal(node, f"pads {list(pads)}; expected two axes")
     return pads[0], pads[1], pads[2], pads[3]
@@ -89,17 +89,20 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
 def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
     """Return the kind of a convolution's layer and its numbers; `weight` is (K, C, h, w)."""
     transposed = node.op_type == "ConvTranspose"
-    groups = integer(node, "group", 1)
+    groups = int_attribute(node, "group", 1)
     if weight.ndim != 4 or (transposed and groups != 1):
         raise refusal(node, f"weight {weight.shape}, group {groups}")
     top, left, bottom, right = _pads(node)
-    strides, dilations = ints(node, "strides", (1, 1)), ints(node, "dilations", (1, 1))
+    strides, dilations = (
+        ints_attribute(node, "strides", (1, 1)),
+        ints_attribute(node, "dilations", (1, 1)),
+    )
     channels, _, height, width = weight.shape
     parameters: dict[int, object] = {0: channels, 1: width, 11: height}
     parameters |= {2: dilations[1], 12: dilations[0], 3: strides[1], 13: strides[0]}
     parameters |= {4: left, 14: top, 15: right, 16: bottom, 6: weight.size}
     if transposed:
-        extra = ints(node, "output_padding", (0, 0))
+        extra = ints_attribute(node, "output_padding", (0, 0))
         if "output_shape" in node.attributes:
             raise refusal(node, "output_shape is given; expected pads")
         return "Deconvolution", parameters | {18: extra[1], 19: extra[0]}
@@ -138,10 +141,13 @@ def _lrn(node: ir.Node) -> Layer:
 
 
 def _pooling(node: ir.Node) -> Layer:
-    kernel, strides = ints(node, "kernel_shape", ()), ints(node, "strides", (1, 1))
+    kernel, strides = (
+        ints_attribute(node, "kernel_shape", ()),
+        ints_attribute(node, "strides", (1, 1)),
+    )
     top, left, bottom, right = _pads(node)
-    ceil_mode = integer(node, "ceil_mode", 0)
-    if len(kernel) != 2 or any(d != 1 for d in ints(node, "dilations", (1, 1))):
+    ceil_mode = int_attribute(node, "ceil_mode", 0)
+    if len(kernel) != 2 or any(d != 1 for d in ints_attribute(node, "dilations", (1, 1))):
         raise refusal(node, f"kernel {list(kernel)}, or dilated")
     if ceil_mode and (any((top, left, bottom, right)) or kernel != strides):
         raise refusal(node, "ceil_mode with padding or overlapping windows")
@@ -150,12 +156,12 @@ def _pooling(node: ir.Node) -> Layer:
         raise refusal(node, "ceil_mode of an average")
     parameters: dict[int, object] = {0: int(average), 1: kernel[1], 11: kernel[0]}
     parameters |= {2: strides[1], 12: strides[0], 3: left, 13: top, 14: right, 15: bottom}
-    parameters |= {5: 0 if ceil_mode else 1, 6: integer(node, "count_include_pad", 0)}
+    parameters |= {5: 0 if ceil_mode else 1, 6: int_attribute(node, "count_include_pad", 0)}
     return Layer("Pooling", parameters)
 
 
 def _concat(node: ir.Node) -> Layer:
-    if integer(node, "axis", 0) != 1:
+    if int_attribute(node, "axis", 0) != 1:
         raise refusal(node, "only channels are joined")
     if any(constant(value) is not None for value in node.inputs):
         raise refusal(node, "an operand is a constant")
@@ -188,7 +194,7 @@ def _resize(node: ir.Node) -> Layer:
         raise refusal(node, f"mode {mode}, {how}, {rounding}")
     if size is None:
         raise refusal(node, f"its size is {node.outputs[0].shape}; expected a static one")
-    if integer(node, "antialias", 0):
+    if int_attribute(node, "antialias", 0):
         raise refusal(node, "antialias")
     if how != "align_corners" and not _has_own_scale(node, size):
         raise refusal(node, f"its scales are not those of {size} to its input's size")
@@ -232,7 +238,7 @@ def _pad(node: ir.Node) -> Layer:
 
 
 def _softmax(node: ir.Node) -> Layer:
-    if integer(node, "axis", -1) != 1:
+    if int_attribute(node, "axis", -1) != 1:
         raise refusal(node, "only over channels")
     return Layer("Softmax", {0: 0, 1: 1})
 

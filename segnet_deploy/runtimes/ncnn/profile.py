@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from segnet_deploy.runtimes.ncnn.execution import Run
+from segnet_deploy.runtimes.ncnn.execution import Execution
 from segnet_deploy.runtimes.ncnn.program import Step
 from segnet_deploy.types import Array
 
@@ -13,8 +13,8 @@ Seconds = dict[tuple[str, str], float]
 """Seconds by blob and kind of step."""
 
 
-class TimedRun(Run):
-    """A run that adds the time of each step to `seconds`.
+class TimedExecution(Execution):
+    """An execution that adds the time of each step to `seconds`.
 
     ncnn computes a blob when it is extracted: that is the time of the `net`, not of the step.
     """

@@ -21,11 +21,11 @@ import onnx_ir as ir
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.native.max_unpool import LABELS
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.find_pairs import find_pairs
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
-from segnet_deploy.passes.graph import constant, integer
-from segnet_deploy.passes.to_plugin_ops import to_plugin
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric
+from segnet_deploy.passes.graph import constant, int_attribute
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
+from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
+from segnet_deploy.passes.unpooling_pairs import find_pairs
 from segnet_deploy.runtimes.ncnn import integers
 from segnet_deploy.runtimes.ncnn.integers import is_integer, to_integers
 from segnet_deploy.runtimes.ncnn.layers import SAME, Layer, refusal, to_layer
@@ -78,10 +78,10 @@ def to_program(model: ir.Model) -> Program:
 
     Raises UnsupportedModelError, naming the node that ncnn or the host cannot do.
     """
-    to_symmetric(model)
+    to_symmetric_int8(model)
     fuse_lrn(model)
     taken = _take_indices(model.graph)
-    to_plugin(model)
+    to_plugin_ops(model)
     to_integers(model)
     return _Translation(model.graph, taken).run()
 
@@ -164,9 +164,9 @@ class _Translation:
             return program.order is not None
         if framed and node.op_type == "Gather" and program.order and operand is not None:
             program.order = tuple(int(i) for i in operand)
-            return integer(node, "axis", 0) == 1
+            return int_attribute(node, "axis", 0) == 1
         if framed and node.op_type == "Cast":
-            return integer(node, "to", 0) == int(ir.DataType.FLOAT)
+            return int_attribute(node, "to", 0) == int(ir.DataType.FLOAT)
         if node.op_type in _ARITHMETIC and node.inputs[0] is value and operand is not None:
             if operand.dtype != np.float32 or operand.size not in (1, 3):
                 return False
@@ -194,7 +194,7 @@ class _Translation:
             self._program.nets.append(Net(keeps_ties=False))
         self._host[id(codes)] = name = self._name("codes")
         result = self._enter(values)
-        ceil_mode = bool(integer(node, "ceil_mode", 0))
+        ceil_mode = bool(int_attribute(node, "ceil_mode", 0))
         self._program.steps.append(Step("pool", (source,), (result, name), ceil_mode))
         return name
 
@@ -203,7 +203,7 @@ class _Translation:
         if codes is None or id(codes) not in self._host:
             raise refusal(node, "its codes do not come from a pool")
         result = self._enter(node.outputs[0])
-        ceil_mode = bool(integer(node, "ceil_mode", 1))
+        ceil_mode = bool(int_attribute(node, "ceil_mode", 1))
         step = Step("unpool", (source, self._host[id(codes)]), (result,), ceil_mode)
         self._program.steps.append(step)
 
@@ -213,13 +213,13 @@ class _Translation:
             known = self._host.get(id(node.inputs[0]))
             if known is None:
                 raise refusal(node, "it is not between a label map and an output")
-            dtype = ir.DataType(integer(node, "to", 0)).numpy()
+            dtype = ir.DataType(int_attribute(node, "to", 0)).numpy()
             self._host[id(value)] = name = self._name("labels")
             self._program.steps.append(Step("cast", (known,), (name,), dtype=dtype))
             return
-        if integer(node, "axis", 0) != 1 or integer(node, "keepdims", 1):
+        if int_attribute(node, "axis", 0) != 1 or int_attribute(node, "keepdims", 1):
             raise refusal(node, "only over channels, without keepdims")
-        if integer(node, "select_last_index", 0):
+        if int_attribute(node, "select_last_index", 0):
             raise refusal(node, "select_last_index")
         shape = self._real(node.inputs[0]).shape
         if shape is not None and isinstance(shape[1], int) and shape[1] > LABELS:

@@ -11,9 +11,9 @@ import pytest
 from onnx import helper as h
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_deploy.passes.find_pairs import find_pairs, is_non_negative
-from segnet_deploy.passes.lower_unpooling import lower
-from segnet_deploy.passes.to_plugin_ops import to_plugin
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
+from segnet_deploy.passes.unpooling_pairs import find_pairs, is_non_negative
 
 
 def pair_with(
@@ -59,7 +59,7 @@ def pair_with(
     ],
     ids=["kernel", "stride", "pads", "dilation", "order", "size", "identity", "arithmetic"],
 )
-@pytest.mark.parametrize("rewrite", [lower, to_plugin])
+@pytest.mark.parametrize("rewrite", [lower_unpooling, to_plugin_ops])
 def test_inexact_pair_is_refused_by_name(rewrite: Any, model: Any, words: list[str]) -> None:
     fresh = graphs.ir.from_proto(graphs.ir.to_proto(model))
     with pytest.raises(UnsupportedModelError) as caught:
@@ -76,13 +76,13 @@ def test_index_from_elsewhere_is_refused() -> None:
     constants = [onnx.numpy_helper.from_array(np.zeros((1, 2, 8, 8), np.int64), "i")]
     model = graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"z": [1, 2, 16, 16]}, constants)
     with pytest.raises(UnsupportedModelError, match="lonely"):
-        lower(model)
+        lower_unpooling(model)
 
 
 def test_pool_without_indices_is_left_alone() -> None:
     nodes = [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
     model = graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"y": [1, 2, 4, 4]})
-    result = lower(model)
+    result = lower_unpooling(model)
     assert result.changed == 0
     assert graphs.operators(result.model) == ["MaxPool"]
 
@@ -94,7 +94,7 @@ def test_two_unpoolings_may_share_a_pool() -> None:
     )
     model.graph.output.append(h.make_tensor_value_info("z2", onnx.TensorProto.FLOAT, [1, 2, 4, 6]))
     x = np.random.default_rng(0).standard_normal((1, 2, 4, 6)).astype(np.float32)
-    _, z, z2 = graphs.run(lower(graphs.ir.from_proto(model)).model, x, "onnxruntime")
+    _, z, z2 = graphs.run(lower_unpooling(graphs.ir.from_proto(model)).model, x, "onnxruntime")
     assert np.array_equal(z, z2)
 
 

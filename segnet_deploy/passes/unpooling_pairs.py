@@ -1,7 +1,7 @@
-"""Find pool/unpool pairs, in the standard form and in the plugin form.
+"""Find pool/unpool pairs in the standard and the plugin form, and check their geometry.
 
-A pair is exact to rewrite when the pool is 2x2 with stride 2 and the unpooling puts each
-value back into a plane of the pool's own input size. Everything else is refused by name.
+A pair can be rewritten exactly if the pool is 2x2 with stride 2 and the unpooling writes planes of
+the size of the pool's input. Any other pair raises an error that names its node.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.graph import constant, integer, ints, static_size
+from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
+from segnet_deploy.types import Size
 
-_KEEPING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
+_SIGN_PRESERVING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One pool with indices and the unpoolings that use them."""
+    """A pool with indices and the unpoolings that use them.
+
+    `non_negative`: the graph proves that the pool's input has no element below 0.
+    """
 
     pool: ir.Node
     unpools: tuple[ir.Node, ...]
@@ -35,30 +39,30 @@ class Pair:
 
 
 def find_pairs(graph: ir.Graph) -> list[Pair]:
-    """Return the pairs of `graph` in order.
+    """Return the pairs of `graph` in graph order.
 
-    Raises UnsupportedModelError for a pool with used indices, or an unpooling, that
-    cannot be rewritten exactly.
+    Raises UnsupportedModelError for a pool whose indices are used, or for an unpooling, that cannot
+    be rewritten exactly.
     """
     for node in filter(is_channels_last, graph):
         raise _refusal(
-            node, "it reads channels last, for ONNX Runtime; take the file it is made of"
+            node, "it reads channels last, for ONNX Runtime; use the file that it was made from"
         )
     pairs = [_pair(node) for node in graph if _has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
-            raise _refusal(node, "its indices do not come straight from a MaxPool")
+            raise _refusal(node, "its indices are not the direct output of a MaxPool")
     return pairs
 
 
 def is_channels_last(node: ir.Node) -> bool:
-    """Tell whether `node` is one of the pair as `passes.onnxruntime_ops` leaves it."""
-    return node.domain == contract.DOMAIN and bool(integer(node, "channels_last", 0))
+    """Return whether `node` is an operator with channels last, as to_onnxruntime_ops writes it."""
+    return node.domain == contract.DOMAIN and bool(int_attribute(node, "channels_last", 0))
 
 
 def is_non_negative(value: ir.Value | None) -> bool:
-    """Tell whether the graph proves that `value` has no element below 0 (the lowest of uint8)."""
+    """Return whether the graph proves that no element of `value` is below 0; uint8 never is."""
     while value is not None and (node := value.producer()) is not None:
         if value.dtype is not None and value.dtype.numpy().kind == "u":
             return True
@@ -71,7 +75,7 @@ def is_non_negative(value: ir.Value | None) -> bool:
             zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
             if zero is None or zero.any():
                 return False
-        elif node.op_type not in _KEEPING:
+        elif node.op_type not in _SIGN_PRESERVING:
             return False
         value = node.inputs[0]
     return False
@@ -105,11 +109,11 @@ def _pair(pool: ir.Node) -> Pair:
     assert source is not None
     for unpool in users:
         _check_unpool(pool, unpool, source)
-    return Pair(pool, users, bool(integer(pool, "ceil_mode", 0)), is_non_negative(source))
+    return Pair(pool, users, bool(int_attribute(pool, "ceil_mode", 0)), is_non_negative(source))
 
 
 def is_two_by_two(node: ir.Node) -> bool:
-    """Tell whether a pool or unpooling is 2x2 with stride 2 and no padding."""
+    """Return whether a pool or unpooling is 2x2 with stride 2 and no padding."""
     kernel, strides, pads, dilations = _geometry(node)
     auto_pad = node.attributes.get("auto_pad")
     padded = any(pads) or (auto_pad is not None and auto_pad.as_string() not in ("NOTSET", "VALID"))
@@ -118,7 +122,7 @@ def is_two_by_two(node: ir.Node) -> bool:
 
 def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
     defaults = {"kernel_shape": (), "strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-    return tuple(ints(node, name, default) for name, default in defaults.items())
+    return tuple(ints_attribute(node, name, default) for name, default in defaults.items())
 
 
 def _require_two_by_two(node: ir.Node) -> None:
@@ -127,9 +131,9 @@ def _require_two_by_two(node: ir.Node) -> None:
         raise _refusal(
             node,
             f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
-            "with stride 2 and no padding is rewritten",
+            "with stride 2 and no padding is supported",
         )
-    if integer(node, "storage_order", 0):
+    if int_attribute(node, "storage_order", 0):
         raise _refusal(node, "column-major indices (storage_order 1)")
 
 
@@ -144,24 +148,26 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
             if isinstance(a, int) and isinstance(b, int) and a != b
         ]
         if differ or len(pooled) != len(values):
-            raise _refusal(unpool, f"its input {values} is not shaped like the pool's {pooled}")
-    want, have = static_size(source), unpool_size(unpool)
-    if want is None or have is None or want == have:
+            raise _refusal(
+                unpool, f"its input {values} does not have the shape of the pool's output {pooled}"
+            )
+    read, written = static_size(source), unpool_size(unpool)
+    if read is None or written is None or read == written:
         return
-    evened = tuple(size + size % 2 for size in want)
-    flat = unpool.domain == ""
-    if have != evened or (flat and have != want and not integer(pool, "ceil_mode", 0)):
+    even = tuple(size + size % 2 for size in read)
+    is_standard = unpool.domain == ""
+    if written != even or (is_standard and not int_attribute(pool, "ceil_mode", 0)):
         raise _refusal(
             unpool,
-            f"it unpools into {have[0]}x{have[1]} but pool '{pool.name}' read "
-            f"{want[0]}x{want[1]}; use input sizes that are multiples of 32",
+            f"it unpools to {written[0]}x{written[1]} but pool '{pool.name}' read "
+            f"{read[0]}x{read[1]}; use input sizes that are multiples of 32",
         )
 
 
-def unpool_size(unpool: ir.Node) -> tuple[int, int] | None:
-    """Return the (height, width) that an unpooling writes, where it is static."""
+def unpool_size(unpool: ir.Node) -> Size | None:
+    """Return the (height, width) that an unpooling writes, or None if it is not static."""
     if unpool.domain == contract.DOMAIN:
-        height, width = integer(unpool, "height", 0), integer(unpool, "width", 0)
+        height, width = int_attribute(unpool, "height", 0), int_attribute(unpool, "width", 0)
         return (height, width) if height and width else static_size(unpool.outputs[0])
     shape = constant(unpool.inputs[2]) if len(unpool.inputs) > 2 else None
     if shape is not None:

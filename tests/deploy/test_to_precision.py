@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import helper as h
 
-from segnet_deploy import runtimes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.passes.lower_unpooling import lower
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.passes.to_frame_io import to_frame_io
-from segnet_deploy.passes.to_half_precision import to_precision
-from segnet_deploy.passes.to_plugin_ops import to_plugin
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
+from segnet_deploy.passes.to_precision import to_precision
+from segnet_deploy.runtimes import open_engine
 
 HALVES = {"fp16": graphs.ir.DataType.FLOAT16, "bf16": graphs.ir.DataType.BFLOAT16}
 
@@ -54,13 +54,13 @@ def test_openvino_computes_in_half_where_the_cpu_can(
     import openvino
 
     path = tmp_path / "half.onnx"
-    graphs.ir.save(to_precision(lower(net()).model, precision).model, path)
-    engine = runtimes.open(path, "openvino")
+    graphs.ir.save(to_precision(lower_unpooling(net()).model, precision).model, path)
+    engine = open_engine(path, "openvino")
     capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert engine.computes_half == (capability in capable)
     assert np.isfinite(engine.run(image())).all()
-    graphs.ir.save(lower(net()).model, path)
-    assert not runtimes.open(path, "openvino").computes_half
+    graphs.ir.save(lower_unpooling(net()).model, path)
+    assert not open_engine(path, "openvino").computes_half
 
 
 @pytest.mark.parametrize("io", ["tensor", "frame"])
@@ -70,7 +70,7 @@ def test_fp16_file_runs_and_stays_close(io: str) -> None:
     if io == "frame":
         model = to_frame_io(model, (110, 110, 110), (60, 60, 60), "rgb").model
         x = np.random.default_rng(0).integers(0, 256, (1, 8, 10, 3), np.uint8)
-    proto = graphs.ir.to_proto(lower(model).model)
+    proto = graphs.ir.to_proto(lower_unpooling(model).model)
     half = to_precision(graphs.ir.from_proto(proto), "fp16").model
     expected = graphs.run(graphs.ir.from_proto(proto), x, "onnxruntime")[0]
     for runtime in ("onnxruntime", "openvino"):
@@ -114,7 +114,7 @@ def test_scales_of_an_enlargement_stay_fp32(precision: str, constant_node: bool)
 @pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("form", ["lowered", "plugin"])
 def test_everything_between_the_ends_is_half(form: str, precision: str) -> None:
-    rewrite = lower if form == "lowered" else to_plugin
+    rewrite = lower_unpooling if form == "lowered" else to_plugin_ops
     model = to_precision(rewrite(net()).model, precision).model
     found = graphs.operators(model)
     assert found.count("Cast") == 2  # the image down, the logits up
@@ -132,15 +132,15 @@ def test_everything_between_the_ends_is_half(form: str, precision: str) -> None:
 
 def test_normalisation_and_argmax_stay_fp32() -> None:
     model = to_frame_io(net(), (110, 110, 110), (60, 60, 60), "rgb").model
-    model = to_precision(lower(model).model, "fp16").model
+    model = to_precision(lower_unpooling(model).model, "fp16").model
     kinds = {n.op_type: n.inputs[0].dtype for n in model.graph if n.op_type in ("Sub", "ArgMax")}
     assert set(kinds.values()) == {graphs.ir.DataType.FLOAT}
 
 
 def test_weight_that_overflows_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedModelError, match=r"'w'.*bf16"):
-        to_precision(lower(net(1e6)).model, "fp16")
-    to_precision(lower(net(1e6)).model, "bf16")
+        to_precision(lower_unpooling(net(1e6)).model, "fp16")
+    to_precision(lower_unpooling(net(1e6)).model, "bf16")
 
 
 def test_fp32_changes_nothing_and_other_names_are_refused() -> None:
@@ -150,13 +150,13 @@ def test_fp32_changes_nothing_and_other_names_are_refused() -> None:
 
 
 def test_converting_twice_changes_nothing_more() -> None:
-    once = to_precision(lower(net()).model, "fp16").model
+    once = to_precision(lower_unpooling(net()).model, "fp16").model
     assert to_precision(once, "fp16").changed == 0
     with pytest.raises(UnsupportedModelError, match="FLOAT16 already"):
         to_precision(once, "bf16")
 
 
 def test_fp16_weights_halve_the_file(small_model: Path, tmp_path: Path) -> None:
-    model = to_precision(lower(graphs.ir.load(small_model)).model, "fp16").model
+    model = to_precision(lower_unpooling(graphs.ir.load(small_model)).model, "fp16").model
     graphs.ir.save(model, tmp_path / "half.onnx")
     assert (tmp_path / "half.onnx").stat().st_size < 0.7 * small_model.stat().st_size
