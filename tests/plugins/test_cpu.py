@@ -134,7 +134,7 @@ def test_rows_are_done_where_no_thread_can_be_started(library: ctypes.CDLL) -> N
     code = f"""
 import ctypes, resource
 import numpy as np
-from segnet_deploy import windows
+from segnet_deploy.native import max_unpool
 native = ctypes.CDLL({library._name!r})
 max_unpool._library = lambda: native
 x = np.random.default_rng(0).standard_normal((4, 64, 64, 1)).astype(np.float32)
