@@ -18,7 +18,7 @@ LAYOUTS = ("NCHW", "NHWC", "HWC8")
 def build(folder: Path, architecture: str = "native") -> ctypes.CDLL:
     """Compile the kernels for `architecture` (native: the GPU that is here) and load them."""
     library = folder / "libsegnet_kernels.so"
-    sources = [str(ROOT / "plugins/cuda" / name) for name in ("kernels.cu", "library.cpp")]
+    sources = [str(ROOT / "plugins/cuda" / name) for name in ("kernels.cu", "c_interface.cpp")]
     command = ["nvcc", "-std=c++17", "-O3", f"-arch={architecture}", "-shared", "-Xcompiler=-fPIC"]
     command += [f"-I{ROOT / 'plugins/include'}", *sources, "-o", str(library)]
     subprocess.run(command, check=True)

@@ -1,6 +1,6 @@
-// The launcher; what is launched is in choose.h.
-#include "segnet/kernels.h"
-#include "choose.h"
+// The launcher; what is launched is in dispatch.h.
+#include "segnet/cuda_kernels.h"
+#include "dispatch.h"
 
 namespace segnet {
 namespace {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "operators.h"
-#include "segnet/cpu_words.h"
+#include "segnet/cpu_two_bit_codes.h"
 
 namespace segnet::ort {
 namespace {

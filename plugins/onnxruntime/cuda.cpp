@@ -1,6 +1,6 @@
 // CUDA: the launchers of plugins/cuda on ONNX Runtime's stream.
 #include "operators.h"
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 namespace segnet::ort {
 namespace {

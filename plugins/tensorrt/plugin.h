@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 namespace segnet::trt {
 

@@ -1,8 +1,8 @@
-// The kernels' blocks run one after the other on the host, for tests: the same choose.h.
+// The kernels' blocks run one after the other on the host, for tests: the same dispatch.h.
 #include <cstring>
 #include <vector>
 
-#include "choose.h"
+#include "dispatch.h"
 #include "segnet/export.h"
 
 namespace segnet {

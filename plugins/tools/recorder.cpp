@@ -6,7 +6,7 @@
 #include <tuple>
 #include <vector>
 
-#include "choose.h"
+#include "dispatch.h"
 #include "segnet/export.h"
 
 namespace segnet {

@@ -1,6 +1,6 @@
 // Drives every callback of the plugin library as a builder does, and prints what they answer.
 //
-//   drive_adapter libsegnet_tensorrt.so
+//   drive_tensorrt_adapter libsegnet_tensorrt.so
 #include <NvInferRuntime.h>
 #include <dlfcn.h>
 

@@ -1,6 +1,6 @@
 // The launchers under C names, for programs that load them at run time: tests and benchmarks.
 #include "segnet/export.h"
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 using namespace segnet;
 

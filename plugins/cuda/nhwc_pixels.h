@@ -1,8 +1,8 @@
 // Channels last with pixels of whole sectors: a thread has 16 bytes of the channels of one
-// window; the threads of a code word are neighbours. Other pixels are in window_tile.h.
+// window; the threads of a code word are neighbours. Other pixels are in tiles.h.
 #pragma once
 
-#include "window.h"
+#include "nchw_runs.h"
 
 namespace segnet {
 

@@ -1,6 +1,6 @@
-// The op pair on the CPU with 2-bit codes: one copy of the loops in words.h per element and
+// The op pair on the CPU with 2-bit codes: one copy of the loops in two_bit_codes.h per element and
 // instruction set.
-#include "words.h"
+#include "two_bit_codes.h"
 
 #include <algorithm>
 #include <vector>

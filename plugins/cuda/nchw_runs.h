@@ -1,5 +1,5 @@
 // NCHW with rows of whole sectors: a thread has 16 bytes of a row of the full plane, in the
-// 16 channels of one code word. Other rows are in window_tile.h, channels last in window_last.h.
+// 16 channels of one code word. Other rows are in tiles.h, channels last in nhwc_pixels.h.
 #pragma once
 
 #include "element.h"

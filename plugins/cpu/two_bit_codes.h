@@ -1,10 +1,10 @@
-// What a row of windows does, in loops for the compiler to vectorise; words.cpp has the copies
+// What a row of windows does, in loops for the compiler to vectorise; two_bit_codes.cpp has the copies
 // per element and instruction set.
 #pragma once
 
 #include <cstring>
 
-#include "segnet/cpu_words.h"
+#include "segnet/cpu_two_bit_codes.h"
 
 #define SEGNET_FLAT inline __attribute__((always_inline))
 #define SEGNET_ALONE __restrict__  // bytes may otherwise be anything's, and nothing is vectorised

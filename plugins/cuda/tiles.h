@@ -2,8 +2,8 @@
 // works there, and writes the result back, so that what it moves is contiguous.
 #pragma once
 
-#include "tile.h"
-#include "window.h"
+#include "shared_memory_tile.h"
+#include "nchw_runs.h"
 
 namespace segnet {
 

@@ -65,7 +65,7 @@ def test_every_callback_answers_as_the_contract_says(plugin: Path, tmp_path: Pat
     program = tmp_path / "drive"
     root = os.environ["TensorRT_ROOT"]  # noqa: SIM112 - as CMake spells it
     command = ["nvcc", "-std=c++17", "-isystem", f"{root}/include"]  # knows where CUDA's are
-    source = str(Path(__file__).with_name("drive_adapter.cpp"))
+    source = str(Path(__file__).with_name("drive_tensorrt_adapter.cpp"))
     subprocess.run([*command, source, "-o", str(program), "-ldl"], check=True)
     done = subprocess.run([program, plugin], capture_output=True, text=True, check=True)
     answers: dict[str, list[str]] = {}

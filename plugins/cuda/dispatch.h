@@ -1,9 +1,9 @@
 // Which operation takes which shape, and a call of it: run(operation).
 #pragma once
 
-#include "window.h"
-#include "window_last.h"
-#include "window_tile.h"
+#include "nchw_runs.h"
+#include "nhwc_pixels.h"
+#include "tiles.h"
 
 namespace segnet {
 

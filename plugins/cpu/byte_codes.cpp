@@ -1,12 +1,12 @@
 // The op pair on the CPU: rows shared out to threads, one copy of the loops per kind, pack and
-// instruction set. The loops are in rows.h.
+// instruction set. The loops are in window_loops.h.
 #include <algorithm>
 #include <exception>
 #include <thread>
 #include <vector>
 
-#include "rows.h"
-#include "segnet/cpu.h"
+#include "window_loops.h"
+#include "segnet/cpu_byte_codes.h"
 
 // The dynamic loader takes the best of the copies for the processor it finds.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.needs("compiler")
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror", "-static"]
-ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in plugins/include/segnet/cpu_words.h
+ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in cpu_two_bit_codes.h
 CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for c in (False, True)))
 
 
@@ -31,7 +31,10 @@ CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for 
 )
 def test_words_equal_the_table(compiler: str, runner: list[str], tmp_path: Path) -> None:
     program = tmp_path / "drive"
-    sources = [ROOT / "plugins/cpu/words.cpp", ROOT / "tests/plugins/drive_words.cpp"]
+    sources = [
+        ROOT / "plugins/cpu/two_bit_codes.cpp",
+        ROOT / "tests/plugins/drive_two_bit_codes.cpp",
+    ]
     include = f"-I{ROOT / 'plugins/include'}"
     subprocess.run([compiler, *FLAGS, include, *map(str, sources), "-o", program], check=True)
     asked, expected = bytearray(), bytearray()
