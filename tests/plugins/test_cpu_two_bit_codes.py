@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.needs("compiler")
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror", "-static"]
-ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in cpu_two_bit_codes.h
+ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in plugins/include/segnet/window_code.h
 CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for c in (False, True)))
 
 

@@ -1,4 +1,6 @@
-// The op pair on the CPU, free of frameworks: planes in rows, or channels packed side by side.
+// The interface of libsegnet_cpu: the op pair with one code per byte, and the label map. No
+// framework headers here. The kernels are in plugins/cpu/byte_codes.cpp and label_map.cpp; the
+// interface of the kernels with 2-bit codes is cpu_two_bit_codes.h.
 #pragma once
 
 #include "segnet/export.h"
@@ -6,11 +8,9 @@
 
 namespace segnet {
 
-enum class CpuKind : int32_t { kFloat32, kInt8, kUInt8 };
-
-// `planes` planes of h x w pixels; a pixel is `pack` elements side by side: 1 is NCHW, with
-// planes = n * c; 4, 8 and 16 are channels packed, with planes = n * ceil(c / pack).
-// A plane starts `full_step` elements after the one before, a pooled plane `pooled_step`.
+// `planes` planes of h x w pixels; a pixel is `pack` adjacent elements. Pack 1 is NCHW, with
+// planes = n * c; packs 4, 8 and 16 hold that many channels, with planes = n * ceil(c / pack).
+// Consecutive full planes start `full_step` elements apart, pooled planes `pooled_step`.
 struct CpuPlanes {
   int64_t planes, h, w, pack, full_step, pooled_step;
   bool ceil_mode;
@@ -21,20 +21,22 @@ struct CpuPlanes {
 
 }  // namespace segnet
 
-// x -> y and codes, one byte per element of y, in y's layout without gaps between planes:
-// the place 0 1 / 2 3 of the first maximum. A NaN wins over what is before it, as in PyTorch.
-// Each call uses up to `threads` threads and returns 0, or 1 where it has no such kind or pack.
-SEGNET_EXPORT int segnet_cpu_pool(int kind, const void* x, void* y, uint8_t* codes, int64_t planes,
-                                  int64_t h, int64_t w, int64_t pack, int64_t full_step,
-                                  int64_t pooled_step, int ceil_mode, int threads);
+// x -> y and codes. A code is one byte per element of y, in y's layout without gaps between
+// planes: the position 0 1 / 2 3 of the first maximum; the last NaN wins, as in PyTorch.
+// `element` is a CpuElement. Uses at most `threads` threads. Returns 0, or 1 if the element type
+// or the pack is not supported.
+SEGNET_EXPORT int segnet_cpu_pool(int element, const void* x, void* y, uint8_t* codes,
+                                  int64_t planes, int64_t h, int64_t w, int64_t pack,
+                                  int64_t full_step, int64_t pooled_step, int ceil_mode,
+                                  int threads);
 
-// y and codes -> x; every element of x is written, zero where nothing was kept.
-SEGNET_EXPORT int segnet_cpu_unpool(int kind, const void* y, const uint8_t* codes, void* x,
+// y and codes -> x. Every element of x is written: a pooled value, or 0. Returns as above.
+SEGNET_EXPORT int segnet_cpu_unpool(int element, const void* y, const uint8_t* codes, void* x,
                                     int64_t planes, int64_t h, int64_t w, int64_t pack,
                                     int64_t full_step, int64_t pooled_step, int ceil_mode,
                                     int threads);
 
-// logits (classes, size) -> labels (size): the first maximum. `step` elements lie between
-// classes, of which there are at most 256.
+// logits (classes, size) -> labels (size): the first maximum. The planes of two classes start
+// `step` elements apart. At most 256 classes.
 SEGNET_EXPORT void segnet_cpu_labels(const float* logits, uint8_t* labels, int64_t classes,
                                      int64_t size, int64_t step);
