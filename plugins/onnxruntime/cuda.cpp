@@ -1,4 +1,6 @@
-// CUDA: the launchers of plugins/cuda on ONNX Runtime's stream.
+// The CUDA device of the operators: the launchers of plugins/cuda on ONNX Runtime's stream. The
+// operators are in operators.cpp, the CPU device in cpu.cpp; cuda_stub.cpp replaces this file in a
+// build without CUDA.
 #include "operators.h"
 #include "segnet/cuda_kernels.h"
 
