@@ -85,7 +85,7 @@ def train(steps: int, batch: int, scenes: int, seed: int) -> tuple[SegNet, float
             model.train()
             loss = F.cross_entropy(model(normalise(x)), target, weight)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             bar.update()

@@ -1,4 +1,4 @@
-"""The op pair's CUDA kernels from Python, built by nvcc: for GPU tests and benchmarks."""
+"""Python bindings of the CUDA kernels, compiled with nvcc, for GPU tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LAYOUTS = ("NCHW", "NHWC", "HWC8")
 
 
 def build(folder: Path, architecture: str = "native") -> ctypes.CDLL:
-    """Compile the kernels for `architecture` (native: the GPU that is here) and load them."""
+    """Compile the kernels for `architecture` (native: this machine's GPU) and load them."""
     library = folder / "libsegnet_kernels.so"
-    sources = [str(ROOT / "plugins/cuda" / name) for name in ("kernels.cu", "library.cpp")]
+    sources = [str(ROOT / "plugins/cuda" / name) for name in ("kernels.cu", "c_interface.cpp")]
     command = ["nvcc", "-std=c++17", "-O3", f"-arch={architecture}", "-shared", "-Xcompiler=-fPIC"]
     command += [f"-I{ROOT / 'plugins/include'}", *sources, "-o", str(library)]
     subprocess.run(command, check=True)
@@ -50,7 +50,7 @@ class Pair:
         self._call("segnet_max_unpool", y, codes, back, stream)
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
-        """Put both on the stream: x -> y, codes -> back."""
+        """Enqueue both on `stream`: x -> y and codes -> back."""
         at = addresses
         self.pool(at["x"], at["y"], at["codes"], stream)
         self.unpool(at["y"], at["codes"], at["back"], stream)

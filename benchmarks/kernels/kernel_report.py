@@ -1,10 +1,11 @@
-"""What the kernels move, without a GPU: their threads run on the host, warp by warp.
+"""Memory traffic and machine code of the CUDA kernels, without a GPU.
 
     python benchmarks/kernels/kernel_report.py [--json FILE]
 
-For every layout and type: 32-byte sectors that a warp's accesses touch against the bytes
-needed (1.00 is the least), how often each byte is read or written, and registers and spills
-as nvcc reports them. Nothing here is a measured time.
+The kernels' threads run on the host, warp by warp (plugins/tools/recorder.cpp). For every layout
+and type: bytes moved in 32-byte sectors per byte needed (1.00 is optimal), and how often each byte
+is read or written. For every architecture: registers, access widths and theoretical occupancy
+(sass.py). No time is measured.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from segnet_deploy.files import atomic_write
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "plugins/cuda"
 SEGNET = ((64, 360, 480), (128, 180, 240), (256, 90, 120), (512, 45, 60), (512, 23, 30))
-# Bytes a second, by the makers' data sheets.
+# Memory bandwidth in bytes per second, from the manufacturers' data sheets.
 BANDWIDTHS = {
     "Jetson Orin Nano 8GB": 68e9,
     "Jetson AGX Orin": 204.8e9,
@@ -34,11 +35,12 @@ BANDWIDTHS = {
     "GeForce RTX 4090": 1008e9,
     "H200": 4800e9,
 }
+# Sizes with partial sectors and code words.
 AWKWARD = ((11, 45, 61), (17, 33, 30), (3, 64, 66), (33, 24, 26))
 
 
 def compile_recorder(folder: Path, kernels: Path = KERNELS) -> ctypes.CDLL:
-    """Build recorder.cpp on the kernels of the folder `kernels` into `folder`."""
+    """Build recorder.cpp with the kernels in the folder `kernels`; put the library in `folder`."""
     library = folder / "librecorder.so"
     command = ["c++", "-std=c++17", "-O2", "-fPIC", "-shared", f"-I{ROOT / 'plugins/include'}"]
     command += [f"-I{kernels}", str(ROOT / "plugins/tools/recorder.cpp")]
@@ -52,7 +54,7 @@ def compile_recorder(folder: Path, kernels: Path = KERNELS) -> ctypes.CDLL:
 def record(
     library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Run one kernel over one (n, c, h, w) plane in ceil mode."""
+    """Run one kernel on one (n, c, h, w) plane in ceil mode; return what it accessed."""
     result = np.zeros(10, np.int64)
     library.segnet_record(
         int(unpool), KINDS.index(kind), LAYOUTS.index(layout), *shape, 1, result.ctypes.data
@@ -75,10 +77,10 @@ def record(
 
 
 def machine_code(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each kernel's code does, for each architecture; nothing without the tools."""
+    """Return the machine code's figures per kernel and architecture; empty without the tools."""
     if sass.tools() is None:
         return []
-    most_bytes = max(row["block_bytes"] for row in rows)
+    maximum_bytes = max(row["block_bytes"] for row in rows)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for architecture in sass.MULTIPROCESSORS:
@@ -86,14 +88,14 @@ def machine_code(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 KERNELS / "kernels.cu", ROOT / "plugins/include", architecture, Path(folder)
             )
             for kernel in code:
-                shared = {"runs": 0, "pixels": 1024, "tiles": most_bytes}[kernel["path"]]
-                part = sass.occupancy(architecture, kernel["registers"], shared)
-                found.append({"sm": architecture, **kernel, "occupancy": round(part, 3)})
+                shared = {"runs": 0, "pixels": 1024, "tiles": maximum_bytes}[kernel["path"]]
+                occupancy = sass.occupancy(architecture, kernel["registers"], shared)
+                found.append({"sm": architecture, **kernel, "occupancy": round(occupancy, 3)})
     return found
 
 
 def predicted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the time that SegNet's pools and unpoolings need at full bandwidth: a lower bound."""
+    """Return a lower bound: the time of SegNet's pools and unpoolings at full bandwidth."""
     return [
         {
             "device": device,
@@ -104,71 +106,85 @@ def predicted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for device, bandwidth in BANDWIDTHS.items()
         for layout in LAYOUTS
         for kind in KINDS
-        if (
-            chosen := [
-                r for r in rows if (r["group"], r["layout"], r["type"]) == ("segnet", layout, kind)
-            ]
-        )
+        if (chosen := select(rows, "segnet", layout, kind))
     ]
 
 
-def total(rows: list[dict[str, Any]], layout: str, kind: str) -> float:
-    """Return the ratio over all of SegNet's pools and unpoolings."""
-    chosen = [r for r in rows if (r["group"], r["layout"], r["type"]) == ("segnet", layout, kind)]
-    ratio: float = sum(r["sector_bytes"] for r in chosen) / sum(r["needed_bytes"] for r in chosen)
-    return ratio
+def select(rows: list[dict[str, Any]], group: str, layout: str, kind: str) -> list[dict[str, Any]]:
+    """Return the rows of one group of planes, layout and type."""
+    return [r for r in rows if (r["group"], r["layout"], r["type"]) == (group, layout, kind)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="what the kernels move, without a GPU")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--small", action="store_true", help="quarter sizes, for a quick look")
-    arguments = parser.parse_args()
-    scale = 4 if arguments.small else 1
+def total_ratio(rows: list[dict[str, Any]]) -> float:
+    """Return bytes moved per byte needed over all rows together."""
+    moved, needed = (sum(r[f"{key}_bytes"] for r in rows) for key in ("sector", "needed"))
+    return float(moved / needed)
+
+
+def record_all(scale: int) -> list[dict[str, Any]]:
+    """Record both kernels on all planes, SegNet's with sides divided by `scale`."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         library = compile_recorder(Path(folder))
         for group, shapes in (("segnet", SEGNET), ("awkward", AWKWARD)):
+            divisor = scale if group == "segnet" else 1
             for c, h, w in shapes:
-                part = scale if group == "segnet" else 1
+                shape = (1, c, max(2, h // divisor), max(2, w // divisor))
                 for layout in LAYOUTS:
                     for kind in KINDS:
                         for unpool in (False, True):
-                            shape = (1, c, max(2, h // part), max(2, w // part))
-                            rows.append(record(library, unpool, kind, layout, shape))
-                            rows[-1]["group"] = group
-    print("all of SegNet's planes together, bytes moved per byte needed:")
+                            row = record(library, unpool, kind, layout, shape)
+                            rows.append({**row, "group": group})
+    return rows
+
+
+def print_ratios(rows: list[dict[str, Any]]) -> None:
+    def line(group: str, layout: str, ratios: list[float]) -> None:
+        print(f"{group:8}{layout:4}" + "".join(f"{ratio:8.3f}" for ratio in ratios))
+
+    print(f"{'':12}" + "".join(f"{kind:>8}" for kind in KINDS))
+    print("bytes moved per byte needed, all of SegNet's planes together:")
     for layout in LAYOUTS:
-        totals = [total(rows, layout, kind) for kind in KINDS]
-        print(f"{'segnet':8}{layout:4}" + "".join(f"{ratio:8.3f}" for ratio in totals))
-    print(f"{'':12}" + "".join(f"{kind:>8}" for kind in KINDS) + "   (largest ratio, both kernels)")
+        line("segnet", layout, [total_ratio(select(rows, "segnet", layout, k)) for k in KINDS])
+    print("the largest ratio of one plane, both kernels:")
     for group in ("segnet", "awkward"):
         for layout in LAYOUTS:
-            worst = [
-                max(
-                    r["ratio"]
-                    for r in rows
-                    if (r["group"], r["layout"], r["type"]) == (group, layout, kind)
-                )
-                for kind in KINDS
-            ]
-            print(f"{group:8}{layout:4}" + "".join(f"{ratio:8.3f}" for ratio in worst))
-    code = machine_code(rows)
-    print("machine code by architecture:" if code else "no nvcc or cuobjdump: no machine code read")
+            chosen = [select(rows, group, layout, kind) for kind in KINDS]
+            line(group, layout, [max(r["ratio"] for r in part) for part in chosen])
+
+
+def print_machine_code(code: list[dict[str, Any]]) -> None:
+    print("machine code:" if code else "no nvcc or cuobjdump: the machine code is not examined")
     for architecture in dict.fromkeys(kernel["sm"] for kernel in code):
         chosen = [kernel for kernel in code if kernel["sm"] == architecture]
         wide = sum(any(key.endswith(".128") for key in k["accesses"]) for k in chosen)
         print(
             f"sm_{architecture}: {len(chosen)} kernels, {wide} with 128-bit accesses, "
-            f"{sum(k['local_accesses'] for k in chosen)} accesses to local memory, registers at "
-            f"most {max(k['registers'] for k in chosen)}, occupancy at least "
-            f"{min(k['occupancy'] for k in chosen):.0%}"
+            f"{sum(k['local_accesses'] for k in chosen)} accesses to local memory, at most "
+            f"{max(k['registers'] for k in chosen)} registers, at least "
+            f"{min(k['occupancy'] for k in chosen):.0%} occupancy"
         )
-    times = predicted(rows)
-    print("predicted, not measured: all pools and unpoolings of SegNet at full bandwidth, NCHW, ms")
+
+
+def print_predictions(times: list[dict[str, Any]]) -> None:
+    print("predicted, not measured: SegNet's pools and unpoolings at full bandwidth, NCHW, ms")
     for device in BANDWIDTHS:
         chosen = [t for t in times if (t["device"], t["layout"]) == (device, "NCHW")]
         print(f"{device:24}" + "".join(f"{t['type']:>6}{t['predicted_ms']:8.3f}" for t in chosen))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="report memory traffic and machine code of the CUDA kernels, without a GPU"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--small", action="store_true", help="divide SegNet's sides by 4")
+    arguments = parser.parse_args()
+    rows = record_all(4 if arguments.small else 1)
+    code, times = machine_code(rows), predicted(rows)
+    print_ratios(rows)
+    print_machine_code(code)
+    print_predictions(times)
     if arguments.json:
         Path(arguments.json).parent.mkdir(parents=True, exist_ok=True)
         report = {

@@ -1,6 +1,7 @@
-"""Machine code of the kernels, read without a GPU: registers, local memory, access widths.
+"""Machine code (SASS) of the CUDA kernels, without a GPU: registers, spills, access widths.
 
-Needs nvcc, and cuobjdump and nvdisasm on PATH or from NVIDIA's wheels of those names.
+Needs nvcc; cuobjdump and nvdisasm on PATH, or the wheels nvidia-cuda-cuobjdump and
+nvidia-cuda-nvdisasm.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-THREADS = 256  # of a block, plugins/cuda/element.h
-_ALLOCATED_REGISTERS, _REGISTERS = 256, 65536  # per warp at a time; of a multiprocessor
-# Threads and shared memory of a multiprocessor: CUDA C++ Programming Guide, compute capabilities.
+THREADS = 256  # per block: kThreads in plugins/cuda/memory_access.h
+_ALLOCATED_REGISTERS = 256  # allocation unit of a warp
+_REGISTERS = 65536  # of a multiprocessor
+# Threads and shared memory in KB of a multiprocessor. Source: CUDA C++ Programming Guide, compute
+# capabilities.
 MULTIPROCESSORS = {
     75: (1024, 64),
     80: (2048, 164),
@@ -34,7 +37,7 @@ _ACCESS = re.compile(r"\b(LDG|STG|LDL|STL)\.([\w.]*)")
 
 
 def tools() -> dict[str, str] | None:
-    """Return an environment in which cuobjdump runs, or None."""
+    """Return environment variables with cuobjdump on PATH; None if nvcc or cuobjdump is missing."""
     path = os.environ.get("PATH", "")
     spec = importlib.util.find_spec("nvidia")
     for folder in list(spec.submodule_search_locations or []) if spec else []:
@@ -45,7 +48,7 @@ def tools() -> dict[str, str] | None:
 
 
 def kernels(source: Path, include: Path, architecture: int, folder: Path) -> list[dict[str, Any]]:
-    """Compile `source` for sm_`architecture`; return what each kernel's code does."""
+    """Compile `source` for sm_`architecture`; return registers and accesses of each kernel."""
     environment = tools()
     binary = folder / f"sm_{architecture}.o"
     command = ["nvcc", "-std=c++17", f"-arch=sm_{architecture}", f"-I{include}", "-c"]
@@ -77,13 +80,13 @@ def kernels(source: Path, include: Path, architecture: int, folder: Path) -> lis
 
 
 def occupancy(architecture: int, registers: int, shared_bytes: int) -> float:
-    """Return the part of a multiprocessor's threads that can be resident: theoretical."""
-    most, shared_kb = MULTIPROCESSORS[architecture]
+    """Return the theoretical occupancy: resident threads per maximum threads, 0 to 1."""
+    maximum, shared_kb = MULTIPROCESSORS[architecture]
     warp = -(-registers * 32 // _ALLOCATED_REGISTERS) * _ALLOCATED_REGISTERS
     by_registers = _REGISTERS // (warp * THREADS // 32)
-    # A block takes 1 KB more for the system, from compute capability 8.0 on.
+    # From compute capability 8.0 on, the system reserves 1 KB per block.
     by_memory = shared_kb * 1024 // (shared_bytes + 1024)
-    return min(most // THREADS, by_registers, by_memory) * THREADS / most
+    return min(maximum // THREADS, by_registers, by_memory) * THREADS / maximum
 
 
 def _bits(suffix: str) -> int:

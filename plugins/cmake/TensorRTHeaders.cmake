@@ -1,12 +1,13 @@
-# Find TensorRT's public headers (TensorRT_ROOT, system paths), or download just them where
-# SEGNET_TENSORRT_TAG names a release such as release/10.3. Sets TensorRT_INCLUDE_DIR.
-set(SEGNET_TENSORRT_TAG "" CACHE STRING "release of TensorRT whose headers are downloaded")
+# Sets TensorRT_INCLUDE_DIR, or leaves it false: TensorRT's public headers in TensorRT_ROOT or on a
+# system path; else those of the release SEGNET_TENSORRT_TAG, such as release/10.3, downloaded.
+set(SEGNET_TENSORRT_TAG "" CACHE STRING "TensorRT release whose headers are downloaded")
 set(SEGNET_TENSORRT_URL "https://raw.githubusercontent.com/NVIDIA/TensorRT"
-  CACHE STRING "where the headers are downloaded from")
+  CACHE STRING "URL that the headers are downloaded from")
 
 find_path(TensorRT_INCLUDE_DIR NvInferRuntime.h
   HINTS ${TensorRT_ROOT} ENV TensorRT_ROOT PATH_SUFFIXES include)
 
+set(missing "no TensorRT headers")
 if(NOT TensorRT_INCLUDE_DIR AND SEGNET_TENSORRT_TAG)
   string(REPLACE "/" "-" folder ${SEGNET_TENSORRT_TAG})
   set(folder ${CMAKE_BINARY_DIR}/tensorrt-${folder}/include)
@@ -16,21 +17,20 @@ if(NOT TensorRT_INCLUDE_DIR AND SEGNET_TENSORRT_TAG)
     file(DOWNLOAD ${url} ${folder}/${header}.h STATUS status)
     list(GET status 0 failed)
     if(failed)
-      # Not every release has every one of them; the first one is the one that matters.
+      # Releases differ in their headers; only NvInferRuntime.h is in all of them.
       file(REMOVE ${folder}/${header}.h)
     endif()
   endforeach()
   if(EXISTS ${folder}/NvInferRuntime.h)
     set(TensorRT_INCLUDE_DIR ${folder} CACHE PATH "TensorRT headers" FORCE)
   else()
-    message(STATUS "segnet-deploy: no TensorRT headers at ${SEGNET_TENSORRT_URL} "
-      "for ${SEGNET_TENSORRT_TAG}")
+    set(missing "no TensorRT headers for ${SEGNET_TENSORRT_TAG} at ${SEGNET_TENSORRT_URL}")
   endif()
 endif()
 
 if(TensorRT_INCLUDE_DIR)
   message(STATUS "segnet-deploy: TensorRT headers in ${TensorRT_INCLUDE_DIR}")
 else()
-  message(STATUS "segnet-deploy: no TensorRT headers, the plugin is left out (give TensorRT_ROOT "
+  message(STATUS "segnet-deploy: ${missing}, skipping the TensorRT plugin (set TensorRT_ROOT, "
     "or SEGNET_TENSORRT_TAG=release/10.3)")
 endif()

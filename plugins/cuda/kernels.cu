@@ -1,11 +1,13 @@
-// The launcher; what is launched is in choose.h.
-#include "segnet/kernels.h"
-#include "choose.h"
+// The CUDA kernel and its launchers (include/segnet/cuda_kernels.h). dispatch.h selects the
+// operation that a kernel runs; C names for the launchers are in c_interface.cpp.
+#include "segnet/cuda_kernels.h"
+
+#include "dispatch.h"
 
 namespace segnet {
 namespace {
 
-constexpr int kBlocks = 2;  // that share a processor at least: at most 128 registers a thread
+constexpr int kBlocks = 2;  // at least, per multiprocessor: at most 128 registers per thread
 
 template <typename Operation>
 __global__ void __launch_bounds__(kThreads, kBlocks) block_kernel(Operation operation) {
@@ -28,7 +30,7 @@ struct Launch {
   }
 };
 
-// Positions that a kernel numbers in 32 bits.
+// The kernels number positions in 32 bits.
 bool too_large(const PoolShape& s) { return s.n * s.words() * s.h * s.w >= int64_t{1} << 31; }
 
 }  // namespace

@@ -1,13 +1,14 @@
-// The CPU: the kernels of plugins/cpu on ONNX Runtime's own threads.
+// The CPU device of the operators: plugins/cpu/two_bit_codes.cpp on ONNX Runtime's own threads. The
+// operators are in operators.cpp, the CUDA device in cuda.cpp.
 #include <algorithm>
 
 #include "operators.h"
-#include "segnet/cpu_words.h"
+#include "segnet/cpu_two_bit_codes.h"
 
 namespace segnet::ort {
 namespace {
 
-constexpr int64_t kParts = 64;  // more than there are threads, so that they finish together
+constexpr int64_t kMaximumParts = 64;  // more parts than threads balance the load
 constexpr ElementType kElements[] = {kFloat, kUInt8, kInt8};
 
 struct Work {
@@ -36,7 +37,7 @@ OrtStatus* run(const Call& call, bool unpool, const void* from, void* to, int32_
   const CpuPair pair{call.s, element, call.channels_last};
   const int64_t rows = unpool ? pair.unpool_rows() : pair.pool_rows();
   if (rows == 0) return nullptr;
-  Work work{pair, unpool, from, to, codes, rows, std::min(rows, kParts)};
+  Work work{pair, unpool, from, to, codes, rows, std::min(rows, kMaximumParts)};
   return KernelContext_ParallelFor(call.api, call.context, run_part,
                                    static_cast<size_t>(work.parts), 0, &work);
 }

@@ -1,6 +1,8 @@
-// CUDA: the launchers of plugins/cuda on ONNX Runtime's stream.
+// The CUDA device of the operators: the launchers of plugins/cuda on ONNX Runtime's stream. The
+// operators are in operators.cpp, the CPU device in cpu.cpp; cuda_stub.cpp replaces this file in a
+// build without CUDA.
 #include "operators.h"
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 namespace segnet::ort {
 namespace {

@@ -1,5 +1,5 @@
-// SegNetMaxPool and SegNetMaxUnpool (contract.json) as custom operators of ONNX Runtime; the
-// devices that run them are in cpu.cpp and cuda.cpp.
+// SegNetMaxPool and SegNetMaxUnpool (segnet_deploy/passes/contract.json) as custom operators of
+// ONNX Runtime. The devices that run them are in cpu.cpp and cuda.cpp.
 #include "operators.h"
 
 #include <deque>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kDimensions = 4;
 
-// One operator of one device for one type of element. ONNX Runtime sees its base.
+// One operator of one device for one element type. ONNX Runtime uses the base class.
 struct Operator : OrtCustomOp {
   Operator(const Device& device, ElementType element, bool unpool);
   const Device& device;
@@ -21,7 +21,7 @@ struct Operator : OrtCustomOp {
   bool unpool;
 };
 
-// A node of the graph: its operator, and its attributes.
+// A node of the graph: its operator and its attributes.
 struct Kernel {
   const Operator& op;
   const OrtApi* api;
@@ -92,7 +92,7 @@ OrtStatus* run_pool(const Kernel& kernel, OrtKernelContext* context) {
   return kernel.op.device.pool(call_of(kernel, context, s), x, y, static_cast<int32_t*>(codes));
 }
 
-// The size that is unpooled into: static, or the image's halved `level` times.
+// Sets the size of the unpooled plane: the attributes, or the image's size halved `level` times.
 OrtStatus* full_size(const Kernel& kernel, OrtKernelContext* context, PoolShape* s) {
   s->h = kernel.height, s->w = kernel.width;
   size_t inputs = 0;
@@ -121,7 +121,7 @@ OrtStatus* run_unpool(const Kernel& kernel, OrtKernelContext* context) {
                     words[1] == s.words() && words[2] == pooled.h && words[3] == pooled.w;
   if (!fits)
     return CreateStatus(kernel.api, kInvalidArgument,
-                        "SegNetMaxUnpool: its inputs' sizes are not those of the pool's outputs");
+                        "SegNetMaxUnpool: input sizes differ from the pool's output sizes");
   sizes[kernel.channels_last ? 1 : 2] = s.h;
   sizes[kernel.channels_last ? 2 : 3] = s.w;
   if (OrtStatus* failed = output(kernel, context, 0, sizes, &x)) return failed;
@@ -173,7 +173,7 @@ Operator::Operator(const Device& device, ElementType element, bool unpool)
   GetEndVersion = [](Op) { return INT32_MAX; };
 }
 
-// Made once and kept: sessions point to the operators as long as they live.
+// Created once and never freed: sessions keep pointers to the operators.
 struct Domain {
   OrtCustomOpDomain* domain = nullptr;
   std::deque<Operator> operators;
@@ -195,13 +195,13 @@ struct Domain {
 }  // namespace
 }  // namespace segnet::ort
 
-// ONNX Runtime looks for this name.
+// The entry point that ONNX Runtime looks up by name.
 SEGNET_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
   using namespace segnet::ort;
   static std::mutex mutex;
   static auto* made = new Domain;
   const OrtApi* api = base->GetApi(kVersion);
-  if (api == nullptr) return nullptr;  // older than 1.18: there is no status to make either
+  if (api == nullptr) return nullptr;  // older than 1.18: not even a status can be created
   const std::lock_guard<std::mutex> lock(mutex);
   if (made->domain == nullptr)
     if (OrtStatus* failed = made->make(api)) return failed;

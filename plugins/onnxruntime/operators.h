@@ -1,4 +1,5 @@
-// What the operators are, apart from the device that they run on.
+// The interface between the operators (operators.cpp) and the devices that run them (cpu.cpp,
+// cuda.cpp).
 #pragma once
 
 #include "ort_abi.h"
@@ -6,7 +7,7 @@
 
 namespace segnet::ort {
 
-// What both operations need of a call; `stream` is CUDA's, `context` gives the thread pool.
+// One call of either operation. `context` provides the thread pool or the CUDA stream.
 struct Call {
   PoolShape s;
   ElementType element;
@@ -15,7 +16,8 @@ struct Call {
   OrtKernelContext* context;
 };
 
-// A device: where its operators run, and what runs them. An error is a message, or null.
+// A device: its execution provider, its element types and its kernels, which return null or an
+// error.
 struct Device {
   const char* provider;
   const ElementType* elements;
@@ -25,6 +27,6 @@ struct Device {
 };
 
 const Device& cpu();
-const Device* cuda();  // null where the library is built without
+const Device* cuda();  // null in a build without CUDA
 
 }  // namespace segnet::ort

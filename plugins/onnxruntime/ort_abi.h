@@ -1,8 +1,8 @@
-// The part of ONNX Runtime's C interface that an operator library calls. That interface only
-// grows: a function keeps its place in OrtApi, and OrtCustomOp says by `version` how much of it
-// there is. So the library needs no headers, which the wheels do not bring; where the public
-// headers are, tests/plugins/ort_abi.cpp compares every place with them. As of version 18
-// (ONNX Runtime 1.18).
+// The part of ONNX Runtime's C interface that operators.cpp uses, as of version 18 (ONNX Runtime
+// 1.18). The interface only grows: a function keeps its index in OrtApi, and OrtCustomOp::version
+// is the version whose fields are set. So the library is built without ONNX Runtime's headers,
+// which its wheels do not contain. tests/plugins/ort_abi.cpp compares every index and offset with
+// the public headers if they are available.
 #pragma once
 
 #include <cstddef>
@@ -35,13 +35,13 @@ enum ElementType : int { kAny = 0, kFloat = 1, kUInt8 = 2, kInt8 = 3, kInt32 = 6
 enum Presence : int { kRequired = 0, kOptional = 1 };
 enum ErrorCode : int { kFail = 1, kInvalidArgument = 2 };
 
-// A function of OrtApi: its place and its type.
-template <size_t kPlace, typename Result, typename... Arguments>
+// A function of OrtApi: its index and its type.
+template <size_t kIndex, typename Result, typename... Arguments>
 struct Function {
-  static constexpr size_t place = kPlace;
+  static constexpr size_t index = kIndex;
   Result operator()(const OrtApi* api, Arguments... arguments) const {
     using Pointer = Result (*)(Arguments...);
-    return reinterpret_cast<Pointer>(api->functions[kPlace])(arguments...);
+    return reinterpret_cast<Pointer>(api->functions[kIndex])(arguments...);
   }
 };
 
@@ -71,7 +71,7 @@ constexpr Function<274, OrtStatus*, const OrtKernelContext*, void (*)(void*, siz
 
 }  // namespace segnet::ort
 
-// An operator, as ONNX Runtime 1.18 and newer read it.
+// An operator. ONNX Runtime 1.18 and newer read these fields.
 struct OrtCustomOp {
   uint32_t version;
   void* (*CreateKernel)(const OrtCustomOp*, const OrtApi*, const OrtKernelInfo*);

@@ -1,4 +1,6 @@
-// The CPU reference of SegNetMaxPool / SegNetMaxUnpool: NCHW fp32, plain loops, no tricks.
+// The CPU reference of SegNetMaxPool and SegNetMaxUnpool: NCHW fp32 in plain loops. It shares no
+// code with plugins/cpu and plugins/cuda, which would share its bugs; only the contract,
+// include/segnet/window_code.h.
 #include <cstring>
 
 #include "segnet/export.h"
@@ -7,7 +9,7 @@
 using segnet::kChannelsPerWord;
 using segnet::PoolShape;
 
-// x: (n, c, h, w); y: (n, c, ho, wo); codes: (n, ceil(c/16), ho, wo). First maximum wins.
+// x (n, c, h, w) -> y (n, c, ho, wo) and codes (n, ceil(c/16), ho, wo). The first maximum wins.
 SEGNET_EXPORT void segnet_reference_pool(const float* x, float* y, int32_t* codes, int64_t n,
                                          int64_t c, int64_t h, int64_t w, int ceil_mode) {
   const PoolShape s{n, c, h, w, ceil_mode != 0};
@@ -23,8 +25,8 @@ SEGNET_EXPORT void segnet_reference_pool(const float* x, float* y, int32_t* code
           for (uint32_t e = 1; e < 4; ++e) {
             const int64_t row = 2 * i + e / 2, column = 2 * j + e % 2;
             if (row >= h || column >= w) continue;
-            const float value = plane[row * w + column];
-            if (value > best || value != value) best = value, code = e;  // the last NaN, as PyTorch
+            const float value = plane[row * w + column];  // the last NaN wins, as in PyTorch
+            if (value > best || value != value) best = value, code = e;
           }
           y[((b * c + k) * ho + i) * wo + j] = best;
           const int64_t word = ((b * s.words() + k / kChannelsPerWord) * ho + i) * wo + j;
@@ -34,7 +36,7 @@ SEGNET_EXPORT void segnet_reference_pool(const float* x, float* y, int32_t* code
         }
 }
 
-// y: (n, c, ho, wo) and codes -> x: (n, c, h, w), zero where nothing was kept.
+// y (n, c, ho, wo) and codes -> x (n, c, h, w): a pooled value, or 0.
 SEGNET_EXPORT void segnet_reference_unpool(const float* y, const int32_t* codes, float* x,
                                            int64_t n, int64_t c, int64_t h, int64_t w,
                                            int ceil_mode) {

@@ -1,4 +1,5 @@
-// The creators, and the two symbols that TensorRT looks for in a plugin library.
+// The plugins' creators, and the two symbols that TensorRT looks up in a plugin library. The
+// plugins are in plugin.cpp.
 #include <cstring>
 #include <new>
 
@@ -11,7 +12,7 @@ namespace {
 using nvinfer1::PluginField;
 using nvinfer1::PluginFieldCollection;
 
-// Integers come as 32 or 64 bits, depending on who made the field.
+// Reads an integer of 32 bits (a deserialised plugin) or 64 bits (an ONNX attribute).
 bool read(const PluginField& field, int32_t* value) {
   if (field.data == nullptr || field.length < 1) return false;
   if (field.type == nvinfer1::PluginFieldType::kINT32) {
@@ -38,11 +39,11 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
     collection_ = {static_cast<int32_t>(fields_.size()), fields_.data()};
   }
 
-  nvinfer1::IPluginV3* createPlugin(const char*, const PluginFieldCollection* given,
+  nvinfer1::IPluginV3* createPlugin(const char*, const PluginFieldCollection* passed,
                                     nvinfer1::TensorRTPhase) noexcept override {
     Fields fields;
-    for (int32_t i = 0; given != nullptr && i < given->nbFields; ++i) {
-      const PluginField& field = given->fields[i];
+    for (int32_t i = 0; passed != nullptr && i < passed->nbFields; ++i) {
+      const PluginField& field = passed->fields[i];
       const struct {
         const char* name;
         int32_t* value;
@@ -70,7 +71,7 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
 }  // namespace
 }  // namespace segnet::trt
 
-// TensorRT calls this when it loads the library; the creators live as long as the process.
+// TensorRT calls this when it loads the library. The creators are never freed.
 SEGNET_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
   static segnet::trt::Creator<segnet::trt::PoolPlugin> pool(segnet::trt::kPoolName);
   static segnet::trt::Creator<segnet::trt::UnpoolPlugin> unpool(segnet::trt::kUnpoolName);
@@ -79,5 +80,5 @@ SEGNET_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& cou
   return creators;
 }
 
-// Mandatory. The finder is never called: its layout changed in TensorRT 11.
+// TensorRT requires this symbol. The finder is not used: its layout changed in TensorRT 11.
 SEGNET_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder*) {}

@@ -1,4 +1,5 @@
-// The plugins' callbacks; creators and exports are in creators.cpp.
+// The callbacks of the TensorRT plugins that plugin.h declares. Creators and exported symbols are
+// in creators.cpp.
 #include "plugin.h"
 
 #include <new>
@@ -35,14 +36,14 @@ bool layout_of(nvinfer1::TensorFormat format, Layout* layout) {
   }
 }
 
-// Whether the kernels take `tensor`, and the `layout` field allows it.
-bool is_data(const PluginTensorDesc& tensor, int32_t wanted) {
+// Whether the kernels support `tensor`, and the plugin field `layout` allows it.
+bool is_data(const PluginTensorDesc& tensor, int32_t field) {
   DataKind kind;
   Layout layout;
   if (!kind_of(tensor.type, &kind) || !layout_of(tensor.format, &layout)) return false;
-  if (layout == Layout::kChannelsLast8)  // defined for 16-bit types
-    return wanted == 0 && (kind == DataKind::kFloat16 || kind == DataKind::kBFloat16);
-  return wanted == 0 || layout == Layout::kChannelsLast;
+  if (layout == Layout::kChannelsLast8)  // TensorRT defines it for 16-bit types
+    return field == 0 && (kind == DataKind::kFloat16 || kind == DataKind::kBFloat16);
+  return field == 0 || layout == Layout::kChannelsLast;
 }
 
 bool is_same(const PluginTensorDesc& tensor, const PluginTensorDesc& other) {
@@ -53,7 +54,7 @@ bool is_code(const PluginTensorDesc& tensor) {
   return tensor.format == nvinfer1::TensorFormat::kLINEAR && tensor.type == DataType::kINT32;
 }
 
-// size divided by 2^level, rounded up or down.
+// `size` divided by 2^level, rounded up or down.
 const IDimensionExpr* halved(IExprBuilder& build, const IDimensionExpr* size, int32_t level,
                              bool up) {
   const auto how = up ? DimensionOperation::kCEIL_DIV : DimensionOperation::kFLOOR_DIV;
@@ -158,7 +159,7 @@ bool UnpoolPlugin::supportsFormatCombination(int32_t position,
   if (position == 0) return is_data(tensor, fields_.layout);
   if (position == 1) return is_code(tensor);
   if (position == inputs) return is_same(tensor, tensors[0].desc);
-  return is_data(tensor, 0);  // the image, of which only the size is read
+  return is_data(tensor, 0);  // the image; only its size is used
 }
 
 int32_t PoolPlugin::enqueue(const PluginTensorDesc* inputs, const PluginTensorDesc* outputs,

@@ -1,11 +1,12 @@
-// The two IPluginV3 classes; names, fields and shapes are those of passes/contract.json.
+// The two IPluginV3 classes, implemented in plugin.cpp. Names, fields and shapes are those of
+// segnet_deploy/passes/contract.json.
 #pragma once
 
 #include <NvInferRuntime.h>
 
 #include <array>
 
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 namespace segnet::trt {
 
@@ -14,13 +15,13 @@ inline constexpr const char* kNamespace = "segnet";
 inline constexpr const char* kPoolName = "SegNetMaxPool";
 inline constexpr const char* kUnpoolName = "SegNetMaxUnpool";
 
-// The serialised state of either plugin; a pool uses ceil_mode and layout only.
-// layout 0 takes any that the kernels have, 1 channels last only.
+// The serialised fields of both plugins; a pool uses ceil_mode and layout only. layout 0 allows
+// every layout that the kernels support, 1 only channels last.
 struct Fields {
   int32_t height = 0, width = 0, level = 0, ceil_mode = 1, layout = 0;
 };
 
-// What both share: one class is core, build and run time at once.
+// The base class of both plugins, with the capabilities core, build and runtime.
 class Plugin : public nvinfer1::IPluginV3,
                public nvinfer1::IPluginV3OneCore,
                public nvinfer1::IPluginV3OneBuild,

@@ -1,14 +1,15 @@
-// The kernels' blocks run one after the other on the host, for tests: the same choose.h.
+// Runs the blocks of the CUDA kernels one after the other on the host, for tests without a GPU:
+// the operations of plugins/cuda/dispatch.h. recorder.cpp counts their accesses.
 #include <cstring>
 #include <vector>
 
-#include "choose.h"
+#include "dispatch.h"
 #include "segnet/export.h"
 
 namespace segnet {
 namespace {
 
-constexpr int kPoison = 0xA5;
+constexpr int kPoison = 0xA5;  // fills shared memory, which a kernel must not assume is zero
 
 struct HostLoop {
   template <typename Operation>
@@ -29,7 +30,8 @@ struct HostLoop {
 }  // namespace
 }  // namespace segnet
 
-// kind and layout as in window_code.h. Pools x into y and codes, and unpools y into back.
+// `kind` is a DataKind, `layout` a Layout (window_code.h). Pools x into y and codes, and unpools y
+// into back.
 SEGNET_EXPORT void segnet_host_pair(int kind, int layout, const void* x, void* y, int32_t* codes,
                                     void* back, int64_t n, int64_t c, int64_t h, int64_t w,
                                     int ceil_mode) {

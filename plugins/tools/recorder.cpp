@@ -1,12 +1,13 @@
-// Runs the kernels' threads on the host, warp by warp, and counts what their accesses move:
-// 32-byte sectors per instruction, and how often each byte is read and written. For reports.
+// Runs the threads of the CUDA kernels on the host, warp by warp, and counts the 32-byte sectors
+// that each instruction accesses and how often each byte is read or written. Used by
+// benchmarks/kernels/kernel_report.py; host_loop.cpp runs the same operations for tests of values.
 #define SEGNET_RECORD 1
 #include <algorithm>
 #include <cstdlib>
 #include <tuple>
 #include <vector>
 
-#include "choose.h"
+#include "dispatch.h"
 #include "segnet/export.h"
 
 namespace segnet {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr int kWarp = 32, kAlignment = 256;
 
-// A device buffer: aligned as cudaMalloc's, with a count for each byte.
+// A device buffer: aligned like one of cudaMalloc, with an access count for each byte.
 struct Buffer {
   explicit Buffer(size_t bytes)
       : counts(bytes), memory(std::aligned_alloc(kAlignment, (bytes + 255) / 256 * 256)) {}
@@ -45,7 +46,7 @@ struct Access {
 
 std::vector<Access> warp_accesses;
 std::vector<Buffer*> buffers;
-int64_t misaligned = 0;  // accesses that a GPU refuses
+int64_t misaligned = 0;  // accesses that fault on a GPU
 int64_t block_bytes = 0;
 
 }  // namespace
@@ -73,7 +74,7 @@ int64_t sectors_of_warp() {
   return count;
 }
 
-// Runs blocks as the launcher does, warp by warp; returns the sectors that they move.
+// Runs blocks as the launcher does, warp by warp; returns the number of sectors accessed.
 struct Recorder {
   template <typename Operation>
   int64_t operator()(const Operation& operation) const {
@@ -94,10 +95,10 @@ struct Recorder {
 }  // namespace
 }  // namespace segnet
 
-// kind and layout as in window_code.h.
-// result: bytes moved in sectors, bytes needed, then the least and the largest number of
-// accesses to a byte of: the full plane, the pooled plane, the codes; then
-// unaligned accesses, and a block's memory in bytes.
+// `kind` is a DataKind, `layout` a Layout (window_code.h). Writes 10 numbers to `result`: bytes
+// moved in sectors; bytes needed; the minimum and maximum number of accesses to a byte of the full
+// plane, of the pooled plane and of the codes; misaligned accesses; shared memory of a block in
+// bytes.
 SEGNET_EXPORT void segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
                                  int64_t w, int ceil_mode, int64_t* result) {
   using namespace segnet;

@@ -15,7 +15,7 @@ import numpy as np
 from segnet_deploy.native.find import find_library
 from segnet_deploy.types import Array
 
-_KINDS = ("float32", "int8", "uint8")  # CpuKind in plugins/include/segnet/cpu.h
+_KINDS = ("float32", "int8", "uint8")  # CpuElement in plugins/include/segnet/window_code.h
 _PACKS = (1, 4, 8, 16)
 LABELS = 256  # what a label map tells apart
 

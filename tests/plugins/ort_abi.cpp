@@ -1,5 +1,5 @@
-// Every place of plugins/onnxruntime/ort_abi.h against ONNX Runtime's public headers; compiling
-// is the test. Both give the structs the same names, so ours are renamed.
+// Compares every index and offset in plugins/onnxruntime/ort_abi.h with ONNX Runtime's public
+// headers; compiling it is the test. Both use the same struct names, so ours are renamed.
 #include <cstddef>
 #include <cstdint>
 
@@ -21,54 +21,54 @@
 #undef OrtApi
 #undef OrtApiBase
 
-#define SAME_PLACE(name)                                                             \
-  static_assert(decltype(segnet::ort::name)::place * sizeof(void (*)()) ==           \
+#define SAME_INDEX(name)                                                             \
+  static_assert(decltype(segnet::ort::name)::index * sizeof(void (*)()) ==           \
                     offsetof(OrtApi, name), #name)
-SAME_PLACE(CreateStatus);
-SAME_PLACE(CreateCustomOpDomain);
-SAME_PLACE(CustomOpDomain_Add);
-SAME_PLACE(AddCustomOpDomain);
-SAME_PLACE(GetTensorMutableData);
-SAME_PLACE(GetDimensionsCount);
-SAME_PLACE(GetDimensions);
-SAME_PLACE(GetTensorTypeAndShape);
-SAME_PLACE(KernelInfoGetAttribute_int64);
-SAME_PLACE(KernelContext_GetInputCount);
-SAME_PLACE(KernelContext_GetInput);
-SAME_PLACE(KernelContext_GetOutput);
-SAME_PLACE(ReleaseStatus);
-SAME_PLACE(ReleaseTensorTypeAndShapeInfo);
-SAME_PLACE(KernelContext_GetGPUComputeStream);
-SAME_PLACE(KernelContext_ParallelFor);
+SAME_INDEX(CreateStatus);
+SAME_INDEX(CreateCustomOpDomain);
+SAME_INDEX(CustomOpDomain_Add);
+SAME_INDEX(AddCustomOpDomain);
+SAME_INDEX(GetTensorMutableData);
+SAME_INDEX(GetDimensionsCount);
+SAME_INDEX(GetDimensions);
+SAME_INDEX(GetTensorTypeAndShape);
+SAME_INDEX(KernelInfoGetAttribute_int64);
+SAME_INDEX(KernelContext_GetInputCount);
+SAME_INDEX(KernelContext_GetInput);
+SAME_INDEX(KernelContext_GetOutput);
+SAME_INDEX(ReleaseStatus);
+SAME_INDEX(ReleaseTensorTypeAndShapeInfo);
+SAME_INDEX(KernelContext_GetGPUComputeStream);
+SAME_INDEX(KernelContext_ParallelFor);
 
-#define SAME_FIELD(name) \
+#define SAME_OFFSET(name) \
   static_assert(offsetof(OurCustomOp, name) == offsetof(OrtCustomOp, name), #name)
-SAME_FIELD(version);
-SAME_FIELD(CreateKernel);
-SAME_FIELD(GetName);
-SAME_FIELD(GetExecutionProviderType);
-SAME_FIELD(GetInputType);
-SAME_FIELD(GetInputTypeCount);
-SAME_FIELD(GetOutputType);
-SAME_FIELD(GetOutputTypeCount);
-SAME_FIELD(KernelCompute);
-SAME_FIELD(KernelDestroy);
-SAME_FIELD(GetInputCharacteristic);
-SAME_FIELD(GetOutputCharacteristic);
-SAME_FIELD(GetInputMemoryType);
-SAME_FIELD(GetVariadicInputMinArity);
-SAME_FIELD(GetVariadicInputHomogeneity);
-SAME_FIELD(GetVariadicOutputMinArity);
-SAME_FIELD(GetVariadicOutputHomogeneity);
-SAME_FIELD(CreateKernelV2);
-SAME_FIELD(KernelComputeV2);
-SAME_FIELD(InferOutputShapeFn);
-SAME_FIELD(GetStartVersion);
-SAME_FIELD(GetEndVersion);
-SAME_FIELD(GetMayInplace);
-SAME_FIELD(ReleaseMayInplace);
-SAME_FIELD(GetAliasMap);
-SAME_FIELD(ReleaseAliasMap);
+SAME_OFFSET(version);
+SAME_OFFSET(CreateKernel);
+SAME_OFFSET(GetName);
+SAME_OFFSET(GetExecutionProviderType);
+SAME_OFFSET(GetInputType);
+SAME_OFFSET(GetInputTypeCount);
+SAME_OFFSET(GetOutputType);
+SAME_OFFSET(GetOutputTypeCount);
+SAME_OFFSET(KernelCompute);
+SAME_OFFSET(KernelDestroy);
+SAME_OFFSET(GetInputCharacteristic);
+SAME_OFFSET(GetOutputCharacteristic);
+SAME_OFFSET(GetInputMemoryType);
+SAME_OFFSET(GetVariadicInputMinArity);
+SAME_OFFSET(GetVariadicInputHomogeneity);
+SAME_OFFSET(GetVariadicOutputMinArity);
+SAME_OFFSET(GetVariadicOutputHomogeneity);
+SAME_OFFSET(CreateKernelV2);
+SAME_OFFSET(KernelComputeV2);
+SAME_OFFSET(InferOutputShapeFn);
+SAME_OFFSET(GetStartVersion);
+SAME_OFFSET(GetEndVersion);
+SAME_OFFSET(GetMayInplace);
+SAME_OFFSET(ReleaseMayInplace);
+SAME_OFFSET(GetAliasMap);
+SAME_OFFSET(ReleaseAliasMap);
 
 using namespace segnet::ort;
 static_assert(kFloat == static_cast<int>(ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT), "");

@@ -1,4 +1,4 @@
-"""The kernels and the session on a real GPU: results to the bit, graphs, zero-copy."""
+"""The CUDA kernels and the session on a GPU: bit-exact results, graphs, zero-copy arrays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 def check(
     kernels: ctypes.CDLL, values: cases.Array, kind: str, layout: str, ceil_mode: bool
 ) -> None:
-    """Compare pool, codes and unpool with plain torch on the CPU; outputs are poisoned."""
+    """Compare pool, codes and unpool with torch on the CPU; outputs are poisoned first."""
     n, c, h, w = values.shape
     if kind == "int8":
         values = cases.spread_over_int8(values)
@@ -91,7 +91,7 @@ def test_nan_is_kept_where_torch_keeps_it(kernels: ctypes.CDLL, kind: str, layou
 
 
 @pytest.fixture
-def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # imported where cuda is
+def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # its type needs the cuda package
     from segnet_deploy.runtimes.base import Port
     from segnet_deploy.runtimes.tensorrt.session import Session
 
@@ -111,7 +111,7 @@ def session(kernels: ctypes.CDLL):  # type: ignore[no-untyped-def]  # imported w
 def test_session_runs_directly_and_from_a_graph(session) -> None:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(0)
     before = None
-    for _ in range(5):  # the first one is direct, then the graph
+    for _ in range(5):  # the first one runs directly, the others as a graph
         x = rng.standard_normal((1, 17, 45, 61)).astype(np.float32)
         out = session.run({"x": x})
         pooled, index = cases.pool_reference(x, True)
@@ -129,12 +129,12 @@ def test_session_executes_without_its_graph(session) -> None:  # type: ignore[no
 
     x = np.random.default_rng(1).standard_normal((1, 17, 45, 61)).astype(np.float32)
     before = session.run({"x": x})["back"].copy()
-    session.enqueue_directly()  # what a profiler needs
+    session.enqueue_directly()  # as a profiler needs it
     assert np.array_equal(session.run({"x": x})["back"], before)
     assert spin_wait() in ("auto", "spin", "yield", "blocking")
 
 
-def test_session_takes_and_gives_arrays_of_the_gpu(session) -> None:  # type: ignore[no-untyped-def]
+def test_session_accepts_and_returns_gpu_arrays(session) -> None:  # type: ignore[no-untyped-def]
     x = torch.randn(1, 17, 45, 61, device="cuda")
     for _ in range(2):
         out = session.run_on_device({"x": x})
@@ -143,7 +143,7 @@ def test_session_takes_and_gives_arrays_of_the_gpu(session) -> None:  # type: ig
         assert torch.equal(y, F.max_pool2d(x, 2, 2, ceil_mode=True))
 
 
-def test_dlpack_is_taken_without_a_copy() -> None:
+def test_dlpack_array_is_not_copied() -> None:
     from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
 
     class OnlyDlpack:
@@ -161,7 +161,7 @@ def test_dlpack_is_taken_without_a_copy() -> None:
     assert (array.pointer, array.shape, array.dtype) == (tensor.data_ptr(), (2, 3, 4), np.float32)
 
 
-def test_out_of_memory_says_how_much_is_free() -> None:
+def test_out_of_memory_error_reports_the_free_memory() -> None:
     from segnet_deploy.errors import EngineError
     from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
 

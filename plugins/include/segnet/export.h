@@ -1,4 +1,4 @@
-// A C function that a library shows; everything else in it is hidden.
+// Marks a C function that a library exports; all other symbols are hidden.
 #pragma once
 
 #if defined(_WIN32)

@@ -1,19 +1,21 @@
-// Which operation takes which shape, and a call of it: run(operation).
+// Selects the operation for a shape, layout and element type, and calls run(operation): runs of
+// NCHW (nchw_runs.h), pixels of channels last (nhwc_pixels.h), or tiles for the rest (tiles.h).
 #pragma once
 
-#include "window.h"
-#include "window_last.h"
-#include "window_tile.h"
+#include "nchw_runs.h"
+#include "nhwc_pixels.h"
+#include "tiles.h"
 
 namespace segnet {
 
-// What pool reads and unpool writes is `full`; both know the codes of `pooled`.
+// The planes of a call: their sizes, element type and layout.
 struct Planes {
   PoolShape s;
   DataKind kind;
   Layout layout;
 
-  bool last() const { return layout != Layout::kLinear; }
+  bool channels_last() const { return layout != Layout::kLinear; }
+  // The distance between two pixels in elements, channels last.
   int64_t pitch() const { return layout == Layout::kChannelsLast8 ? (s.c + 7) / 8 * 8 : s.c; }
 };
 
@@ -26,22 +28,24 @@ template <typename T, typename Run>
 auto pool_as(const Planes& on, const void* x, void* y, int32_t* codes, Run run) {
   const auto* from = static_cast<const T*>(x);
   auto* to = static_cast<T*>(y);
-  if (!on.last() && takes_runs<T>(on.s) && aligned(x, y, codes))
+  if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
     return run(PoolRuns<T>{{on.s}, from, to, codes});
-  if (on.last() && takes_pixels<T>(on.pitch()) && aligned(x, y, codes))
+  if (on.channels_last() && has_whole_sector_pixels<T>(on.pitch()) && aligned(x, y, codes))
     return run(PoolPixels<T>{{on.s, on.pitch()}, from, to, codes});
-  return run(PoolTiles<T>{tiling_of(on.s, on.last(), on.pitch(), sizeof(T)), from, to, codes});
+  const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
+  return run(PoolTiles<T>{tiling, from, to, codes});
 }
 
 template <typename T, typename Run>
 auto unpool_as(const Planes& on, const void* y, const int32_t* codes, void* x, Run run) {
   const auto* from = static_cast<const T*>(y);
   auto* to = static_cast<T*>(x);
-  if (!on.last() && takes_runs<T>(on.s) && aligned(x, y, codes))
+  if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
     return run(UnpoolRuns<T>{{on.s}, from, codes, to});
-  if (on.last() && takes_pixels<T>(on.pitch()) && aligned(x, y, codes))
+  if (on.channels_last() && has_whole_sector_pixels<T>(on.pitch()) && aligned(x, y, codes))
     return run(UnpoolPixels<T>{{on.s, on.pitch()}, from, codes, to});
-  return run(UnpoolTiles<T>{tiling_of(on.s, on.last(), on.pitch(), sizeof(T)), from, codes, to});
+  const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
+  return run(UnpoolTiles<T>{tiling, from, codes, to});
 }
 
 template <typename Run>

@@ -1,4 +1,4 @@
-"""The pool/unpool pair for runtimes on the CPU: native code and numpy, on the table of cases."""
+"""The op pair with one code per byte on the table of cases: native code and numpy."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from segnet_deploy.native import max_unpool
 from segnet_deploy.native.find import find_library
 
 ROOT = Path(__file__).parents[2]
-BODIES = ("native", "numpy")
+IMPLEMENTATIONS = ("native", "numpy")
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """Return the installed library, or build it; `make test` installs again what has changed."""
+    """Return the installed library, or build it. `make test` reinstalls it after a change."""
     installed = find_library("segnet_cpu")
     if installed is not None:
         return ctypes.CDLL(str(installed))
@@ -41,8 +41,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(next(build.rglob("libsegnet_cpu.*"))))
 
 
-@pytest.fixture(params=BODIES)
-def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(params=IMPLEMENTATIONS)
+def implementation(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """Run the operations natively, then in numpy."""
     native = request.getfixturevalue("library") if request.param == "native" else None
     monkeypatch.setattr(max_unpool, "_library", lambda: native)
@@ -56,9 +58,9 @@ def packed(x: Any, pack: int, gap: int = 0) -> Any:
     full = np.zeros((n, groups * pack, h, w), x.dtype)
     full[:, :c] = x
     planes = full.reshape(n * groups, pack, h, w).transpose(0, 2, 3, 1)
-    room = np.zeros((n * groups, h + gap, w, pack), x.dtype)
-    room[:, :h] = planes
-    return room[:, :h]
+    spaced = np.zeros((n * groups, h + gap, w, pack), x.dtype)
+    spaced[:, :h] = planes
+    return spaced[:, :h]
 
 
 def unpacked(planes: Any, n: int, c: int) -> Any:
@@ -67,7 +69,7 @@ def unpacked(planes: Any, n: int, c: int) -> Any:
 
 
 def pair(x: Any, ceil_mode: bool, pack: int, threads: int, gap: int = 0) -> tuple[Any, Any, Any]:
-    """Return pooled values, codes and what is put back, each (N, C, ...)."""
+    """Return pooled values, codes and the unpooled planes, each (N, C, ...)."""
     n, c, h, w = x.shape
     planes = packed(x, pack, gap)
     size = max_unpool.pooled_size((h, w), ceil_mode)
@@ -80,7 +82,7 @@ def pair(x: Any, ceil_mode: bool, pack: int, threads: int, gap: int = 0) -> tupl
 
 @pytest.mark.parametrize("pack", [1, 4, 8, 16])
 @pytest.mark.parametrize("dtype", ["float32", "int8", "uint8"])
-def test_pair_equals_pytorch_on_the_table(body: str, dtype: str, pack: int) -> None:
+def test_pair_equals_pytorch_on_the_table(implementation: str, dtype: str, pack: int) -> None:
     for number, case in enumerate(cases.CASES):
         x = case.make()
         if dtype != "float32":
@@ -96,7 +98,7 @@ def test_pair_equals_pytorch_on_the_table(body: str, dtype: str, pack: int) -> N
         assert np.array_equal(got[2], z.numpy()), str(case)
 
 
-def test_nan_wins_as_in_pytorch(body: str) -> None:
+def test_nan_wins_as_in_pytorch(implementation: str) -> None:
     rng = np.random.default_rng(3)
     x = rng.standard_normal((2, 9, 7, 11)).astype(np.float32)
     x[rng.random(x.shape) < 0.3] = np.nan
@@ -115,7 +117,7 @@ def test_unknown_pack_and_kind_fall_back_to_numpy(library: ctypes.CDLL) -> None:
     assert np.array_equal(got[1], cases.codes_from_index(index, 7))
 
 
-def test_sizes_that_do_not_fit_are_refused(body: str) -> None:
+def test_wrong_sizes_are_an_error(implementation: str) -> None:
     x = np.zeros((2, 6, 8, 4), np.float32)
     y, codes = np.zeros((2, 3, 4, 4), np.float32), np.zeros((2, 3, 4, 4), np.uint8)
     max_unpool.unpool(y, codes, x, False)
@@ -128,9 +130,9 @@ def test_sizes_that_do_not_fit_are_refused(body: str) -> None:
         max_unpool.label_map(np.zeros((257, 2, 2), np.float32))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
-def test_rows_are_done_where_no_thread_can_be_started(library: ctypes.CDLL) -> None:
-    """No room for a thread's stack; the process would end where the exception got out."""
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space with Linux calls")
+def test_one_thread_computes_all_rows_if_no_other_can_be_started(library: ctypes.CDLL) -> None:
+    """No room for a thread's stack; an uncaught exception would end the process."""
     code = f"""
 import ctypes, resource
 import numpy as np
@@ -154,7 +156,7 @@ print("done")
     assert done.stdout == "done\n", done.stderr
 
 
-def test_label_map_is_the_first_maximum(body: str) -> None:
+def test_label_map_is_the_first_maximum(implementation: str) -> None:
     logits = np.random.default_rng(1).integers(-3, 4, (11, 45, 61)).astype(np.float32)
     assert np.array_equal(max_unpool.label_map(logits), logits.argmax(0))
     apart = np.zeros((11, 47, 61), np.float32)

@@ -1,4 +1,4 @@
-"""The TensorRT adapter: what it exports, and plugin-form engines by the real RTX builder."""
+"""The TensorRT adapter: exported symbols, callbacks, engines from the TensorRT-RTX builder."""
 
 from __future__ import annotations
 
@@ -61,44 +61,44 @@ def test_adapter_exports_two_symbols(plugin: Path) -> None:
     assert symbols == {"getCreators", "setLoggerFinder"}
 
 
-def test_every_callback_answers_as_the_contract_says(plugin: Path, tmp_path: Path) -> None:
+def test_callbacks_follow_the_contract(plugin: Path, tmp_path: Path) -> None:
     program = tmp_path / "drive"
     root = os.environ["TensorRT_ROOT"]  # noqa: SIM112 - as CMake spells it
-    command = ["nvcc", "-std=c++17", "-isystem", f"{root}/include"]  # knows where CUDA's are
-    source = str(Path(__file__).with_name("drive_adapter.cpp"))
+    command = ["nvcc", "-std=c++17", "-isystem", f"{root}/include"]  # finds CUDA's headers
+    source = str(Path(__file__).with_name("drive_tensorrt_adapter.cpp"))
     subprocess.run([*command, source, "-o", str(program), "-ldl"], check=True)
     done = subprocess.run([program, plugin], capture_output=True, text=True, check=True)
-    answers: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         name, _, rest = line.partition(" ")
-        answers.setdefault(name, []).append(rest)
+        results.setdefault(name, []).append(rest)
     names = f"{contract.PLUGIN_VERSION} {contract.PLUGIN_NAMESPACE} height width level"
-    assert answers["creator"] == [
+    assert results["creator"] == [
         f"SegNetMaxPool {names} ceil_mode layout",
         f"SegNetMaxUnpool {names} ceil_mode layout",
     ]
-    assert answers["pool-ceil"] == ["2 17 23 31", "2 2 23 31"]
-    assert answers["pool-floor"] == ["2 17 22 30", "2 2 22 30"]
-    assert answers["pool-3d"] == answers["unpool-of-nothing"] == ["refused"]
-    assert answers["unpool-by-attributes"] == ["2 17 45 61"]
-    assert answers["unpool-by-image"] == ["2 17 45 61"]
+    assert results["pool-ceil"] == ["2 17 23 31", "2 2 23 31"]
+    assert results["pool-floor"] == ["2 17 22 30", "2 2 22 30"]
+    assert results["pool-3d"] == results["unpool-without-size"] == ["refused"]
+    assert results["unpool-by-attributes"] == ["2 17 45 61"]
+    assert results["unpool-by-image"] == ["2 17 45 61"]
     # type:format, 0 fp32, 1 fp16, 7 bf16, 2 int8; 0 LINEAR, 8 HWC, 3 HWC8
-    taken = answers["pool-any-layout"][0].split()
-    assert {t.split(":")[0] for t in taken} == {"0", "1", "2", "7"}
-    assert len(taken) == 10  # LINEAR and HWC for all four, HWC8 for the two of 16 bits
-    assert len({t.split(":")[1] for t in answers["pool-channels-last"][0].split()}) == 1
-    kept = ["height=45 width=61 level=0 ceil_mode=1 layout=0"]
+    supported = results["pool-any-layout"][0].split()
+    assert {t.split(":")[0] for t in supported} == {"0", "1", "2", "7"}
+    assert len(supported) == 10  # LINEAR and HWC for all four, HWC8 for the two of 16 bits
+    assert len({t.split(":")[1] for t in results["pool-channels-last"][0].split()}) == 1
+    fields = ["height=45 width=61 level=0 ceil_mode=1 layout=0"]
     for name in ("fields", "clone", "attached", "deserialised"):
-        assert answers[name] == kept
-    assert answers["float-field"] == ["refused"]
-    assert answers["types"] == ["1 3"]  # fp16, int32
-    assert answers["configure"] == answers["workspace"] == answers["shape-change"] == ["0"]
-    assert answers["enqueue"] == ["-1"]
+        assert results[name] == fields
+    assert results["float-field"] == ["refused"]
+    assert results["types"] == ["1 3"]  # fp16, int32
+    assert results["configure"] == results["workspace"] == results["shape-change"] == ["0"]
+    assert results["enqueue"] == ["-1"]
 
 
 @pytest.mark.needs("tensorrt-lean")
 def test_library_loads_in_tensorrt_lean(plugin: Path) -> None:
-    """A smoke test: no builder, but TensorRT's own registry takes the library and its creators."""
+    """A smoke test without a builder: TensorRT's plugin registry loads the library."""
     program = (
         "import ctypes, sys, pathlib, tensorrt_lean_libs\n"
         "folder = pathlib.Path(tensorrt_lean_libs.__path__[0])\n"
@@ -136,7 +136,7 @@ def test_plugin_form_is_built(plugin: Path, segnet: Path, precision: str, tmp_pa
     plugins = [layer for layer in sidecar["layers"] if layer["type"] == "custom_layer"]
     assert len(plugins) == 10
     assert all(precision in layer["inputs"] for layer in plugins)
-    if precision != "bf16":  # which this builder has no channels-last plugins for
+    if precision != "bf16":  # for which this builder supports no channels-last plugins
         conversions = [layer for layer in sidecar["layers"] if "Tran" in layer["name"]]
         assert len(conversions) <= 2, conversions
 
@@ -183,7 +183,7 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
             precision=precision,
             targets=("sm86", "sm89"),
             plugin=plugin,
-            sizes=((45, 61), (90, 120), (181, 241)),
+            sizes=((45, 61), (90, 120), (181, 241)),  # the plugin supports odd sizes
             embed_plugin=True,
         ),
     )
@@ -197,28 +197,29 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
 
 
 @pytest.mark.needs("tensorrt-rtx")
-def test_full_segnet_needs_the_memory_that_is_promised(plugin: Path, tmp_path: Path) -> None:
-    """360x480 in plugin form: 100 MB of activations in fp32, 54 MB in fp16, no transposition."""
+def test_full_segnet_needs_the_documented_memory(plugin: Path, tmp_path: Path) -> None:
+    """360x480 in plugin form: 100 MB of activations in fp32, 54 MB in fp16, no transpositions."""
     torch.manual_seed(0)
     net = SegNet(SegNetConfig.standard(11)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 360, 480))
     save_model(model, tmp_path / "m.onnx")
-    for precision, most in (("fp32", 100e6), ("fp16", 54e6)):
+    for precision, maximum in (("fp32", 100e6), ("fp16", 54e6)):
         built = builder.build(
             tmp_path / "m.onnx",
             tmp_path / "m.trt",
+            # a plan for several targets needs the memory of the largest
             BuildOptions(precision=precision, targets=("sm86",), plugin=plugin),
         )
         assert built.answer.activation_bytes is not None
-        assert built.answer.activation_bytes <= most
+        assert built.answer.activation_bytes <= maximum
         # 26 convolutions, 10 plugins, input and output; layout conversions would be more
         assert len(built.answer.layers) <= 40
 
 
 @pytest.mark.needs("tensorrt-rtx")
-def test_library_that_is_no_plugin_is_an_error(segnet: Path, tmp_path: Path) -> None:
+def test_file_that_is_not_a_plugin_library_is_an_error(segnet: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.so"
-    wrong.write_bytes(b"no library")
+    wrong.write_bytes(b"not a library")
     with pytest.raises(EngineError):
         builder.build(segnet, tmp_path / "m.trt", BuildOptions(targets=("sm86",), plugin=wrong))
     assert not (tmp_path / "m.trt").exists()

@@ -1,7 +1,8 @@
-// Regions of a tensor in a block's memory: copied in 16-byte accesses whatever the rows' width.
+// Regions of a tensor and their copies in a block's shared memory. They are copied in 16-byte
+// accesses whatever the width of the rows. The operations on tiles are in tiles.h.
 #pragma once
 
-#include "element.h"
+#include "memory_access.h"
 
 namespace segnet {
 
@@ -15,13 +16,13 @@ struct Region {
     return first + piece / inner * outer_stride + piece % inner * inner_stride;
   }
   SEGNET_HD int size() const { return lines * length; }
-  // Bytes of a piece in memory: it starts as far into a sector as it does in the tensor.
+  // Bytes of a piece in shared memory: its offset in a sector is the same as in the tensor.
   SEGNET_HD int pitch(int element) const {
     return (size() * element + 2 * (kSector - 1)) / kSector * kSector;
   }
 };
 
-// `outer` blocks of `lines` lines; what is contiguous is joined.
+// A region of `outer` groups of `lines` lines; contiguous lines and groups become one piece.
 SEGNET_HD Region region(int64_t first, int outer, int64_t outer_stride, int lines,
                         int64_t line_stride, int length) {
   if (lines > 1 && length != line_stride)
@@ -31,7 +32,7 @@ SEGNET_HD Region region(int64_t first, int outer, int64_t outer_stride, int line
   return {first, 0, 0, 1, 1, outer * lines, length};
 }
 
-// A region of the tensor at `tensor`, and its copy at `memory`.
+// A region of the tensor at `tensor`, and its copy in shared memory at `memory`.
 template <typename T>
 struct Tile {
   Region region;
@@ -41,7 +42,7 @@ struct Tile {
   SEGNET_HD int head(int piece) const {
     return static_cast<int>(reinterpret_cast<uintptr_t>(tensor + region.start(piece)) % kSector);
   }
-  // Line `number` of all lines, in memory.
+  // Line `number` of the whole region, in shared memory.
   SEGNET_HD T* line(int number) const {
     const int piece = region.pieces == 1 ? 0 : number / region.lines;
     unsigned char* start = memory + piece * region.pitch(sizeof(T)) + head(piece);
@@ -52,10 +53,11 @@ struct Tile {
   }
 };
 
-enum class Copy { kIn, kOut };
+enum class Copy { kIn, kOut };  // to shared memory, to the tensor
 
-// What one of kThreads does of the copy between tensor and memory; `step` as in load().
-template <Copy kWay, typename T>
+// Copies one thread's share of a tile; kThreads threads copy all of it. `step` is that of the
+// first access, as in load().
+template <Copy kDirection, typename T>
 SEGNET_HD void copy(const Tile<T>& tile, int thread, int step) {
   constexpr int kCount = kAccess / static_cast<int>(sizeof(T));
   using Vector = Run<T, kCount>;
@@ -68,13 +70,13 @@ SEGNET_HD void copy(const Tile<T>& tile, int thread, int step) {
     auto* outside = reinterpret_cast<Vector*>(tile.tensor + region.start(piece) +
                                               (at - head) / static_cast<int>(sizeof(T)));
     auto* inside = reinterpret_cast<Vector*>(tile.memory + piece * pitch + at);
-    if (kWay == Copy::kIn)
+    if (kDirection == Copy::kIn)
       *inside = load(outside, step);
     else
       store(outside, *inside, step);
   }
-  // The ends of each piece, element by element: 16 threads before the first whole vector, 16
-  // after the last.
+  // The ends of each piece, element by element: 16 threads copy those before the first whole
+  // vector, 16 those after the last.
   for (int i = thread; i < region.pieces * 2 * kAccess; i += kThreads, ++step) {
     const int piece = i / (2 * kAccess), lane = i % (2 * kAccess), head = tile.head(piece);
     const int end = head + bytes, body = (head + kAccess - 1) / kAccess * kAccess;
@@ -86,7 +88,7 @@ SEGNET_HD void copy(const Tile<T>& tile, int thread, int step) {
     T* outside =
         tile.tensor + region.start(piece) + (at - head) / static_cast<int>(sizeof(T));
     T* inside = reinterpret_cast<T*>(tile.memory + piece * pitch + at);
-    if (kWay == Copy::kIn)
+    if (kDirection == Copy::kIn)
       *inside = load(outside, step);
     else
       store(outside, *inside, step);

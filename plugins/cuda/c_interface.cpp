@@ -1,10 +1,11 @@
-// The launchers under C names, for programs that load them at run time: tests and benchmarks.
+// The launchers of kernels.cu under C names, for programs that load them at run time:
+// benchmarks/kernels/cuda_kernels.py, and through it the tests.
 #include "segnet/export.h"
-#include "segnet/kernels.h"
+#include "segnet/cuda_kernels.h"
 
 using namespace segnet;
 
-// kind and layout as in window_code.h; returns a cudaError_t.
+// `kind` is a DataKind, `layout` a Layout (window_code.h). Both functions return a cudaError_t.
 SEGNET_EXPORT int segnet_max_pool(int kind, int layout, const void* x, void* y, int32_t* codes,
                                   int64_t n, int64_t c, int64_t h, int64_t w, int ceil_mode,
                                   void* stream) {

@@ -1,4 +1,4 @@
-"""The kernels' own code, run thread by thread on the host, on the table of cases."""
+"""The CUDA kernels' code, run thread by thread on the host, on the table of cases."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def run(
     host.segnet_host_pair(*index, *pointers, n, c, h, w, ceil_mode)
     if layout == "NCHW":
         return y, words, back
-    assert not back[..., c:].astype(np.float32).any()  # padding is written too
+    assert not back[..., c:].astype(np.float32).any()  # the padding is written
     first, last = y[..., :c].transpose(0, 3, 1, 2), back[..., :c].transpose(0, 3, 1, 2)
     return np.ascontiguousarray(first), words, np.ascontiguousarray(last)
 
 
 def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout: str) -> None:
-    """Compare with the table's plain numpy: values, codes, what is put back."""
+    """Compare values, codes and the unpooled planes with numpy's."""
     y, words, back = run(host, x, kind, ceil_mode, layout)
     expected, plane_index = cases.pool_reference(x.astype(np.float32), ceil_mode)
     assert np.array_equal(y.astype(np.float32), expected)
@@ -102,7 +102,7 @@ def test_kernel_code_equals_the_table(host: ctypes.CDLL, case: cases.PoolCase, k
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", cases.LARGER, ids=str)
 @pytest.mark.parametrize("ceil_mode", [False, True])
-def test_every_way_to_cut_a_plane_is_exact(
+def test_every_tiling_is_exact(
     host: ctypes.CDLL, shape: tuple[int, ...], kind: str, ceil_mode: bool
 ) -> None:
     x = np.random.default_rng(0).integers(-3, 4, shape).astype(KINDS[kind])
@@ -128,7 +128,7 @@ def test_nan_is_kept_where_pytorch_keeps_it(host: ctypes.CDLL, kind: str, ceil_m
 
 @pytest.mark.needs("compiler")
 def test_every_half_orders_as_its_value(host: ctypes.CDLL) -> None:
-    """All 65536 bit patterns of fp16, each against its neighbour in a shuffled order."""
+    """All 65536 bit patterns of fp16, each compared with its neighbour in a shuffled order."""
     bits = np.random.default_rng(0).permutation(65536).astype(np.uint16)
     x = bits.view(np.float16).reshape(1, 1, 128, 512)
     y, _, _ = run(host, np.ascontiguousarray(x), "fp16", False)
@@ -170,7 +170,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def broken(folder: Path, change: tuple[str, str]) -> Path:
-    """Return a copy of the kernels with one place changed."""
+    """Return a copy of the kernels with the text change[0] replaced by change[1]."""
     sources = folder / "kernels"
     shutil.copytree(kernel_report.KERNELS, sources)
     texts = {path: path.read_text() for path in sources.iterdir()}
@@ -183,7 +183,7 @@ def broken(folder: Path, change: tuple[str, str]) -> Path:
 def record(
     library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
 ) -> tuple[float, list[int]]:
-    """Return bytes moved in sectors per byte needed, and least and most accesses to a byte."""
+    """Return bytes moved in sectors per byte needed, and the extremes of accesses to a byte."""
     row = kernel_report.record(library, unpool, kind, layout, shape)
     assert row["unaligned"] == 0
     counts = [row[f"{part}_accesses"] for part in ("full", "pooled", "code")]
@@ -200,12 +200,12 @@ def test_every_byte_is_read_and_written_once(
 ) -> None:
     _, counts = record(recorder, unpool, kind, layout, shape)
     assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
-    assert counts[4] >= 1  # the threads of a pixel read one code word
+    assert counts[4] >= 1  # all threads of a pixel read its code word
     if not unpool or layout == "NCHW":
         assert counts[4:] == [1, 1]
 
 
-# SegNet's planes at 360x480 with fewer channels or rows, and sizes that break rows and words.
+# SegNet's planes at 360x480 with fewer channels or rows, and sizes with partial sectors and words.
 PLANES = {
     (1, 16, 12, 480): 1.05,
     (1, 16, 24, 240): 1.05,
@@ -224,14 +224,14 @@ PLANES = {
 @pytest.mark.parametrize("layout", kernel_report.LAYOUTS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", PLANES, ids=str)
-def test_accesses_move_little_more_than_they_need(
+def test_accesses_move_few_bytes_beyond_those_needed(
     recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: str, unpool: bool
 ) -> None:
     ratio, _ = record(recorder, unpool, kind, layout, shape)
     assert ratio <= PLANES[shape]
 
 
-# A place of the kernels, what to write there, a shape that goes through it.
+# A text in the kernels, its replacement, and a shape for which the kernels run that code.
 NARROW, WIDE = (1, 17, 9, 7), (1, 16, 9, 64)
 COUNTED = {
     "double-write-narrow": ("if (at >= (tail ? end : before)) continue;", "", NARROW),

@@ -1,33 +1,51 @@
-// The op pair on the CPU with 2-bit codes: one copy of the loops in words.h per element and
-// instruction set.
-#include "words.h"
+// The op pair on the CPU with the contract's 2-bit codes, for the ONNX Runtime adapter: NCHW and
+// NHWC, one clone per element type and instruction set. The loops over windows are in
+// window_loops.h; the kernels with one code per byte are in byte_codes.cpp.
+#include "segnet/cpu_two_bit_codes.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
-// The dynamic loader takes the best of the copies for the processor that it finds. On ARM NEON
-// is always there.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define SEGNET_COPIES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#else
-#define SEGNET_COPIES
-#endif
+#include "window_loops.h"
 
 namespace segnet {
 namespace {
 
-// Where row `number` of windows lies: its image, its group of channels, and its row.
+// Packs sixteen codes, one per byte, into one word, and unpacks them.
+SEGNET_INLINE uint64_t squeeze(uint64_t x) {
+  x = (x | x >> 6) & 0x000f000f000f000full;
+  x = (x | x >> 12) & 0x000000ff000000ffull;
+  return (x | x >> 24) & 0xffffu;
+}
+SEGNET_INLINE uint64_t spread(uint64_t x) {
+  x = (x | x << 24) & 0x000000ff000000ffull;
+  x = (x | x << 12) & 0x000f000f000f000full;
+  return (x | x << 6) & 0x0303030303030303ull;
+}
+SEGNET_INLINE int32_t pack(const uint8_t* codes) {
+  uint64_t halves[2];
+  std::memcpy(halves, codes, sizeof halves);
+  return static_cast<int32_t>(squeeze(halves[0]) | squeeze(halves[1]) << 16);
+}
+SEGNET_INLINE void unpack(int32_t word, uint8_t* codes) {
+  const auto bits = static_cast<uint32_t>(word);
+  const uint64_t halves[2] = {spread(bits & 0xffffu), spread(bits >> 16)};
+  std::memcpy(codes, halves, sizeof halves);
+}
+
+// A row of windows of NCHW: its image, its group of 16 channels, and its index in the plane.
 struct Row {
-  int64_t image, word, i;
+  int64_t image, group, i;
 };
 
-SEGNET_FLAT Row row_at(const CpuPair& pair, int64_t number, int64_t rows) {
+SEGNET_INLINE Row row_at(const CpuPair& pair, int64_t number, int64_t rows) {
   const int64_t plane = number / rows, groups = pair.groups();
   return {plane / groups, plane % groups, number % rows};
 }
 
 template <typename T>
-SEGNET_FLAT void pool_planes(const CpuPair& pair, const void* x, void* y, int32_t* codes,
+SEGNET_INLINE void pool_nchw(const CpuPair& pair, const void* x, void* y, int32_t* codes,
                              int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
@@ -35,64 +53,66 @@ SEGNET_FLAT void pool_planes(const CpuPair& pair, const void* x, void* y, int32_
     const Row at = row_at(pair, number, ho);
     auto* words = reinterpret_cast<uint32_t*>(codes + number * wo);
     std::fill(words, words + wo, 0u);
-    const int64_t start = at.word * kChannelsPerWord;
+    const int64_t start = at.group * kChannelsPerWord;
     const int64_t end = std::min<int64_t>(start + kChannelsPerWord, s.c);
     for (int64_t k = start; k < end; ++k) {
       const int64_t plane = at.image * s.c + k;
       const T* top = static_cast<const T*>(x) + (plane * s.h + 2 * at.i) * s.w;
       T* out = static_cast<T*>(y) + (plane * ho + at.i) * wo;
-      pool_channel<T>(top, 2 * at.i + 1 < s.h ? top + s.w : nullptr, s.w, wo,
-                      static_cast<int>(2 * (k - start)), out, words);
+      pool_row(top, 2 * at.i + 1 < s.h ? top + s.w : nullptr, 1, s.w, wo, out, words,
+               TwoBitCode{static_cast<int>(2 * (k - start))});
     }
   }
 }
 
 template <typename T>
-SEGNET_FLAT void unpool_planes(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
+SEGNET_INLINE void unpool_nchw(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
                                int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
   for (int64_t number = first; number < last; ++number) {
     const Row at = row_at(pair, number, s.cell_rows());
-    const bool kept = at.i < ho;
-    const int64_t group = at.image * pair.groups() + at.word;
+    const bool has_pooled_row = at.i < ho;
+    const int64_t group = at.image * pair.groups() + at.group;
     const auto* words = reinterpret_cast<const uint32_t*>(codes) + (group * ho + at.i) * wo;
-    const int64_t start = at.word * kChannelsPerWord;
+    const int64_t start = at.group * kChannelsPerWord;
     const int64_t end = std::min<int64_t>(start + kChannelsPerWord, s.c);
     for (int64_t k = start; k < end; ++k) {
       const int64_t plane = at.image * s.c + k;
       const T* from = static_cast<const T*>(y) + (plane * ho + at.i) * wo;
       T* to = static_cast<T*>(x) + (plane * s.h + 2 * at.i) * s.w;
-      const int shift = static_cast<int>(2 * (k - start));
-      for (uint32_t half = 0; half < 2 && 2 * at.i + half < s.h; ++half)
-        unpool_channel<T>(kept ? from : nullptr, words, shift, half, s.w, wo, to + half * s.w);
+      const TwoBitCode format{static_cast<int>(2 * (k - start))};
+      for (int half = 0; half < 2 && 2 * at.i + half < s.h; ++half)
+        unpool_row(has_pooled_row ? from : nullptr, words, half, 1, s.w, wo, to + half * s.w,
+                   format);
     }
   }
 }
 
 template <typename T>
-SEGNET_FLAT void pool_pixels(const CpuPair& pair, const void* x, void* y, int32_t* codes,
+SEGNET_INLINE void pool_nhwc(const CpuPair& pair, const void* x, void* y, int32_t* codes,
                              int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w(), words = s.words();
   std::vector<uint8_t> bytes(words * kChannelsPerWord);
   for (int64_t number = first; number < last; ++number) {
     const int64_t image = number / ho, i = number % ho;
-    const T* top = static_cast<const T*>(x) + (image * s.h + 2 * i) * s.w * s.c;
+    const T* row = static_cast<const T*>(x) + (image * s.h + 2 * i) * s.w * s.c;
     const bool below = 2 * i + 1 < s.h;
     for (int64_t j = 0; j < wo; ++j) {
       const bool right = 2 * j + 1 < s.w;
-      const T* a = top + 2 * j * s.c;
-      const T* c = a + s.w * s.c;
+      const T* top = row + 2 * j * s.c;
+      const T* low = top + s.w * s.c;
       T* out = static_cast<T*>(y) + (number * wo + j) * s.c;
+      // Constant flags, so that each loop over channels is vectorised without branches.
       if (right && below)
-        pool_pixel<T, true, true>(a, a + s.c, c, c + s.c, s.c, out, bytes.data());
+        pool_window(top, low, s.c, true, true, out, bytes.data());
       else if (right)
-        pool_pixel<T, true, false>(a, a + s.c, a, a, s.c, out, bytes.data());
+        pool_window(top, top, s.c, true, false, out, bytes.data());
       else if (below)
-        pool_pixel<T, false, true>(a, a, c, a, s.c, out, bytes.data());
+        pool_window(top, low, s.c, false, true, out, bytes.data());
       else
-        pool_pixel<T, false, false>(a, a, a, a, s.c, out, bytes.data());
+        pool_window(top, top, s.c, false, false, out, bytes.data());
       int32_t* code = codes + (image * words * ho + i) * wo + j;
       for (int64_t word = 0; word < words; ++word)
         code[word * ho * wo] = pack(bytes.data() + word * kChannelsPerWord);
@@ -101,7 +121,7 @@ SEGNET_FLAT void pool_pixels(const CpuPair& pair, const void* x, void* y, int32_
 }
 
 template <typename T>
-SEGNET_FLAT void unpool_pixels(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
+SEGNET_INLINE void unpool_nhwc(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
                                int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w(), words = s.words();
@@ -122,38 +142,38 @@ SEGNET_FLAT void unpool_pixels(const CpuPair& pair, const void* y, const int32_t
       const int64_t columns = std::min<int64_t>(2, s.w - 2 * j);
       for (int64_t e = 0; e < 4; ++e)
         if (e / 2 < rows && e % 2 < columns)
-          place_pixel<T>(from + j * s.c, bytes.data(), static_cast<uint8_t>(e), s.c,
-                         top + (e / 2 * s.w + 2 * j + e % 2) * s.c);
+          unpool_pixel(from + j * s.c, bytes.data(), static_cast<uint8_t>(e), s.c,
+                       top + (e / 2 * s.w + 2 * j + e % 2) * s.c);
     }
     for (int64_t row = 0; row < rows && 2 * wo < s.w; ++row)
       std::fill(top + (row * s.w + 2 * wo) * s.c, top + (row + 1) * s.w * s.c, T{});
   }
 }
 
-#define SEGNET_COPIES_OF(T, layout)                                                              \
-  SEGNET_COPIES void pool_##layout##_##T(const CpuPair& pair, const void* x, void* y,            \
+#define SEGNET_PAIR(T, layout)                                                                   \
+  SEGNET_CLONES void pool_##layout##_##T(const CpuPair& pair, const void* x, void* y,            \
                                          int32_t* codes, int64_t first, int64_t last) {          \
     pool_##layout<T>(pair, x, y, codes, first, last);                                            \
   }                                                                                              \
-  SEGNET_COPIES void unpool_##layout##_##T(const CpuPair& pair, const void* y,                   \
+  SEGNET_CLONES void unpool_##layout##_##T(const CpuPair& pair, const void* y,                   \
                                            const int32_t* codes, void* x, int64_t first,         \
                                            int64_t last) {                                       \
     unpool_##layout<T>(pair, y, codes, x, first, last);                                          \
   }
-SEGNET_COPIES_OF(float, planes)
-SEGNET_COPIES_OF(int8_t, planes)
-SEGNET_COPIES_OF(uint8_t, planes)
-SEGNET_COPIES_OF(float, pixels)
-SEGNET_COPIES_OF(int8_t, pixels)
-SEGNET_COPIES_OF(uint8_t, pixels)
-#undef SEGNET_COPIES_OF
+SEGNET_PAIR(float, nchw)
+SEGNET_PAIR(int8_t, nchw)
+SEGNET_PAIR(uint8_t, nchw)
+SEGNET_PAIR(float, nhwc)
+SEGNET_PAIR(int8_t, nhwc)
+SEGNET_PAIR(uint8_t, nhwc)
+#undef SEGNET_PAIR
 
 using Pool = void (*)(const CpuPair&, const void*, void*, int32_t*, int64_t, int64_t);
 using Unpool = void (*)(const CpuPair&, const void*, const int32_t*, void*, int64_t, int64_t);
-const Pool kPool[2][3] = {{pool_planes_float, pool_planes_int8_t, pool_planes_uint8_t},
-                          {pool_pixels_float, pool_pixels_int8_t, pool_pixels_uint8_t}};
-const Unpool kUnpool[2][3] = {{unpool_planes_float, unpool_planes_int8_t, unpool_planes_uint8_t},
-                              {unpool_pixels_float, unpool_pixels_int8_t, unpool_pixels_uint8_t}};
+const Pool kPool[2][3] = {{pool_nchw_float, pool_nchw_int8_t, pool_nchw_uint8_t},
+                          {pool_nhwc_float, pool_nhwc_int8_t, pool_nhwc_uint8_t}};
+const Unpool kUnpool[2][3] = {{unpool_nchw_float, unpool_nchw_int8_t, unpool_nchw_uint8_t},
+                              {unpool_nhwc_float, unpool_nhwc_int8_t, unpool_nhwc_uint8_t}};
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-"""The CPU kernels with 2-bit codes: here, and NEON under qemu, on the table of cases."""
+"""The CPU kernels with 2-bit codes on the table of cases: on this processor, and NEON in qemu."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.needs("compiler")
 ROOT = Path(__file__).parents[2]
 FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-Wall", "-Wextra", "-Werror", "-static"]
-ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in plugins/include/segnet/cpu_words.h
+ELEMENTS = (np.float32, np.int8, np.uint8)  # CpuElement in plugins/include/segnet/window_code.h
 CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for c in (False, True)))
 
 
@@ -29,29 +29,32 @@ CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for 
         ),
     ],
 )
-def test_words_equal_the_table(compiler: str, runner: list[str], tmp_path: Path) -> None:
+def test_pair_equals_the_table(compiler: str, runner: list[str], tmp_path: Path) -> None:
     program = tmp_path / "drive"
-    sources = [ROOT / "plugins/cpu/words.cpp", ROOT / "tests/plugins/drive_words.cpp"]
+    sources = [
+        ROOT / "plugins/cpu/two_bit_codes.cpp",
+        ROOT / "tests/plugins/drive_two_bit_codes.cpp",
+    ]
     include = f"-I{ROOT / 'plugins/include'}"
     subprocess.run([compiler, *FLAGS, include, *map(str, sources), "-o", program], check=True)
-    asked, expected = bytearray(), bytearray()
+    cases_in, expected = bytearray(), bytearray()
     for number, dtype in enumerate(ELEMENTS):
         for last in (False, True):
             for case in CASES:
-                x, answers = _answers(case, np.dtype(dtype), last)
-                facts = [number, last, *case.shape, case.ceil_mode]
-                asked += np.array(facts, np.int64).tobytes() + x
-                expected += answers
-    done = subprocess.run([*runner, program], input=asked, capture_output=True, check=True)
-    same = done.stdout == expected  # pytest would explain megabytes
+                x, results = _expected(case, np.dtype(dtype), last)
+                header = [number, last, *case.shape, case.ceil_mode]
+                cases_in += np.array(header, np.int64).tobytes() + x
+                expected += results
+    done = subprocess.run([*runner, program], input=cases_in, capture_output=True, check=True)
+    same = done.stdout == expected  # kept apart: pytest would print a diff of megabytes
     assert same
 
 
-def _answers(case: cases.PoolCase, dtype: np.dtype[Any], last: bool) -> tuple[bytes, bytes]:
-    """Return a case's input, and what has to come out: y, words of codes, x unpooled."""
+def _expected(case: cases.PoolCase, dtype: np.dtype[Any], last: bool) -> tuple[bytes, bytes]:
+    """Return a case's input, and the expected output: y, code words, y unpooled."""
     x = cases.as_type(case.make(), dtype)
     pooled, plane_index = cases.pool_reference(x.astype(np.float32), case.ceil_mode)
-    y = cases.gather(x.astype(np.float32), plane_index)  # the very element, a zero's sign too
+    y = cases.gather(x.astype(np.float32), plane_index)  # the element itself, with a zero's sign
     assert np.array_equal(y, pooled)
     back = cases.unpool_reference(y, plane_index, x.shape[2:])
     words = cases.pack_codes(cases.codes_from_index(plane_index, x.shape[3]))

@@ -1,24 +1,26 @@
-// Channels last with pixels of whole sectors: a thread has 16 bytes of the channels of one
-// window; the threads of a code word are neighbours. Other pixels are in window_tile.h.
+// Channels last whose pixels are whole sectors: a thread computes 16 bytes of the channels of one
+// window; the threads of one code word are adjacent. Other pixels are in tiles.h, NCHW in
+// nchw_runs.h.
 #pragma once
 
-#include "window.h"
+#include "nchw_runs.h"
 
 namespace segnet {
 
-// `pitch` elements lie between two pixels: c, or c padded.
+// `pitch` is the distance between two pixels in elements: c, or c padded to a multiple of 8.
 template <typename T>
-bool takes_pixels(int64_t pitch) {
+bool has_whole_sector_pixels(int64_t pitch) {
   return pitch * static_cast<int64_t>(sizeof(T)) % kSector == 0;
 }
 
-// How the threads of both operations are laid out.
+// The assignment of threads to cells, common to both operations.
 template <typename T>
 struct Pixels {
   static constexpr int kCount = kAccess / static_cast<int>(sizeof(T));
   static constexpr int kParts = kChannelsPerWord / kCount;
-  // Words that neighbouring threads take, so that they fill a sector of a pixel.
-  static constexpr int kWords = kSector / (kChannelsPerWord * static_cast<int>(sizeof(T))) > 1 ? 2 : 1;
+  // Words of a pixel that adjacent threads compute, so that together they access a whole sector.
+  static constexpr int kWordBytes = kChannelsPerWord * static_cast<int>(sizeof(T));
+  static constexpr int kWords = kSector / kWordBytes > 1 ? 2 : 1;
 
   PoolShape s;
   int64_t pitch;
@@ -27,8 +29,8 @@ struct Pixels {
   int64_t threads(int64_t rows, int64_t columns) const {
     return s.n * groups() * kWords * rows * columns * kParts;
   }
-  // After those words columns run fastest, so that a warp's code words are neighbours as well.
-  // A word beyond the last one has nothing to do.
+  // After those words columns vary fastest, so that a warp's code words are adjacent as well. The
+  // cell may have a word beyond the last one, for which there is nothing to do.
   SEGNET_HD Cell cell(uint32_t thread, uint32_t rows, uint32_t columns) const {
     const uint32_t word = thread / kParts % kWords;
     const Cell at = cell_of(thread / kParts / kWords, groups(), rows, columns);
@@ -55,7 +57,7 @@ struct PoolPixels {
   uint32_t blocks() const { return blocks_for(on.threads(on.s.pooled_h(), on.s.pooled_w())); }
   int shared_bytes() const { return kThreads * static_cast<int>(sizeof(uint32_t)); }
 
-  SEGNET_HD bool here(const Cell& at) const {
+  SEGNET_HD bool in_plane(const Cell& at) const {
     return at.image < on.s.n && at.word < on.s.words();
   }
 
@@ -64,11 +66,12 @@ struct PoolPixels {
     auto* bits = reinterpret_cast<uint32_t*>(memory);
     each([&](uint32_t t) {
       const Cell at = on.cell(block * kThreads + t, on.s.pooled_h(), on.s.pooled_w());
-      bits[t] = here(at) ? part(at, on.channel(at, t)) << (t % kParts * 2 * kCount) : 0u;
+      const uint32_t shift = t % kParts * 2 * kCount;
+      bits[t] = in_plane(at) ? pool_channels(at, on.channel(at, t)) << shift : 0u;
     });
     each([&](uint32_t t) {
       const Cell at = on.cell(block * kThreads + t * kParts, on.s.pooled_h(), on.s.pooled_w());
-      if (t >= kThreads / kParts || !here(at)) return;
+      if (t >= kThreads / kParts || !in_plane(at)) return;
       uint32_t word = 0;
       SEGNET_UNROLL
       for (int k = 0; k < kParts; ++k) word |= bits[t * kParts + k];
@@ -76,8 +79,8 @@ struct PoolPixels {
     });
   }
 
-  // Pools kCount channels; returns their codes.
-  SEGNET_HD uint32_t part(const Cell& at, int64_t first) const {
+  // Pools kCount channels from channel `first` on; returns their codes.
+  SEGNET_HD uint32_t pool_channels(const Cell& at, int64_t first) const {
     const PoolShape& s = on.s;
     if (first >= on.pitch) return 0;
     const int64_t corner = (at.image * s.h + 2 * at.row) * s.w + 2 * at.column;
@@ -121,11 +124,13 @@ struct UnpoolPixels {
   SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
     each([&](uint32_t t) {
       const Cell at = on.cell(block * kThreads + t, on.s.cell_rows(), on.s.cell_columns());
-      if (at.image < on.s.n && at.word < on.s.words()) part(at, on.channel(at, t), t % kParts);
+      if (at.image < on.s.n && at.word < on.s.words())
+        unpool_channels(at, on.channel(at, t), t % kParts);
     });
   }
 
-  SEGNET_HD void part(const Cell& at, int64_t first, uint32_t number) const {
+  // Unpools kCount channels from channel `first` on, part `number` of their code word.
+  SEGNET_HD void unpool_channels(const Cell& at, int64_t first, uint32_t number) const {
     const PoolShape& s = on.s;
     if (first >= on.pitch) return;
     const int64_t ho = s.pooled_h(), wo = s.pooled_w();

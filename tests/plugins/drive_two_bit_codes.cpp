@@ -1,10 +1,10 @@
-// Runs plugins/cpu/words.cpp on one case after the other: for processors that Python does not
-// run on here. stdin: element, channels last, n, c, h, w, ceil mode as int64, then x; stdout: y,
-// codes, and x unpooled.
+// Runs plugins/cpu/two_bit_codes.cpp on a sequence of cases, for processors that are emulated:
+// test_cpu_two_bit_codes.py. stdin, per case: CpuElement, channels last, n, c, h, w and ceil mode
+// as int64, then x. stdout: y, codes, and y unpooled.
 #include <cstdio>
 #include <vector>
 
-#include "segnet/cpu_words.h"
+#include "segnet/cpu_two_bit_codes.h"
 
 int main() {
   using namespace segnet;

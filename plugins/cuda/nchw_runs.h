@@ -1,24 +1,27 @@
-// NCHW with rows of whole sectors: a thread has 16 bytes of a row of the full plane, in the
-// 16 channels of one code word. Other rows are in window_tile.h, channels last in window_last.h.
+// NCHW whose rows are whole sectors: a thread computes 16 bytes of a row of the full plane, for
+// the 16 channels of one code word. Other rows are in tiles.h, channels last in nhwc_pixels.h.
 #pragma once
 
 #include "element.h"
+#include "memory_access.h"
 
 namespace segnet {
 
+// Windows of a thread.
 template <typename T>
 constexpr int kWindows = kAccess / 2 / static_cast<int>(sizeof(T));
 
-// Channels whose loads are in flight together.
+// Channels whose loads are issued before the first one is used.
 template <typename T>
-constexpr int kTogether = static_cast<int>(sizeof(T));
+constexpr int kInFlight = static_cast<int>(sizeof(T));
 
-// Where a thread works; columns run fastest, so that neighbours touch neighbouring columns.
+// The window, or group of windows, of a thread.
 struct Cell {
   int64_t image, word, row, column;
 };
 
-// Counts fit 32 bits: 2^31 threads would have 2 TB of data.
+// Columns vary fastest, so that adjacent threads access adjacent columns. Numbers fit in 32 bits:
+// the launchers reject larger planes.
 SEGNET_HD Cell cell_of(uint32_t thread, uint32_t words, uint32_t rows, uint32_t columns) {
   const uint32_t column = thread % columns, row = thread / columns % rows;
   const uint32_t plane = thread / columns / rows;
@@ -30,7 +33,7 @@ SEGNET_HD int channels_of(const PoolShape& s, int64_t word) {
   return rest < kChannelsPerWord ? static_cast<int>(rest) : kChannelsPerWord;
 }
 
-// at.column counts groups of kWindows.
+// at.column counts groups of kWindows windows.
 template <typename T>
 SEGNET_HD void pool_run(const PoolShape& s, const Cell& at, const T* x, T* y, int32_t* codes) {
   constexpr int kRun = kWindows<T>;
@@ -39,17 +42,17 @@ SEGNET_HD void pool_run(const PoolShape& s, const Cell& at, const T* x, T* y, in
   const bool below = 2 * at.row + 1 < s.h;
   const int channels = channels_of(s, at.word);
   Run<int32_t, kRun> words{};
-  for (int group = 0; group < channels; group += kTogether<T>) {
-    Run<T, 2 * kRun> top[kTogether<T>], low[kTogether<T>];
+  for (int group = 0; group < channels; group += kInFlight<T>) {
+    Run<T, 2 * kRun> top[kInFlight<T>], low[kInFlight<T>];
     SEGNET_UNROLL
-    for (int k = 0; k < kTogether<T>; ++k) {
+    for (int k = 0; k < kInFlight<T>; ++k) {
       if (group + k >= channels) continue;
       const T* corner = x + ((from + group + k) * s.h + 2 * at.row) * s.w + 2 * first;
       top[k] = load_run<T, 2 * kRun>(corner, 4 * (group + k));
       low[k] = below ? load_run<T, 2 * kRun>(corner + s.w, 4 * (group + k) + 1) : top[k];
     }
     SEGNET_UNROLL
-    for (int k = 0; k < kTogether<T>; ++k) {
+    for (int k = 0; k < kInFlight<T>; ++k) {
       if (group + k >= channels) continue;
       Run<T, kRun> best;
       SEGNET_UNROLL
@@ -68,29 +71,29 @@ SEGNET_HD void pool_run(const PoolShape& s, const Cell& at, const T* x, T* y, in
   store_run(codes + ((at.image * s.words() + at.word) * ho + at.row) * wo + first, words, -1);
 }
 
-// The inverse; rows beyond the pooled ones (odd height, floor) become zero.
+// The inverse of pool_run. A last row that was not pooled (odd height, rounded down) becomes zero.
 template <typename T>
 SEGNET_HD void unpool_run(const PoolShape& s, const Cell& at, const T* y, const int32_t* codes,
                           T* x) {
   constexpr int kRun = kWindows<T>;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w(), first = at.column * kRun;
   const int64_t from = at.image * s.c + at.word * kChannelsPerWord;
-  const bool below = 2 * at.row + 1 < s.h, kept = at.row < ho;
+  const bool below = 2 * at.row + 1 < s.h, was_pooled = at.row < ho;
   const int channels = channels_of(s, at.word);
   Run<int32_t, kRun> words{};
-  if (kept) {
+  if (was_pooled) {
     const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + first;
     words = load_run<int32_t, kRun>(codes + word, -1);
   }
-  for (int group = 0; group < channels; group += kTogether<T>) {
-    Run<T, kRun> values[kTogether<T>] = {};
+  for (int group = 0; group < channels; group += kInFlight<T>) {
+    Run<T, kRun> values[kInFlight<T>] = {};
     SEGNET_UNROLL
-    for (int k = 0; k < kTogether<T>; ++k)
-      if (kept && group + k < channels)
+    for (int k = 0; k < kInFlight<T>; ++k)
+      if (was_pooled && group + k < channels)
         values[k] =
             load_run<T, kRun>(y + ((from + group + k) * ho + at.row) * wo + first, 4 * (group + k));
     SEGNET_UNROLL
-    for (int k = 0; k < kTogether<T>; ++k) {
+    for (int k = 0; k < kInFlight<T>; ++k) {
       if (group + k >= channels) continue;
       T* corner = x + ((from + group + k) * s.h + 2 * at.row) * s.w + 2 * first;
       SEGNET_UNROLL
@@ -110,11 +113,11 @@ SEGNET_HD void unpool_run(const PoolShape& s, const Cell& at, const T* y, const 
 }
 
 template <typename T>
-bool takes_runs(const PoolShape& s) {
+bool has_whole_sector_rows(const PoolShape& s) {
   return s.w * static_cast<int64_t>(sizeof(T)) % kSector == 0;
 }
 
-// How the threads of both operations are laid out.
+// The assignment of threads to cells, common to both operations.
 template <typename T>
 struct Runs {
   PoolShape s;

@@ -1,4 +1,4 @@
-"""The op pair as operators of a real ONNX Runtime, on the table of cases."""
+"""The op pair as operators of ONNX Runtime, on the table of cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = {"float32": T.FLOAT, "int8": T.INT8, "uint8": T.UINT8}
 
 
 def session(dtype: str, last: bool, ceil_mode: bool) -> Any:
-    """Return a session of x -> pool -> y, code -> unpool to the image's size -> z."""
+    """Return a session that pools x into y and code, and unpools them to the image's size as z."""
     import onnxruntime
 
     common = {"ceil_mode": int(ceil_mode), "channels_last": int(last), "domain": contract.DOMAIN}
@@ -62,8 +62,8 @@ def test_operators_equal_the_table(dtype: str, last: bool) -> None:
         x = cases.as_type(case.make(), np.dtype(dtype))
         pooled, plane_index = cases.pool_reference(x.astype(np.float32), case.ceil_mode)
         back = cases.unpool_reference(pooled, plane_index, x.shape[2:])
-        fed = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
-        y, code, z = run(sessions[case.ceil_mode], fed, x.shape[2:])
+        x_in = np.ascontiguousarray(x.transpose(0, 2, 3, 1)) if last else x
+        y, code, z = run(sessions[case.ceil_mode], x_in, x.shape[2:])
         if last:
             y, z = y.transpose(0, 3, 1, 2), z.transpose(0, 3, 1, 2)
         assert np.array_equal(y, pooled.astype(dtype)), case
@@ -74,7 +74,7 @@ def test_operators_equal_the_table(dtype: str, last: bool) -> None:
 
 
 @pytest.mark.needs("ort-ops")
-def test_operators_take_the_last_nan_as_pytorch() -> None:
+def test_operators_select_the_last_nan_as_pytorch() -> None:
     import torch
 
     x = np.array([[[[1, np.nan, 2, 3], [np.nan, 5, np.nan, 1]]]], np.float32)
@@ -85,13 +85,13 @@ def test_operators_take_the_last_nan_as_pytorch() -> None:
 
 
 @pytest.mark.needs("ort-ops")
-def test_sizes_that_do_not_fit_are_an_error() -> None:
-    with pytest.raises(Exception, match="its inputs' sizes are not those of the pool's outputs"):
+def test_wrong_sizes_are_an_error() -> None:
+    with pytest.raises(Exception, match="input sizes differ from the pool's output sizes"):
         run(session("float32", False, False), np.zeros((1, 3, 4, 4), np.float32), (6, 4))
 
 
 @pytest.mark.needs("compiler", "ort-headers")
-def test_places_in_the_interface_are_those_of_the_public_headers() -> None:
+def test_interface_equals_the_public_headers() -> None:
     include = Path(os.environ["ONNXRUNTIME_ROOT"]) / "include"
     folder = next(include.rglob("onnxruntime_c_api.h")).parent
     source = ROOT / "tests/plugins/ort_abi.cpp"

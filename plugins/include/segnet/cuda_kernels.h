@@ -1,4 +1,5 @@
-// The launchers of the kernel library: stream last, no allocation, no sync.
+// The interface of the CUDA kernels: launchers that never allocate, synchronise, throw or print.
+// The stream is the last argument. The kernels are in plugins/cuda/kernels.cu.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,11 +8,12 @@
 
 namespace segnet {
 
-// x -> y, pooled, in the same layout, and codes (n, ceil(c/16), ho, wo).
+// x -> y in the same layout, and codes (n, ceil(c/16), ho, wo). Returns cudaErrorInvalidValue if
+// n * ceil(c/16) * h * w is 2^31 or more, since the kernels number positions in 32 bits.
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept;
 
-// y and codes -> x; every element is written once.
+// y and codes -> x; every element of x is written once. Returns as above.
 cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
                        const int32_t* codes, void* x, cudaStream_t stream) noexcept;
 

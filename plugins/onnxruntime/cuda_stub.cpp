@@ -1,4 +1,4 @@
-// Stands in for cuda.cpp where there is no CUDA compiler.
+// Replaces cuda.cpp in a build without SEGNET_ONNXRUNTIME_CUDA.
 #include "operators.h"
 
 namespace segnet::ort {
