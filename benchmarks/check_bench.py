@@ -25,7 +25,7 @@ from typing import Any
 
 from harness import options
 from harness.results import save
-from segnet_deploy.bench.comparison import Settings
+from segnet_deploy.bench.comparison import ComparisonSettings
 from segnet_deploy.bench.timing import Timing
 from segnet_deploy.cli import command
 from segnet_deploy.errors import MissingDependencyError
@@ -44,7 +44,7 @@ def open_request(arguments: argparse.Namespace) -> dict[str, Any]:
         "rebuild": False,
         "image": None,
         "size": list(arguments.imgsz),
-        "warm_ups": Settings().warm_ups,
+        "warm_ups": ComparisonSettings().warm_ups,
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from harness import options
 from harness.child import ask_child
 from harness.measurement import report_left_out
-from segnet_deploy.bench.comparison import Extras, Settings, compare
+from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
 from segnet_deploy.bench.comparison.document import FILE_NAME
 from segnet_deploy.bench.comparison.table import format_comparison
 from segnet_deploy.bench.paper import TITLES
@@ -165,7 +165,7 @@ def paper(arguments: argparse.Namespace) -> int:
         return int(left_out)
     comparison = compare(
         files,
-        Settings(
+        ComparisonSettings(
             arguments.runtime,
             arguments.threads,
             arguments.rounds,
@@ -173,7 +173,7 @@ def paper(arguments: argparse.Namespace) -> int:
             tuple(arguments.imgsz or DEFAULT_SIZE),
         ),
         arguments.output,
-        Extras(layers=arguments.layers, power=arguments.power),
+        ComparisonExtras(layers=arguments.layers, power=arguments.power),
         fresh=arguments.fresh,
         judge=True,
         progress=arguments.progress,

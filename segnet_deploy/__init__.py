@@ -1,4 +1,15 @@
-"""Run SegNet on the device: ONNX in, label maps out."""
+"""SegNet on the device: open, run, measure, convert and build exported models, without torch.
+
+Each name below is imported when it is first used, so that importing this package is fast. What
+the commands do is available here:
+
+segnet-predict  load, predict_files
+segnet-eval     find_examples, evaluate
+segnet-export   convert and quantise, for ONNX files; for checkpoints see segnet_export
+segnet-build    build
+segnet-bench    run_model, compare
+segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
+"""
 
 from __future__ import annotations
 
@@ -15,30 +26,77 @@ from segnet_deploy.errors import (
 )
 
 if TYPE_CHECKING:
+    from segnet_deploy.accuracy.datasets import Example, find_examples
+    from segnet_deploy.accuracy.evaluate import evaluate
+    from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
+    from segnet_deploy.bench.result import Comparison, RunResult
+    from segnet_deploy.bench.run_model import run_model
+    from segnet_deploy.camera import Camera
+    from segnet_deploy.conversion.convert import ConvertResult, convert
     from segnet_deploy.metadata import Metadata
+    from segnet_deploy.prediction import Predictions, predict_files
+    from segnet_deploy.quant.quantise import QuantiseResult, quantise
+    from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.segmenter import Segmenter, load
+    from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
 
     __version__: str
 
 __all__ = [
+    "BuildOptions",
+    "Built",
+    "Camera",
+    "Comparison",
+    "ComparisonExtras",
+    "ComparisonSettings",
+    "ConvertResult",
     "EngineError",
+    "Example",
+    "FunctionEngine",
     "InputError",
     "Metadata",
     "MissingDependencyError",
     "ParityError",
+    "Predictions",
+    "QuantiseResult",
+    "RunResult",
     "SegNetError",
     "Segmenter",
     "UnsupportedModelError",
     "UsageError",
     "__version__",
+    "build",
+    "compare",
+    "convert",
+    "evaluate",
+    "find_examples",
     "load",
+    "predict_files",
+    "quantise",
+    "rebuild",
+    "run_model",
 ]
 
-_HOMES = {"Metadata": "metadata", "Segmenter": "segmenter", "load": "segmenter"}
+_MODULES = {
+    "accuracy.datasets": ("Example", "find_examples"),
+    "accuracy.evaluate": ("evaluate",),
+    "bench.comparison": ("ComparisonExtras", "ComparisonSettings", "compare"),
+    "bench.result": ("Comparison", "RunResult"),
+    "bench.run_model": ("run_model",),
+    "camera": ("Camera",),
+    "conversion.convert": ("ConvertResult", "convert"),
+    "metadata": ("Metadata",),
+    "prediction": ("Predictions", "predict_files"),
+    "quant.quantise": ("QuantiseResult", "quantise"),
+    "runtimes.function_engine": ("FunctionEngine",),
+    "segmenter": ("Segmenter", "load"),
+    "tensorrt_build.builder": ("BuildOptions", "Built", "build", "rebuild"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is heavy when it is asked for, so that `--help` stays fast."""
+    """Import a public name when it is first used."""
     import importlib
 
     if name in _HOMES:

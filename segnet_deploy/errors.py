@@ -18,7 +18,14 @@ from collections.abc import Iterator
 
 
 class SegNetError(Exception):
-    """Base of every error this project raises on purpose."""
+    """Base of every error this project raises on purpose.
+
+    >>> try:
+    ...     load("missing.onnx")
+    ... except SegNetError as error:
+    ...     print(error)
+    no such file: missing.onnx; expected an ONNX file from segnet-export
+    """
 
 
 class InputError(SegNetError):

@@ -20,7 +20,12 @@ class Metadata:
     `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is
     RGB. A file of another tool has none of this: then classes are empty, the
     normalisation is identity and the order is 'bgr', as frames are read. `fp32_layers` names
-    the convolutions that an int8 file keeps in fp32.
+    the convolutions that an int8 file keeps in fp32. Raises InputError for values that do not
+    fit each other.
+
+    >>> metadata = Metadata(classes=("road", "sky"), palette=((128, 64, 128), (70, 130, 180)))
+    >>> metadata.to_props()["segnet.classes"]
+    '["road", "sky"]'
     """
 
     classes: tuple[str, ...] = ()

@@ -46,7 +46,9 @@ def predict_files(
 
     Raises InputError (no such input, an output folder that cannot be made) or EngineError.
 
-    Example: `predict_files(load("segnet.onnx"), ["drive.mp4"], "out")`
+    >>> with load("segnet.onnx") as segmenter:
+    ...     predict_files(segmenter, ["data/images"], "out")
+    Predictions(inputs=3, frames=3, failed=())
     """
     paths, folder = find_inputs(inputs), Path(output)
     check_folder(folder)

@@ -47,6 +47,10 @@ def load(
     segnet_deploy.tensorrt_build.rebuild or None. What auto measured is reported to `progress`.
 
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
+
+    >>> with load("segnet.onnx", threads=2) as segmenter:
+    ...     segmenter.size, segmenter.engine.device
+    ((45, 61), 'cpu')
     """
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
@@ -56,7 +60,15 @@ def load(
 class Segmenter:
     """A segmentation engine with its pre- and postprocessing. One instance per thread.
 
-    `metadata` replaces what the engine's file records about itself.
+    `metadata` replaces what the engine's file records about itself. Raises UnsupportedModelError
+    if the engine is not a segmentation model, InputError if the metadata does not fit it.
+
+    >>> import numpy as np
+    >>> frame = np.zeros((480, 640, 3), np.uint8)
+    >>> with load("segnet.onnx") as segmenter:
+    ...     labels = segmenter.segment(frame)
+    >>> labels.shape, labels.dtype.name
+    ((480, 640), 'uint8')
     """
 
     def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):

@@ -87,7 +87,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     """Convert an ONNX file to another form or precision."""
-    from segnet_deploy.convert import convert
+    from segnet_deploy.conversion import convert
 
     check_conversion_options(arguments)
     result = convert(

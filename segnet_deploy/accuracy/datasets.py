@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,18 @@ class Example:
         return frame, truth
 
 
-def find_examples(folder: Path, layout: str, split: str | None = None) -> list[Example]:
+def find_examples(
+    folder: str | os.PathLike[str], layout: str = "folders", split: str | None = None
+) -> list[Example]:
     """Pair images and labels by name. Raises InputError.
 
     camvid: `<split>/` and `<split>annot/`, or `images/` and `labels/`, also `<name>_L.png` as
     in the original. folders, sunrgbd: `images/` and `labels/`.
+
+    >>> [example.image.name for example in find_examples("data")]
+    ['0.png', '1.png', '2.png']
     """
+    folder = Path(folder)
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}; expected {', '.join(LAYOUTS)}")
     if not folder.is_dir():

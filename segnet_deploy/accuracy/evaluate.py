@@ -35,7 +35,7 @@ def evaluate(
 
     Raises InputError if labels and frames do not fit, or the class counts differ.
 
-    >>> examples = find_examples(Path("data"), "folders")
+    >>> examples = find_examples("data")
     >>> with load("segnet.onnx") as segmenter:
     ...     result = evaluate(segmenter, examples)
     >>> 0 <= result["mean_iou"] <= 1

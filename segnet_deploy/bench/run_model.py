@@ -15,20 +15,20 @@ from segnet_deploy.bench.result import RunResult
 from segnet_deploy.bench.stages import StageTimer
 from segnet_deploy.bench.timing import Timing, repeat, warm_up
 from segnet_deploy.bench.warnings import MeasurementWarning, noise_warnings, throttling_warnings
+from segnet_deploy.frames import read_image
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import is_engine_file
+from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.system import nvml
 from segnet_deploy.system.clocks import ClockHistory
 from segnet_deploy.system.machine import describe_machine, now, versions
 from segnet_deploy.system.memory import peak_rss_bytes, rss_bytes
 from segnet_deploy.system.power import Energy, measure_energy
-from segnet_deploy.types import DEFAULT_SIZE
+from segnet_deploy.types import DEFAULT_SIZE, Frame
 
 if TYPE_CHECKING:
-    from segnet_deploy.metadata import Metadata
     from segnet_deploy.runtimes.loader import Rebuild
-    from segnet_deploy.segmenter import Segmenter
-    from segnet_deploy.types import Frame
 
 RUNS = 30
 PAPER_POOLS = 5  # that are unpooled in SegNet
@@ -56,11 +56,10 @@ def run_model(
 
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
 
-    Example: `run_model("segnet.onnx", threads=2).seconds["infer"]["median"]`
+    >>> result = run_model("segnet.onnx", runs=5)
+    >>> result.runs, sorted(result.seconds)
+    (5, ['infer', 'post', 'pre', 'total'])
     """
-    from segnet_deploy.frames import read_image
-    from segnet_deploy.segmenter import load
-
     frame = None if image is None else read_image(image)
     baseline, started = rss_bytes(), time.perf_counter()
     with load(path, runtime, "stretch", threads, rebuild, progress) as segmenter:
@@ -68,14 +67,13 @@ def run_model(
         if frame is None:
             frame = _draw_frame(segmenter)
         progress(f"{path}: {segmenter.engine.name}, warming up")
-        count = RUNS if runs is None and duration is None else runs
         result = RunResult(
             engine=str(path),
             threads=threads,
             frame=list(frame.shape[:2]),
             load_seconds=load_seconds,
             baseline_bytes=baseline,
-            **_measure(segmenter, frame, count, duration),
+            **_measure(segmenter, frame, runs, duration),
             **_describe(Path(path), segmenter),
             power=_measure_energy(segmenter, frame) if power else None,
         )
@@ -97,6 +95,8 @@ def _measure(
         timer()
         history.sample()
 
+    if runs is None and duration is None:
+        runs = RUNS
     warm_up_runs, settled = warm_up(call)
     timer.pop_samples()
     count = repeat(call, runs=runs, duration=duration)

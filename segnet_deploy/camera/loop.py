@@ -42,9 +42,10 @@ class Camera:
     are not shown. A source without a frame for `stall_timeout` seconds is opened again. `clock`
     returns monotonic seconds.
 
-        with Camera("segnet.onnx", "/dev/video0") as camera:
-            for result in camera.results():
-                act_on(result.labels, result.age)
+    >>> with Camera("segnet.onnx", "data/images", every_frame=True) as camera:
+    ...     sizes = [result.labels.shape for result in camera.results()]
+    >>> sizes
+    [(45, 61), (45, 61), (45, 61)]
 
     Options of engine and source:
 

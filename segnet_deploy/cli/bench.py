@@ -15,7 +15,7 @@ from segnet_deploy.errors import UsageError
 from segnet_deploy.types import DEFAULT_SIZE
 
 if TYPE_CHECKING:
-    from segnet_deploy.bench.comparison import Settings
+    from segnet_deploy.bench.comparison import ComparisonSettings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from segnet_deploy.bench.comparison import Extras, compare, find_network_files
+    from segnet_deploy.bench.comparison import ComparisonExtras, compare, find_network_files
     from segnet_deploy.bench.comparison.table import format_comparison
     from segnet_deploy.bench.report import write_report
 
@@ -131,7 +131,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         files,
         _settings(arguments),
         folder,
-        Extras(layers=arguments.layers, power=arguments.power, rebuild=arguments.rebuild),
+        ComparisonExtras(layers=arguments.layers, power=arguments.power, rebuild=arguments.rebuild),
         fresh=arguments.fresh,
         judge=bool(arguments.paper),
         progress=arguments.progress,
@@ -142,14 +142,14 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 1 if any(network.error for network in comparison.networks) else 0
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    from segnet_deploy.bench.comparison import Settings
+def _settings(arguments: argparse.Namespace) -> ComparisonSettings:
+    from segnet_deploy.bench.comparison import ComparisonSettings
 
-    return Settings(
+    return ComparisonSettings(
         runtime=arguments.runtime,
         threads=arguments.threads,
-        rounds=arguments.rounds or Settings.rounds,
-        runs=arguments.runs or Settings.runs,
+        rounds=arguments.rounds or ComparisonSettings.rounds,
+        runs=arguments.runs or ComparisonSettings.runs,
         size=tuple(arguments.imgsz or DEFAULT_SIZE),
         image=arguments.image,
     )

@@ -70,16 +70,15 @@ def quantise(
     >>> result.int8, result.kept
     (26, ())
     """
-    source = Path(source)
     if max_drop is not None and data is None:
         raise InputError(f"max_drop {max_drop} without data; give a folder of labelled frames")
     images = read_calibration(Path(calibration), frames, progress)
-    examples = [] if data is None else _examples(source, Path(data), layout, split)
-    quantiser = Quantiser(source, images, method, full_range, progress)
+    examples = [] if data is None else _examples(Path(source), Path(data), layout, split)
+    quantiser = Quantiser(Path(source), images, method, full_range, progress)
     keep: tuple[str, ...] = ()
     drops: list[AccuracyDrop] = []
     if examples:
-        with CachingSegmenter(source) as fp32:
+        with CachingSegmenter(Path(source)) as fp32:
             meter = DropMeter(quantiser, examples, form, fp32, for_tensorrt)
             if max_drop is None:
                 drops = meter.measure()

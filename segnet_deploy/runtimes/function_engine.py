@@ -13,6 +13,7 @@ class FunctionEngine(Engine):
     """Calls `function` with the input and returns its result as the first output.
 
     >>> import numpy as np
+    >>> from segnet_deploy.runtimes import Port
     >>> image = Port("image", (1, 3, None, None), np.dtype(np.float32))
     >>> logits = Port("logits", (1, 2, None, None), np.dtype(np.float32))
     >>> engine = FunctionEngine(lambda x: x[:, :2], [image], [logits])

@@ -68,8 +68,8 @@ class Built:
 
 
 def build(
-    source: Path,
-    target: Path,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
     options: BuildOptions | None = None,
     progress: Progress = silent,
 ) -> Built:
@@ -79,8 +79,11 @@ def build(
     InputError, UnsupportedModelError, MissingDependencyError or EngineError; then neither file
     is written.
 
-    Example: `build(Path("segnet.onnx"), Path("segnet.trt"), BuildOptions(targets=("sm86",)))`
+    >>> built = build("segnet.onnx", "segnet.trt", BuildOptions(targets=("sm86",)))
+    >>> built.kind, built.precision
+    ('tensorrt-rtx', 'fp32')
     """
+    source, target = Path(source), Path(target)
     options = options or BuildOptions()
     kind = choose(options.builder, bool(options.targets))
     if source.resolve() == target.resolve():
@@ -113,11 +116,16 @@ def build(
     return Built(target, kind, form, precision, answer)
 
 
-def rebuild(path: Path, progress: Progress = silent) -> None:
+def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
     """Build an engine again in place, with its own options, from the ONNX file next to it.
 
-    This is the callback of `runtimes.open(path, rebuild=rebuild)`. Raises what `build` raises.
+    Raises what `build` raises. Loading calls it for an engine of another version or GPU if it is
+    given as the callback: `load("segnet.trt", rebuild=rebuild)`.
+
+    >>> _ = build("segnet.onnx", "segnet.trt", BuildOptions(targets=("sm86",)))
+    >>> rebuild("segnet.trt")
     """
+    path = Path(path)
     plan = Plan.read(path)
     if plan.onnx is None:
         raise EngineError(f"{path} has no ONNX file next to it; build it from its source again")

@@ -26,7 +26,7 @@ def test_paper_exports_measures_and_continues(
 ) -> None:
     # Each fresh process would load torch again, and the ceilings take seconds.
     monkeypatch.setattr(paper, "in_fresh_process", in_this_process)
-    monkeypatch.setattr(paper, "Extras", partial(paper.Extras, ceilings=False))
+    monkeypatch.setattr(paper, "ComparisonExtras", partial(paper.ComparisonExtras, ceilings=False))
     arguments = ["-o", str(tmp_path), *SMALL, *QUICK, "--backward"]
     assert paper.main(arguments) == 0
     first = capsys.readouterr()

@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 
-from segnet_deploy.bench.comparison import Extras, Settings, compare, find_network_files
+from segnet_deploy.bench.comparison import (
+    ComparisonExtras,
+    ComparisonSettings,
+    compare,
+    find_network_files,
+)
 from segnet_deploy.bench.comparison.document import FILE_NAME, Document
 from segnet_deploy.bench.comparison.process_pool import ProcessPool, start_worker
 from segnet_deploy.bench.comparison.table import format_comparison
@@ -24,8 +29,8 @@ from segnet_deploy.bench.result import Comparison
 from segnet_deploy.cli import bench
 from segnet_deploy.errors import EngineError, InputError
 
-SETTINGS = Settings("onnxruntime", 1, rounds=3, runs=2, size=(45, 61), warm_ups=3)
-PLAIN = Extras(ceilings=False)
+SETTINGS = ComparisonSettings("onnxruntime", 1, rounds=3, runs=2, size=(45, 61), warm_ups=3)
+PLAIN = ComparisonExtras(ceilings=False)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +170,11 @@ def test_worker_that_dies_is_an_error_and_is_tried_again(folder: Path, tmp_path:
 def test_other_settings_are_refused(comparison: Comparison, folder: Path, tmp_path: Path) -> None:
     save(comparison, tmp_path)
     with pytest.raises(InputError, match="threads 1, now 2"):
-        compare(find_network_files(folder), Settings("onnxruntime", 2, 3, 2, (45, 61)), tmp_path)
+        compare(
+            find_network_files(folder),
+            ComparisonSettings("onnxruntime", 2, 3, 2, (45, 61)),
+            tmp_path,
+        )
 
 
 def test_another_calls_networks_stay_in_the_file(
@@ -209,7 +218,7 @@ def test_second_call_keeps_warnings_and_asks_for_unknown_energy(
         return {"joules_per_frame": 2.0}
 
     monkeypatch.setattr(ProcessPool, "ask", ask)
-    extras = Extras(power=True, ceilings=False)
+    extras = ComparisonExtras(power=True, ceilings=False)
     first = compare(find_network_files(folder), SETTINGS, tmp_path, extras).networks[0]
     assert asked == ["segnet power"]
     assert any("memory was short" in warning.text for warning in first.warnings)
@@ -219,7 +228,7 @@ def test_auto_is_one_runtime_for_all(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEGNET_AUTO", "order")
-    settings = Settings("auto", 1, rounds=1, runs=1, size=(45, 61), warm_ups=3)
+    settings = ComparisonSettings("auto", 1, rounds=1, runs=1, size=(45, 61), warm_ups=3)
     files, given = find_network_files(folder), list[str]()
     opened = ProcessPool.open
 
@@ -272,17 +281,23 @@ def test_several_engines_are_compared_without_verdicts(
 def test_switches_of_the_command_reach_the_comparison(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Extras] = []
+    given: list[ComparisonExtras] = []
 
-    def stop(_files: object, _settings: object, _folder: object, extras: Extras, **_: Any) -> None:
+    def stop(
+        _files: object, _settings: object, _folder: object, extras: ComparisonExtras, **_: Any
+    ) -> None:
         given.append(extras)
         raise InputError("enough")
 
     monkeypatch.setattr("segnet_deploy.bench.comparison.compare", stop)
     for switches in ([], ["--rebuild"], ["--layers", "--power"]):
         assert bench.main(["--paper", str(folder), "-o", str(tmp_path), *switches]) == 1
-    assert given == [Extras(), Extras(rebuild=True), Extras(layers=True, power=True)]
-    assert Extras().ceilings  # docs/report.md has a roofline for every comparison on a CPU
+    assert given == [
+        ComparisonExtras(),
+        ComparisonExtras(rebuild=True),
+        ComparisonExtras(layers=True, power=True),
+    ]
+    assert ComparisonExtras().ceilings  # docs/report.md: every comparison on a CPU has a roofline
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ LAYERS = (
     ("runtimes",),
     ("segmenter", "tensorrt_build"),
     ("prediction", "accuracy"),
-    ("convert",),
+    ("conversion",),
     ("quant",),
     ("bench",),
     ("camera",),

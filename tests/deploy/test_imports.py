@@ -77,17 +77,38 @@ def test_left_over_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.Monk
 def test_public_names_are_pinned() -> None:
     assert segnet_deploy.__all__ == sorted(segnet_deploy.__all__)
     assert set(segnet_deploy.__all__) == {
+        "BuildOptions",
+        "Built",
+        "Camera",
+        "Comparison",
+        "ComparisonExtras",
+        "ComparisonSettings",
+        "ConvertResult",
         "EngineError",
+        "Example",
+        "FunctionEngine",
         "InputError",
         "Metadata",
         "MissingDependencyError",
         "ParityError",
+        "Predictions",
+        "QuantiseResult",
+        "RunResult",
         "SegNetError",
         "Segmenter",
         "UnsupportedModelError",
         "UsageError",
         "__version__",
+        "build",
+        "compare",
+        "convert",
+        "evaluate",
+        "find_examples",
         "load",
+        "predict_files",
+        "quantise",
+        "rebuild",
+        "run_model",
     }
     for name in segnet_deploy.__all__:
         assert getattr(segnet_deploy, name) is not None

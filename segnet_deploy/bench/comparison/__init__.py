@@ -15,6 +15,6 @@ from __future__ import annotations
 
 from segnet_deploy.bench.comparison.network_files import find_network_files
 from segnet_deploy.bench.comparison.run_comparison import compare
-from segnet_deploy.bench.comparison.settings import Extras, Settings
+from segnet_deploy.bench.comparison.settings import ComparisonExtras, ComparisonSettings
 
-__all__ = ["Extras", "Settings", "compare", "find_network_files"]
+__all__ = ["ComparisonExtras", "ComparisonSettings", "compare", "find_network_files"]

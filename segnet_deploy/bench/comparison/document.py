@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from segnet_deploy.bench.comparison.settings import Settings
+from segnet_deploy.bench.comparison.settings import ComparisonSettings
 from segnet_deploy.bench.result import Comparison, NetworkResult, read_result
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
@@ -21,7 +21,7 @@ class Document:
     Raises InputError if it was not, or if its file cannot be read.
     """
 
-    def __init__(self, folder: Path, settings: Settings):
+    def __init__(self, folder: Path, settings: ComparisonSettings):
         self.path = folder / FILE_NAME
         self.comparison = Comparison(
             started=now(),

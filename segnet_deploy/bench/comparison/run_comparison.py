@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from segnet_deploy.bench.comparison.document import FILE_NAME, Document
 from segnet_deploy.bench.comparison.network_files import check_files
 from segnet_deploy.bench.comparison.process_pool import ProcessPool, start_worker
 from segnet_deploy.bench.comparison.session import Session
-from segnet_deploy.bench.comparison.settings import Extras, Settings
+from segnet_deploy.bench.comparison.settings import ComparisonExtras, ComparisonSettings
 from segnet_deploy.bench.result import Comparison
 from segnet_deploy.bench.roofline import measure_ceilings
 from segnet_deploy.errors import EngineError
@@ -21,10 +22,10 @@ from segnet_deploy.runtimes.base import RUNTIMES, is_engine_file
 
 
 def compare(
-    files: Sequence[Path],
-    settings: Settings,
-    folder: Path,
-    extras: Extras | None = None,
+    files: Sequence[str | os.PathLike[str]],
+    settings: ComparisonSettings,
+    folder: str | os.PathLike[str],
+    extras: ComparisonExtras | None = None,
     *,
     fresh: bool = False,
     judge: bool = False,
@@ -40,16 +41,21 @@ def compare(
     Raises InputError for a file that is missing or given twice, a folder that cannot be
     written, and an earlier comparison with other settings, versions or machine.
 
-    Example: `compare([Path("a.onnx"), Path("b.onnx")], Settings(threads=2), Path("out"))`
+    >>> settings = ComparisonSettings("onnxruntime", threads=2, rounds=2)
+    >>> files = ["segnet.onnx", "lowered.onnx"]
+    >>> comparison = compare(files, settings, "out", ComparisonExtras(ceilings=False))
+    >>> [(network.engine, network.error) for network in comparison.networks]
+    [('segnet.onnx', None), ('lowered.onnx', None)]
     """
-    extras = extras or Extras()
-    check_files(files)
+    paths, folder = [Path(file) for file in files], Path(folder)
+    extras = extras or ComparisonExtras()
+    check_files(paths)
     make_folder(folder)
     if fresh:
         (folder / FILE_NAME).unlink(missing_ok=True)
     document = Document(folder, settings)
-    networks = {file: document.network(file, sha256(file)) for file in files}
-    runtime = _choose_runtime(settings, document, files, progress)
+    networks = {file: document.network(file, sha256(file)) for file in paths}
+    runtime = _choose_runtime(settings, document, paths, progress)
     with ProcessPool(settings.open_arguments(runtime, extras.rebuild), progress) as pool:
         session = Session(document, networks, pool, progress)
         session.add_costs()
@@ -67,7 +73,7 @@ def compare(
 
 
 def _choose_runtime(
-    settings: Settings, document: Document, files: Sequence[Path], progress: Progress
+    settings: ComparisonSettings, document: Document, files: Sequence[Path], progress: Progress
 ) -> str:
     """Return the runtime of all ONNX files: auto is decided once, so that ratios share it."""
     if settings.runtime != "auto":

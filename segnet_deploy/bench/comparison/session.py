@@ -9,7 +9,7 @@ from typing import Any
 
 from segnet_deploy.bench.comparison.document import Document
 from segnet_deploy.bench.comparison.process_pool import ProcessPool, start_worker
-from segnet_deploy.bench.comparison.settings import Extras, Settings
+from segnet_deploy.bench.comparison.settings import ComparisonExtras, ComparisonSettings
 from segnet_deploy.bench.paper import TITLES
 from segnet_deploy.bench.result import NetworkResult
 from segnet_deploy.bench.timing import Timing
@@ -60,7 +60,7 @@ class Session:
                 self._progress(f"{file.name}: loading, warming up")
                 self._try(file, partial(self._open, file, network, judge))
 
-    def run_rounds(self, settings: Settings) -> None:
+    def run_rounds(self, settings: ComparisonSettings) -> None:
         """Complete the rounds of each network, in turns, after a discarded warm-up round."""
         remaining = {file: self._remaining(file, settings) for file in self._networks}
         for file in self._networks:
@@ -83,7 +83,7 @@ class Session:
             if network.samples:
                 _summarize(network)
 
-    def measure_extras(self, extras: Extras) -> None:
+    def measure_extras(self, extras: ComparisonExtras) -> None:
         """Measure energy and layers, one network after the other, and end its process."""
         for file, network in self._networks.items():
             known = network.power and network.power.joules_per_frame is not None
@@ -95,7 +95,7 @@ class Session:
                 self._try(file, partial(self._layers, file, network))
             self._pool.close(file)
 
-    def _remaining(self, file: Path, settings: Settings) -> int:
+    def _remaining(self, file: Path, settings: ComparisonSettings) -> int:
         """Return how many rounds a network lacks; none if it failed."""
         network = self._networks[file]
         if network.error is not None:

@@ -10,7 +10,7 @@ from segnet_deploy.types import DEFAULT_SIZE, Size
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """How each network is measured; results under other settings are not comparable.
 
     `runtime` auto is the fastest one for the first ONNX file, and is used for all. In each of
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extras:
+class ComparisonExtras:
     """What is measured after the rounds, and whether stale engines are built again.
 
     `layers`: time per layer. `power`: energy per frame. `ceilings`: what this CPU reaches in

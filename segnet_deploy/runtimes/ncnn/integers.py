@@ -120,7 +120,7 @@ def _move_floats(graph: ir.Graph, node: ir.Node) -> None:
         return
     after = [u.node for u in node.outputs[0].uses() if u.node.op_type == "DequantizeLinear"]
     if not after:
-        raise refusal(node, "integers without DequantizeLinear behind; take the standard form")
+        raise refusal(node, "integers without a DequantizeLinear after it; use the standard form")
     scale = after[0].inputs[1:]
     out, build = node.outputs[0], Builder(graph, node)
     node.replace_input_with(0, build.op("DequantizeLinear", node.inputs[0], *scale))
@@ -140,7 +140,7 @@ def _to_floats(graph: ir.Graph, node: ir.Node) -> None:
     """Replace a DequantizeLinear: constants are computed, others are cast and scaled."""
     build, levels, step = Builder(graph, node), constant(node.inputs[0]), constant(node.inputs[1])
     if step is None or not _is_zero(node) or (levels is None and step.size > 1):
-        raise refusal(node, "its scale is no constant, or its zero point is not 0")
+        raise refusal(node, "its scale is not constant, or its zero point is not 0")
     if levels is None:
         real = build.op("Cast", node.inputs[0], domain=DOMAIN)
         real.type, real.shape = node.outputs[0].type, node.outputs[0].shape
@@ -198,7 +198,7 @@ def _suits_winograd(weight: Array, steps: Array, bias: Array | None, y_step: Arr
 def _quantise(node: ir.Node) -> Layer:
     step = constant(node.inputs[1])
     if step is None or not _is_symmetric(node):
-        raise refusal(node, "its scale is no constant, or its zero point is not 0")
+        raise refusal(node, "its scale is not constant, or its zero point is not 0")
     return Layer("Quantize", {0: 1}, [_levels_per_unit(step)])
 
 

@@ -51,20 +51,20 @@ def to_layer(node: ir.Node) -> Layer:
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     if rule is None:
         lowered = node.op_type in _LOWERED
-        hint = ": the lowered form has it; take the standard form" if lowered else ""
-        raise refusal(node, f"no such operator is translated{hint}")
+        hint = " of the lowered form; use the standard form" if lowered else ""
+        raise refusal(node, f"unsupported operator{hint}")
     return rule(node)
 
 
 def refusal(node: ir.Node, why: str) -> UnsupportedModelError:
-    """Return the error for a node that ncnn cannot have."""
-    return UnsupportedModelError(f"{node.op_type} '{node.name}' is not for ncnn: {why}")
+    """Return the error for a node that cannot be translated to ncnn."""
+    return UnsupportedModelError(f"{node.op_type} '{node.name}': {why}")
 
 
 def _need(node: ir.Node, index: int, what: str) -> Array:
     value = constant(node.inputs[index]) if len(node.inputs) > index else None
     if value is None:
-        raise refusal(node, f"its {what} is no constant")
+        raise refusal(node, f"its {what} is not constant")
     return value
 
 
@@ -79,7 +79,7 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right."""
     auto = node.attributes.get("auto_pad")
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
-        raise refusal(node, f"auto_pad {auto.as_string()}")
+        raise refusal(node, f"auto_pad {auto.as_string()}; expected explicit pads")
     pads = ints_attribute(node, "pads", (0, 0, 0, 0))
     if len(pads) != 4:
         raise refusal(node, f"pads {list(pads)}; expected two axes")
@@ -91,7 +91,7 @@ def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
     transposed = node.op_type == "ConvTranspose"
     groups = int_attribute(node, "group", 1)
     if weight.ndim != 4 or (transposed and groups != 1):
-        raise refusal(node, f"weight {weight.shape}, group {groups}")
+        raise refusal(node, f"weight {weight.shape} with group {groups}")
     top, left, bottom, right = _pads(node)
     strides, dilations = (
         ints_attribute(node, "strides", (1, 1)),
@@ -153,7 +153,7 @@ def _pooling(node: ir.Node) -> Layer:
         raise refusal(node, "ceil_mode with padding or overlapping windows")
     average = node.op_type == "AveragePool"
     if average and ceil_mode:
-        raise refusal(node, "ceil_mode of an average")
+        raise refusal(node, "average pooling with ceil_mode")
     parameters: dict[int, object] = {0: int(average), 1: kernel[1], 11: kernel[0]}
     parameters |= {2: strides[1], 12: strides[0], 3: left, 13: top, 14: right, 15: bottom}
     parameters |= {5: 0 if ceil_mode else 1, 6: int_attribute(node, "count_include_pad", 0)}
@@ -162,9 +162,9 @@ def _pooling(node: ir.Node) -> Layer:
 
 def _concat(node: ir.Node) -> Layer:
     if int_attribute(node, "axis", 0) != 1:
-        raise refusal(node, "only channels are joined")
+        raise refusal(node, "expected the channel axis")
     if any(constant(value) is not None for value in node.inputs):
-        raise refusal(node, "an operand is a constant")
+        raise refusal(node, "an operand is constant")
     return Layer("Concat", {0: 0})
 
 
@@ -239,7 +239,7 @@ def _pad(node: ir.Node) -> Layer:
 
 def _softmax(node: ir.Node) -> Layer:
     if int_attribute(node, "axis", -1) != 1:
-        raise refusal(node, "only over channels")
+        raise refusal(node, "expected the channel axis")
     return Layer("Softmax", {0: 0, 1: 1})
 
 

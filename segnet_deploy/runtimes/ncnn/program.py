@@ -95,7 +95,7 @@ def _take_indices(graph: ir.Graph) -> dict[str, int]:
     stages = {id(pair.pool.outputs[1]): stage for stage, pair in enumerate(find_pairs(graph))}
     for value in found:
         if id(value) not in stages:
-            raise UnsupportedModelError(f"output '{value.name}' is not for ncnn: no pool's indices")
+            raise UnsupportedModelError(f"output '{value.name}' is not the indices of a pool")
     return {str(value.name): stages[id(value)] for value in found}
 
 
@@ -142,7 +142,9 @@ class _Translation:
         value = self._graph.inputs[0]
         self._program = Program()
         if value.dtype not in (ir.DataType.FLOAT, ir.DataType.UINT8):
-            raise UnsupportedModelError(f"input '{value.name}' is {value.dtype}, not for ncnn")
+            raise UnsupportedModelError(
+                f"input '{value.name}' is {value.dtype}; expected float32 or uint8"
+            )
         skip: set[int] = set()
         framed = value.dtype == ir.DataType.UINT8
         while len(uses := _uses(value)) == 1:
@@ -152,7 +154,9 @@ class _Translation:
             skip.add(id(node))
             value = node.outputs[0]
         if framed and self._program.order is None:
-            raise UnsupportedModelError(f"input '{value.name}' is uint8 but no frame, not for ncnn")
+            raise UnsupportedModelError(
+                f"input '{value.name}' is uint8, but not a frame (N, H, W, 3)"
+            )
         return value, skip
 
     def _take_front(self, node: ir.Node, value: ir.Value, framed: bool) -> bool:
@@ -218,12 +222,12 @@ class _Translation:
             self._program.steps.append(Step("cast", (known,), (name,), dtype=dtype))
             return
         if int_attribute(node, "axis", 0) != 1 or int_attribute(node, "keepdims", 1):
-            raise refusal(node, "only over channels, without keepdims")
+            raise refusal(node, "expected the channel axis, without keepdims")
         if int_attribute(node, "select_last_index", 0):
             raise refusal(node, "select_last_index")
         shape = self._real(node.inputs[0]).shape
         if shape is not None and isinstance(shape[1], int) and shape[1] > LABELS:
-            raise refusal(node, f"{shape[1]} channels; a label map holds {LABELS}")
+            raise refusal(node, f"{shape[1]} channels; a label map has at most {LABELS}")
         self._host[id(value)] = name = self._name("labels")
         self._program.steps.append(Step("labels", (self._take(node.inputs[0]),), (name,)))
 
@@ -239,9 +243,7 @@ class _Translation:
         try:
             return next(self._copies[id(value)])
         except (KeyError, StopIteration):
-            raise UnsupportedModelError(
-                f"'{value.name}' is not for ncnn: no layer makes it"
-            ) from None
+            raise UnsupportedModelError(f"'{value.name}' is not the output of a layer") from None
 
     def _here(self, value: ir.Value) -> str:
         """Return the next taker's blob, carried over from another net where it was made there."""
@@ -249,7 +251,7 @@ class _Translation:
         if name in net.blobs:
             return name
         if all(name not in other.blobs for other in self._program.nets):
-            raise UnsupportedModelError(f"'{value.name}' is not for ncnn: the host makes it")
+            raise UnsupportedModelError(f"'{value.name}' is computed between two nets")
         carried = self._line("Input", [], [self._name("b")], "")[0]
         self._program.steps.append(Step("carry", (name,), (carried,)))
         return carried

@@ -8,25 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from segnet_deploy import runtimes
 from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
-from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.classes import load_classes
-from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError, UsageError
+from segnet_deploy.conversion.compare_files import compare_files
+from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_deploy.types import Array, Size
-
-DYNAMIC_SIZE: Size = (96, 128)  # at which files of dynamic size are compared
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,7 @@ def convert(
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
     precision = precision_of(model) if precision == "fp32" else precision
-    if for_tensorrt:
-        model = to_symmetric_int8(model).model
-    result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
-    reduced = to_precision(result.model, precision).model
+    result = _rewrite(model, form, precision, for_tensorrt)
     recorded = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
         recorded,
@@ -89,13 +82,23 @@ def convert(
         source_sha256=recorded.source_sha256 or sha256(source),
         versions=recorded.versions or exporter_versions(),
     )
-    reduced.metadata_props.update(metadata.to_props())
+    result.model.metadata_props.update(metadata.to_props())
     minimum = MIN_AGREEMENT[precision] if min_agreement is None else min_agreement
     with atomic_path(path) as temporary:
-        save_model(reduced, temporary)
-        found = _compare(source, temporary, shape, metadata, minimum, progress)
-    agreement, delta = min(a for a, _ in found.values()), max(d for _, d in found.values())
-    return ConvertResult(Path(path), result.changed, precision, agreement, delta, tuple(found))
+        save_model(result.model, temporary)
+        found = compare_files(source, temporary, shape, metadata, minimum, progress)
+    agreements, deltas = zip(*found.values(), strict=True)
+    return ConvertResult(
+        Path(path), result.changed, precision, min(agreements), max(deltas), tuple(found)
+    )
+
+
+def _rewrite(model: ir.Model, form: str, precision: str, for_tensorrt: bool) -> PassResult:
+    """Return the model in its new form and precision, and the number of rewritten pairs."""
+    if for_tensorrt:
+        model = to_symmetric_int8(model).model
+    result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
+    return replace(result, model=to_precision(result.model, precision).model)
 
 
 def _replacements(
@@ -133,48 +136,3 @@ def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
 
 def _is_uint8(model: ir.Model) -> bool:
     return model.graph.inputs[0].dtype == ir.DataType.UINT8
-
-
-def _compare(
-    source: str | os.PathLike[str],
-    target: Path,
-    shape: tuple[int | None, ...],
-    metadata: Metadata,
-    minimum: float,
-    progress: Progress,
-) -> dict[str, tuple[float, float]]:
-    """Return agreement and largest difference by runtime. Raises ParityError."""
-    frame = metadata.io == "frame"
-    height, width = shape[1:3] if frame else shape[2:4]
-    channels = 3 if frame else shape[1] or 3
-    maker = InputMaker(channels, metadata.mean, metadata.std, metadata.channel_order, metadata.io)
-    size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
-    x = maker.natural(size).feed
-    old = np.array(runtimes.open(source, "onnxruntime").run(x))
-    names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
-    found: dict[str, tuple[float, float]] = {}
-    for name in names:
-        progress(f"{name}: comparing with {source}")
-        try:
-            new = np.array(runtimes.open(target, name).run(x))
-        except EngineError as error:
-            if name == names[-1] and not found:
-                raise
-            progress(f"left out: {error}")
-            continue
-        found[name] = agreement, delta = _agreement(old, new)
-        if agreement < minimum and not np.isclose(delta, 0):
-            raise ParityError(
-                f"labels agree with {source} on only {agreement:.4%} in {name} (limit "
-                f"{minimum:.2%}); no file was written"
-            )
-    return found
-
-
-def _agreement(old: Array, new: Array) -> tuple[float, float]:
-    """Return the share of equal labels and the largest absolute difference."""
-    if old.shape != new.shape:
-        raise ParityError(f"the result is {new.shape}, was {old.shape}; no file was written")
-    labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
-    delta = float(np.abs(old.astype(np.float64) - new).max())
-    return float((labels[0] == labels[1]).mean()), delta

@@ -1,0 +1,68 @@
+"""Every public name of segnet_deploy has a docstring; its examples run as written."""
+
+from __future__ import annotations
+
+import doctest
+import shutil
+from pathlib import Path
+
+import pytest
+
+import segnet_deploy
+from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.runtimes.model_file import load_model, save_model
+
+NAMED_ELSEWHERE = {
+    "BuildOptions": "build",
+    "Built": "build",
+    "Comparison": "compare",
+    "ComparisonExtras": "compare",
+    "ComparisonSettings": "compare",
+    "ConvertResult": "convert",
+    "Example": "find_examples",
+    "Predictions": "predict_files",
+    "QuantiseResult": "quantise",
+    "RunResult": "run_model",
+    **dict.fromkeys(
+        (name for name in segnet_deploy.__all__ if name.endswith("Error")), "SegNetError"
+    ),
+}
+"""Names whose example is part of another name's."""
+
+NAMES = [name for name in segnet_deploy.__all__ if name != "__version__"]
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    """Return the examples in the docstring of a public name."""
+    names = {name: getattr(segnet_deploy, name) for name in segnet_deploy.__all__}
+    text = names[name].__doc__
+    found = doctest.DocTestParser().get_doctest(text, dict(names), name, None, None)
+    return [found] if found.examples else []
+
+
+@pytest.fixture
+def folder(small_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Go to a folder with the files of the examples: segnet.onnx, lowered.onnx and data/."""
+    shutil.copy(small_model, tmp_path / "segnet.onnx")
+    save_model(lower_unpooling(load_model(small_model)).model, tmp_path / "lowered.onnx")
+    monkeypatch.chdir(tmp_path)
+    return data
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.needs("tensorrt-rtx"))
+        if name in ("build", "rebuild")
+        else name
+        for name in NAMES
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_example_runs(name: str) -> None:
+    assert getattr(segnet_deploy, name).__doc__
+    found = examples(name)
+    assert found or examples(NAMED_ELSEWHERE[name])
+    for test in found:
+        report: list[str] = []
+        assert not doctest.DocTestRunner().run(test, out=report.append).failed, "".join(report)
