@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files atomically: complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from segnet_deploy.errors import InputError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it on success, remove it on failure.
 
-    The temporary name keeps the suffix, so that writers which look at it still work.
-    Raises InputError where the folder is missing or the disk refuses the data.
+    The temporary name keeps the suffix, for writers that depend on it.
+    Raises InputError if the folder is missing or the data cannot be written.
     """
     target = Path(path)
     temporary = _sibling(target)
@@ -34,7 +34,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise InputError where `path` cannot be written: to be said before long work."""
+    """Raise InputError if `path` cannot be written; called before long work."""
     target = Path(path)
     if target.is_dir():
         raise InputError(f"cannot write {target}: it is a folder")
@@ -48,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder and those above it, where they are missing. Raises InputError."""
+    """Make a folder and its parents if they are missing. Raises InputError."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:

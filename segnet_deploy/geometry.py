@@ -1,4 +1,4 @@
-"""Fit frames to the model's size, and bring label maps back to the frame's size."""
+"""Fit frames to the model's size, and resize label maps to the frame's size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FITS = ("stretch", "letterbox")
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a frame of `source` size lies in the model's plane, all (height, width)."""
+    """The position of a frame of `source` size in the model's plane; sizes are (height, width)."""
 
     source: Size
     top: int
@@ -25,7 +25,7 @@ class Placement:
 
 
 def place(source: Size, target: Size, fit: str) -> Placement:
-    """Return where `source` comes to lie in `target`: all of it, or centred with its aspect."""
+    """Return the placement of `source` in `target`: stretched, or centred with its aspect ratio."""
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
     if fit == "stretch" or source == target:
@@ -52,7 +52,7 @@ def fit_frame(frame: Frame, target: Size, placement: Placement, border: Sequence
 
 
 def restore_labels(labels: Frame, placement: Placement) -> Frame:
-    """Cut the frame's part out of the model's labels and bring it to source size (nearest)."""
+    """Crop the frame's part of the model's labels and resize it to the source size (nearest)."""
     bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
     part = np.ascontiguousarray(labels[placement.top : bottom, placement.left : right])
     if placement.size == placement.source:

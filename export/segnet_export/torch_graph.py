@@ -64,6 +64,8 @@ def to_onnx(
         reason = _root_cause(error)
         raise UnsupportedModelError(f"torch cannot export this module: {reason}") from error
     assert program is not None
+    for node in program.model.graph.all_nodes():  # source lines and paths of this machine
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     result = restore_unpooling(program.model)
     return fuse_lrn(result.model).model, result.changed
 

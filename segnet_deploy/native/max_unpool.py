@@ -1,7 +1,7 @@
-"""The op pair and the label map on the CPU: native code where it was built, else numpy.
+"""The op pair and the label map on the CPU: native code if it was built, else numpy.
 
 Planes are (P, H, W, K) arrays: K channels packed side by side, or K = 1 for one channel each.
-Planes may lie apart; what is inside one is contiguous. Source: plugins/cpu.
+Each plane is contiguous; the planes need not be. Source: plugins/cpu.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segnet_deploy.types import Array
 
 _KINDS = ("float32", "int8", "uint8")  # CpuElement in plugins/include/segnet/window_code.h
 _PACKS = (1, 4, 8, 16)
-LABELS = 256  # what a label map tells apart
+LABELS = 256  # of a label map
 
 
 def pooled_size(size: tuple[int, int], ceil_mode: bool) -> tuple[int, int]:
@@ -29,7 +29,7 @@ def pooled_size(size: tuple[int, int], ceil_mode: bool) -> tuple[int, int]:
 def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
     """Pool planes `x` into planes `y`; return the codes, uint8 of y's shape.
 
-    A code is the place 0 1 / 2 3 of the first maximum; NaN wins as in PyTorch.
+    A code is the position, 0 1 / 2 3, of the first maximum; NaN is selected as in PyTorch.
     """
     codes = np.empty(y.shape, np.uint8)
     if y.size and not _call("segnet_cpu_pool", (x, y, codes), x, y, ceil_mode, threads):
@@ -38,9 +38,9 @@ def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
 
 
 def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) -> None:
-    """Put planes `y` back into planes `x` where `codes` say, zero elsewhere.
+    """Write planes `y` into planes `x` at the positions in `codes`, zero elsewhere.
 
-    Raises ValueError where the sizes are not those of a pool from `x` to `y`.
+    Raises ValueError if the sizes are not those of a pool from `x` to `y`.
     """
     pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
     if not y.shape == codes.shape == pooled:
@@ -70,14 +70,14 @@ def label_map(logits: Array) -> Array:
 
 
 def is_native() -> bool:
-    """Tell whether the native library was built and loads."""
+    """Return whether the native library was built and can be loaded."""
     return _library() is not None
 
 
 def _call(
     name: str, buffers: tuple[Array, ...], x: Array, y: Array, ceil_mode: bool, threads: int
 ) -> bool:
-    """Run the native operation on its buffers; False where it cannot take these planes."""
+    """Run the native operation; return False if it does not support these planes."""
     library, kind, pack = _library(), x.dtype.name, x.shape[3]
     planes_whole = all(a[0].flags.c_contiguous for a in (x, y))
     if library is None or kind not in _KINDS or pack not in _PACKS or not planes_whole:
@@ -95,7 +95,7 @@ def _library() -> Any:
     path = find_library("segnet_cpu")
     try:
         return None if path is None else ctypes.CDLL(str(path))
-    except OSError:  # built for another machine: numpy does it
+    except OSError:  # built for another machine: numpy is used
         return None
 
 
@@ -107,7 +107,7 @@ def _at(array: Array) -> ctypes.c_void_p:
 
 
 def _label_map(logits: Array) -> Array:
-    """Compare plane by plane, faster than numpy's argmax over axis 0."""
+    """Return the first maximum, plane by plane: faster than numpy's argmax over axis 0."""
     best = logits[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     for index in range(1, len(logits)):
@@ -118,7 +118,7 @@ def _label_map(logits: Array) -> Array:
 
 
 def _elements(x: Array, pooled: tuple[int, ...]) -> list[tuple[int, Array, tuple[slice, slice]]]:
-    """Return code, elements and the windows that have one, for each place of a window."""
+    """Return, for each position of a window, its code, its elements and the windows with one."""
     found = []
     for code in range(4):
         part = x[:, code // 2 :: 2, code % 2 :: 2][:, : pooled[1], : pooled[2]]

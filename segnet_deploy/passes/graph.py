@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,7 +143,23 @@ def infer_shapes(model: ir.Model) -> ir.Model:
 
     if any(n.op_type == "MaxUnpool" and not n.domain and _is_integer(n) for n in model.graph):
         return model
-    return ShapeInferencePass()(model).model
+    with _without_inference_errors():
+        return ShapeInferencePass()(model).model
+
+
+@contextlib.contextmanager
+def _without_inference_errors() -> Iterator[None]:
+    """Suppress the traceback that is logged if onnx cannot infer shapes (they stay as they are)."""
+    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("Shape inference failed")
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
 
 
 def _is_integer(node: ir.Node) -> bool:

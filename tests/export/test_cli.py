@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -240,25 +241,78 @@ def test_invalid_input_is_one_line_and_leaves_no_file(
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
-def test_full_disk_is_one_line_and_leaves_no_file(checkpoint: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    code = (
-        "import resource, signal, sys\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "from segnet_export import cli, exporter\n"
-        "import torch\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
-        "sys.exit(cli.main(sys.argv[1:]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(checkpoint), "-o", str(folder / "m.onnx"), *SIZE],
+def run_program(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `code` and then segnet-export with `arguments`, in a child process."""
+    command = f"{code}\nfrom segnet_export import cli\nsys.exit(cli.main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys\n{command}", *arguments],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+WITHOUT_TORCH = "sys.modules['torch'] = None"  # any import of it raises ImportError
+
+
+@pytest.mark.parametrize(
+    "options", [["--form", "lowered"], ["--form", "plugin"], ["--precision", "fp16"]]
+)
+def test_onnx_file_is_converted_without_torch(
+    options: list[str], standard_file: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "other.onnx"
+    done = run_program(WITHOUT_TORCH, str(standard_file), "-o", str(target), *options)
+    assert done.returncode == 0, done.stderr
+    assert target.exists()
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "arch"])
+def test_missing_torch_is_one_line_that_names_the_extra(
+    source: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    given = [str(checkpoint)] if source == "checkpoint" else ["--arch", "segnet"]
+    done = run_program(WITHOUT_TORCH, *given, "-o", str(tmp_path / "m.onnx"), *SIZE)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: torch cannot be imported")
+    assert 'pip install "segnet-deploy[export]"' in done.stderr
+
+
+def test_no_message_of_another_library_appears(checkpoint: Path, tmp_path: Path) -> None:
+    options = ["--precision", "bf16", "--min-agreement", "0.5", "--bgr"]
+    values = ["--mean", "0", "0", "0", "--std", "1", "1", "1"]
+    done = run_program(
+        "", str(checkpoint), "-o", str(tmp_path / "m.onnx"), *SIZE, *options, *values
+    )
+    assert done.returncode == 0, done.stderr
+    ours = r"family |note: |exporting$|left out: |\w+: comparing "
+    other = [line for line in done.stderr.splitlines() if not re.match(ours, line)]
+    assert other == []
+    assert "\r" not in done.stderr
+
+
+def test_exported_file_contains_no_path_of_this_machine(checkpoint: Path, tmp_path: Path) -> None:
+    target = tmp_path / "m.onnx"
+    assert cli.main([str(checkpoint), "-o", str(target), *SIZE, "--bgr"]) == 0
+    here = str(Path(cli.__file__).parent).encode()
+    assert here not in target.read_bytes()
+    assert b"site-packages" not in target.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is POSIX")
+def test_full_disk_is_one_line_and_leaves_no_file(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    code = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from segnet_export import cli, exporter\n"
+        "import torch\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+    )
+    done = run_program(code, str(checkpoint), "-o", str(folder / "m.onnx"), *SIZE)
     assert done.returncode == 1, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("error: cannot write")
     assert list(folder.iterdir()) == []

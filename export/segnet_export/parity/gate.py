@@ -19,7 +19,7 @@ from torch import nn
 
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, ParityError
-from segnet_deploy.progress import Progress, silent
+from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.runtimes.loader import open as open_engine
 from segnet_export.parity.compare import OpenedFile, compare, compare_labels
@@ -53,8 +53,7 @@ def gate(
                 progress(f"left out: {error}")
                 continue
             with contextlib.closing(file):
-                for item in inputs:
-                    progress(f"{runtime}: {item.name} {item.shape}")
+                for item in track(inputs, f"{runtime}: comparing with PyTorch", progress):
                     rows.append(compare(file, module, item, min_agreement))
     report = _report(path, rows)
     if not report.passed:
@@ -91,10 +90,9 @@ def gate_labels(
         except EngineError as error:
             progress(f"left out: {error}")
             continue
-        for item in natural:
-            progress(f"{runtime}: labels of {item.name} {item.shape}")
-            rows.append(compare_labels(runtime, engine, module, item, min_agreement))
-        engine.close()
+        with contextlib.closing(engine):
+            for item in track(natural, f"{runtime}: comparing labels with PyTorch", progress):
+                rows.append(compare_labels(runtime, engine, module, item, min_agreement))
     report = _report(path, rows)
     if not report.passed:
         failed = report.failed[0]

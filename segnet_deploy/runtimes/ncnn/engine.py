@@ -1,4 +1,4 @@
-"""ncnn on the CPU, in fp32 and int8: its convolutions, and our own pool and unpool."""
+"""ncnn on the CPU, fp32 and int8: its convolutions, with the pool and unpool of this package."""
 
 from __future__ import annotations
 

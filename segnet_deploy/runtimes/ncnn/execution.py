@@ -1,4 +1,4 @@
-"""One image on its way through a program: ncnn's net, and the host's steps between its parts."""
+"""Execute a program for one image: ncnn's nets, and the host steps between them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segnet_deploy.native import max_unpool
 from segnet_deploy.runtimes.ncnn.program import Program, Step
 from segnet_deploy.types import Array
 
-_PLAIN, _PACKED = 0, 1  # extract a blob unpacked, or as it lies in memory
+_PLAIN, _PACKED = 0, 1  # extract a blob unpacked, or in its memory layout
 
 
 class Execution:
@@ -99,7 +99,7 @@ class Execution:
         status, mat = extractor.extract(name, layout)
         if status or mat.empty():
             raise EngineError(f"blob {name} was not computed (status {status}): out of memory?")
-        extractor.input(name, self._mat())  # so that the net lets go of it
+        extractor.input(name, self._mat())  # so that the net frees it
         return mat
 
     def _array(self, name: str) -> Array:

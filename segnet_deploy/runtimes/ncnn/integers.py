@@ -1,10 +1,9 @@
-"""Quantised files: convolutions of integers as ncnn's int8 layers.
+"""Translate integer convolutions of quantised files to ncnn's int8 layers.
 
-ncnn knows int8 with zero point 0, so uint8 files are taken in their symmetric form. A
-convolution between DequantizeLinear and QuantizeLinear becomes one layer from integers to
-integers, and the pools and unpoolings between two of them stay on integers. What else is
-quantised is computed in fp32: weights of grouped and transposed convolutions, layers that ncnn
-has for floats only.
+ncnn supports int8 with zero point 0, so uint8 files are first made symmetric. A convolution
+between DequantizeLinear and QuantizeLinear becomes one layer from integers to integers, and the
+pools and unpoolings between two of them remain on integers. The rest is computed in fp32: grouped
+and transposed convolutions, and layers that ncnn has only for floats.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from segnet_deploy.types import Array
 DOMAIN = "segnet_deploy.ncnn"
 _TAG = np.array([0x000D4B38], np.uint32)  # before a weight that is int8
 _REQUANTISE, _DEQUANTISE = 101, 1  # to int8, to float
-_NO_WINOGRAD = 1 << 6  # of the features that parameter 31 turns off
-# F(4,3) holds 576 times the sum of products in int32.
+_NO_WINOGRAD = 1 << 6  # in parameter 31, the disabled features
+# F(4,3) computes 576 times the sum of products in int32.
 _WINOGRAD_SUM = (2**31 - 1) // 576
-_MARGIN = 4  # from the largest sum that the next scale holds to the largest that F(4,3) does
-_FLOAT, _INT8 = 1, 3  # ncnn's numbers of types
+_MARGIN = 4  # between the largest sum the next scale represents and the limit of F(4,3)
+_FLOAT, _INT8 = 1, 3  # ncnn's type numbers
 _MOVING = ("MaxPool", "Slice", "Pad")
 
 
 def to_integers(model: ir.Model) -> None:
     """Rewrite the convolutions of `model` (symmetric, with integer pairs) in place.
 
-    Raises UnsupportedModelError where a Q/DQ is left that ncnn cannot have.
+    Raises UnsupportedModelError if a Q/DQ remains that ncnn does not support.
     """
     graph = model.graph
     for node in reversed(list(graph)):
@@ -57,12 +56,12 @@ def to_integers(model: ir.Model) -> None:
 
 
 def is_integer(value: ir.Value | None) -> bool:
-    """Tell whether `value` is quantised."""
+    """Return whether `value` is quantised."""
     return value is not None and value.dtype in (ir.DataType.INT8, ir.DataType.UINT8)
 
 
 def _fuse(conv: ir.Node) -> None:
-    """Make `conv` one of integers where its input and its weights are; also its ReLU and Q."""
+    """Make `conv` an integer layer if input and weights are; fuse its ReLU and Q."""
     x, weight = (producer(conv.inputs[i], "DequantizeLinear") for i in (0, 1))
     if x is None or weight is None or int_attribute(conv, "group", 1) != 1:
         return
@@ -89,7 +88,7 @@ def _fuse(conv: ir.Node) -> None:
 
 
 def _after(value: ir.Value) -> tuple[bool, ir.Node | None]:
-    """Return whether a ReLU follows, and the QuantizeLinear that alone takes the result."""
+    """Return whether a ReLU follows, and the QuantizeLinear that is the only consumer."""
     relu = _only_user(value, "Relu")
     quantise = _only_user(value if relu is None else relu.outputs[0], "QuantizeLinear")
     if quantise is None or not _is_symmetric(quantise) or quantise.outputs[0].is_graph_output():
@@ -115,7 +114,7 @@ def _is_symmetric(node: ir.Node) -> bool:
 
 
 def _move_floats(graph: ir.Graph, node: ir.Node) -> None:
-    """Let `node`, which ncnn has for floats only, work on floats again."""
+    """Make `node`, which ncnn has only for floats, compute in floats."""
     if not is_integer(node.inputs[0]):
         return
     after = [u.node for u in node.outputs[0].uses() if u.node.op_type == "DequantizeLinear"]
@@ -162,7 +161,7 @@ def _convolution(node: ir.Node) -> Layer:
         parameters[9] = RELU
     if not _suits_winograd(weight, x_step * steps, bias, y_step):
         parameters[31] = _NO_WINOGRAD
-    data = np.zeros(-(-weight.size // 4) * 4, np.int8)  # in whole words
+    data = np.zeros(-(-weight.size // 4) * 4, np.int8)  # in whole 32-bit words
     data[: weight.size] = weight.ravel()
     weights: list[Array] = [_TAG, data]
     if bias is not None:
@@ -174,17 +173,17 @@ def _convolution(node: ir.Node) -> Layer:
 
 
 def _levels_per_unit(scale: Array) -> Array:
-    """Return what ncnn multiplies by."""
+    """Return the factor by which ncnn multiplies."""
     return np.asarray(1 / scale, np.float32).reshape(-1)
 
 
 def _suits_winograd(weight: Array, steps: Array, bias: Array | None, y_step: Array | None) -> bool:
-    """Tell whether F(4,3) is faster than a product of matrices, and holds the sums.
+    """Return whether F(4,3) is faster than a matrix product, and its sums do not overflow.
 
-    A sum that it cannot hold comes out wrong. Either none can be that large, or it is
-    far beyond what the scale of the result, taken from real images, lets through.
+    Either no sum can reach the limit, or the limit is far above the largest result that the
+    output scale, measured on real images, represents.
     """
-    if weight.shape[1] < 8 or len(weight) % 4:  # its transforms are scalar there
+    if weight.shape[1] < 8 or len(weight) % 4:  # then its transforms are scalar
         return False
     signed = weight.reshape(len(weight), -1).astype(np.int64)
     if 127 * np.abs(signed).sum(1).max() <= _WINOGRAD_SUM:

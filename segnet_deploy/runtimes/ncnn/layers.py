@@ -1,4 +1,4 @@
-"""One ONNX node -> one ncnn layer: its type, its numbered parameters and its weights.
+"""Translate one ONNX node to an ncnn layer: its type, numbered parameters and weights.
 
 The numbers are those of ncnn's operator list (docs/developer-guide/operators.md there).
 """
@@ -18,19 +18,19 @@ from segnet_deploy.types import Array
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
 RELU = 1
 _LOWERED = ("SpaceToDepth", "DepthToSpace", "Split", "GreaterOrEqual", "Where")
-_REST = 2**31 - 233  # an end that reaches the edge, as ncnn writes it
+_REST = 2**31 - 233  # ncnn's value for "up to the end"
 
 
 @dataclass
 class Layer:
-    """What the .param line says after its blobs; the weights go to .bin in this order."""
+    """The parameters of a .param line; the weights are written to .bin in this order."""
 
     kind: str
     parameters: dict[int, object] = field(default_factory=dict)
     weights: list[Array] = field(default_factory=list)
 
     def fuse_relu(self) -> bool:
-        """Take a ReLU that follows into the layer, where it has a place for it."""
+        """Fuse the ReLU that follows; return False if the layer type cannot."""
         if not self.kind.startswith(("Convolution", "Deconvolution")):
             return False
         self.parameters[9] = RELU
@@ -87,7 +87,7 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
 
 
 def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
-    """Return the kind of a convolution's layer and its numbers; `weight` is (K, C, h, w)."""
+    """Return the layer type and the parameters of a convolution; `weight` is (K, C, h, w)."""
     transposed = node.op_type == "ConvTranspose"
     groups = int_attribute(node, "group", 1)
     if weight.ndim != 4 or (transposed and groups != 1):
@@ -203,7 +203,7 @@ def _resize(node: ir.Node) -> Layer:
 
 
 def _has_own_scale(node: ir.Node, size: tuple[int, int]) -> bool:
-    """Tell whether the scales are those of the sizes, by which ncnn computes."""
+    """Return whether the scales equal the ratio of the sizes, which ncnn uses."""
     scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if scales is None or not scales.size:
         return True
@@ -269,4 +269,4 @@ _RULES: dict[str, Callable[[ir.Node], Layer]] = {
     "Pad": _pad,
     "Softmax": _softmax,
 }
-SAME = ("Identity", "Dropout")  # what leaves its input as it is
+SAME = ("Identity", "Dropout")  # operators that return their input

@@ -1,12 +1,13 @@
-"""An ONNX graph -> a program: ncnn nets, and the steps that the host does between their blobs.
+"""Translate an ONNX graph to a program: ncnn nets, and the host steps between their blobs.
 
-The host does pool and unpool (ncnn has no indices; its Python binding copies the list of outputs,
-so that a layer written in Python cannot hand two of them back), the frame's normalisation and
-the label map. A value that several take is split, since ncnn frees a blob once it is taken.
+The host computes pools and unpoolings, the normalisation of frames and the label map. (ncnn has
+no pool indices, and its Python binding copies the list of outputs, so a layer written in Python
+cannot return two.) A value with several consumers is split, because ncnn frees a blob once it is
+consumed.
 
-What comes before the last pool is a net of its own, whose convolutions keep ties: there equal
-neighbourhoods must give equal values, or flat areas get other indices than in PyTorch. Those of
-integers always do.
+The layers before the last pool form a separate net, whose convolutions keep ties: equal
+neighbourhoods must give equal values there, or the indices of flat areas differ from PyTorch's.
+Integer convolutions always keep ties.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": 
 
 @dataclass(frozen=True)
 class Step:
-    """What the host does: pool, unpool, carry, labels, cast or output; from blobs to blobs."""
+    """A host step from blobs to blobs: pool, unpool, carry, labels, cast or output."""
 
     kind: str
     sources: tuple[str, ...]
@@ -47,7 +48,7 @@ class Step:
 
 @dataclass
 class Net:
-    """One ncnn net: its .param lines and its .bin. `keeps_ties` is for what is pooled after."""
+    """One ncnn net: its .param lines and its .bin. `keeps_ties`: its result is pooled."""
 
     keeps_ties: bool
     lines: list[str] = field(default_factory=list)
@@ -56,13 +57,13 @@ class Net:
 
     @property
     def param(self) -> str:
-        """The structure in ncnn's text form."""
+        """The structure in ncnn's text format."""
         return "\n".join(["7767517", f"{len(self.lines)} {len(self.blobs)}", *self.lines, ""])
 
 
 @dataclass
 class Program:
-    """The nets, and the host's part: `order` and `front` before them, `steps` between."""
+    """The nets, and the host's part: `order` and `front` before the nets, `steps` between."""
 
     image: str = ""
     order: tuple[int, ...] | None = None  # frames: the channel of each plane
@@ -76,18 +77,18 @@ class Program:
 def to_program(model: ir.Model) -> Program:
     """Translate `model` (float32 or int8, standard or plugin form); it is rewritten in place.
 
-    Raises UnsupportedModelError, naming the node that ncnn or the host cannot do.
+    Raises UnsupportedModelError, naming the node that is not supported.
     """
     to_symmetric_int8(model)
     fuse_lrn(model)
-    taken = _take_indices(model.graph)
+    indices = _remove_indices(model.graph)
     to_plugin_ops(model)
     to_integers(model)
-    return _Translation(model.graph, taken).run()
+    return _Translation(model.graph, indices).run()
 
 
-def _take_indices(graph: ir.Graph) -> dict[str, int]:
-    """Take pool indices off the graph's outputs; return the stage of each."""
+def _remove_indices(graph: ir.Graph) -> dict[str, int]:
+    """Remove pool indices from the graph's outputs; return the stage of each."""
     found = [v for v in graph.outputs if (p := v.producer()) is not None and v is not p.outputs[0]]
     kept = [v for v in graph.outputs if not any(v is index for index in found)]
     graph.outputs.clear()
@@ -100,7 +101,7 @@ def _take_indices(graph: ir.Graph) -> dict[str, int]:
 
 
 class _Translation:
-    """Names blobs, and gives each taker of a value a blob of its own."""
+    """Names blobs, and gives each consumer of a value a separate blob."""
 
     def __init__(self, graph: ir.Graph, indices: dict[str, int]):
         self._graph, self._indices = graph, indices
@@ -110,7 +111,7 @@ class _Translation:
         self._count = 0
 
     def run(self) -> Program:
-        image, skip = self._front()
+        image, skip = self._read_front()
         pooled = [node.inputs[0] for node in self._graph if _is(node, contract.POOL)]
         left = len(pooled)
         self._program.nets.append(Net(keeps_ties=not all(map(is_integer, pooled))))
@@ -131,13 +132,13 @@ class _Translation:
             else:
                 self._layer(node, skip)
         for value in self._graph.outputs:
-            name = self._take(value)
+            name = self._consume(value)
             self._program.outputs[str(value.name)] = name
             self._program.steps.append(Step("output", (name,), ()))
         self._program.indices = {name: pools[stage] for name, stage in self._indices.items()}
         return self._program
 
-    def _front(self) -> tuple[ir.Value, set[int]]:
+    def _read_front(self) -> tuple[ir.Value, set[int]]:
         """Read the normalisation before the first layer; return its result and its nodes."""
         value = self._graph.inputs[0]
         self._program = Program()
@@ -149,7 +150,7 @@ class _Translation:
         framed = value.dtype == ir.DataType.UINT8
         while len(uses := _uses(value)) == 1:
             node = uses[0].node
-            if not self._take_front(node, value, framed):
+            if not self._add_front(node, value, framed):
                 break
             skip.add(id(node))
             value = node.outputs[0]
@@ -159,7 +160,7 @@ class _Translation:
             )
         return value, skip
 
-    def _take_front(self, node: ir.Node, value: ir.Value, framed: bool) -> bool:
+    def _add_front(self, node: ir.Node, value: ir.Value, framed: bool) -> bool:
         program = self._program
         operand = constant(node.inputs[1]) if len(node.inputs) > 1 else None
         if framed and node.op_type == "Transpose" and program.order is None:
@@ -188,12 +189,12 @@ class _Translation:
         if after is not None and after.op_type == "Relu" and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
-        sources = [self._here(v) for v in node.inputs if v is not None and constant(v) is None]
+        sources = [self._blob(v) for v in node.inputs if v is not None and constant(v) is None]
         self._program.nets[-1].weights += layer.weights
         self._emit(layer, sources, result)
 
     def _pool(self, node: ir.Node, last: bool) -> str:
-        source, (values, codes) = self._take(node.inputs[0]), node.outputs
+        source, (values, codes) = self._consume(node.inputs[0]), node.outputs
         if last:
             self._program.nets.append(Net(keeps_ties=False))
         self._host[id(codes)] = name = self._name("codes")
@@ -203,7 +204,7 @@ class _Translation:
         return name
 
     def _unpool(self, node: ir.Node) -> None:
-        source, codes = self._take(node.inputs[0]), node.inputs[1]
+        source, codes = self._consume(node.inputs[0]), node.inputs[1]
         if codes is None or id(codes) not in self._host:
             raise refusal(node, "its codes do not come from a pool")
         result = self._enter(node.outputs[0])
@@ -229,14 +230,14 @@ class _Translation:
         if shape is not None and isinstance(shape[1], int) and shape[1] > LABELS:
             raise refusal(node, f"{shape[1]} channels; a label map has at most {LABELS}")
         self._host[id(value)] = name = self._name("labels")
-        self._program.steps.append(Step("labels", (self._take(node.inputs[0]),), (name,)))
+        self._program.steps.append(Step("labels", (self._consume(node.inputs[0]),), (name,)))
 
     def _real(self, value: ir.Value | None) -> ir.Value:
         assert value is not None
         return self._alias.get(id(value), value)
 
-    def _take(self, value: ir.Value | None) -> str:
-        """Return the blob of the next taker of `value`."""
+    def _consume(self, value: ir.Value | None) -> str:
+        """Return the blob for the next consumer of `value`."""
         value = self._real(value)
         if id(value) in self._host:
             return self._host[id(value)]
@@ -245,9 +246,9 @@ class _Translation:
         except (KeyError, StopIteration):
             raise UnsupportedModelError(f"'{value.name}' is not the output of a layer") from None
 
-    def _here(self, value: ir.Value) -> str:
-        """Return the next taker's blob, carried over from another net where it was made there."""
-        name, net = self._take(value), self._program.nets[-1]
+    def _blob(self, value: ir.Value) -> str:
+        """Return the blob for the next consumer, carried over if another net computed it."""
+        name, net = self._consume(value), self._program.nets[-1]
         if name in net.blobs:
             return name
         if all(name not in other.blobs for other in self._program.nets):
@@ -256,20 +257,20 @@ class _Translation:
         self._program.steps.append(Step("carry", (name,), (carried,)))
         return carried
 
-    def _takers(self, value: ir.Value) -> int:
+    def _consumers(self, value: ir.Value) -> int:
         count = int(value.is_graph_output())
         for use in _uses(value):
             same = use.node.op_type in SAME
-            count += self._takers(use.node.outputs[0]) if same else 1
+            count += self._consumers(use.node.outputs[0]) if same else 1
         return count
 
     def _enter(self, value: ir.Value) -> str:
-        """Make `value` an input of the net; return the blob that the host fills."""
+        """Make `value` an input of the net; return the blob that the host writes."""
         return self._emit(Layer("Input"), [], value)
 
     def _emit(self, layer: Layer, sources: list[str], value: ir.Value) -> str:
         name = self._line(layer.kind, sources, [self._name("b")], str(layer))[0]
-        count = self._takers(value)
+        count = self._consumers(value)
         copies = [name]
         if count > 1:
             names = [f"{name}_{number}" for number in range(count)]
@@ -278,9 +279,9 @@ class _Translation:
         return name
 
     def _line(self, kind: str, sources: list[str], results: list[str], rest: str) -> list[str]:
-        words = [kind, results[0], len(sources), len(results), *sources, *results, rest]
+        fields = [kind, results[0], len(sources), len(results), *sources, *results, rest]
         net = self._program.nets[-1]
-        net.lines.append(" ".join(map(str, words)).rstrip())
+        net.lines.append(" ".join(map(str, fields)).rstrip())
         net.blobs += results
         return results
 
@@ -294,5 +295,5 @@ def _is(node: ir.Node, op_type: str) -> bool:
 
 
 def _uses(value: ir.Value) -> list[Any]:
-    """Return who takes `value`, apart from unpoolings that only want an image's size."""
+    """Return the uses of `value`, except unpoolings that only read its size."""
     return [use for use in value.uses() if not (_is(use.node, contract.UNPOOL) and use.idx == 2)]
