@@ -33,7 +33,7 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
             known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known)
             if not inside:
-                raise InputError(f"{path} holds no image or video; expected {_suffixes()}")
+                raise InputError(f"{path} contains no image or video; expected {_suffixes()}")
             found += inside
         elif path.is_file():
             found.append(path)

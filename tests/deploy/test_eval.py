@@ -133,7 +133,7 @@ def test_eval_measures_and_draws(
     assert eval_command.main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     out = capsys.readouterr().out
     assert "mIoU" in out
-    assert "labels that are the same: 100.000 %" in out
+    assert "equal labels: 100.000 %" in out
     result = json.loads((tmp_path / "r.json").read_text())
     assert len(result["frames"]) == 3
     assert np.sum(result["confusion"]) == 3 * 45 * 61
@@ -218,7 +218,7 @@ def _resize(data: Path) -> None:
 
 BAD = {
     "no labels": (lambda d: (d / "labels/1.png").unlink(), "1 images of"),
-    "size": (_resize, "expected one size"),
+    "size": (_resize, "expected equal sizes"),
     "unknown id": (
         lambda d: cv2.imwrite(str(d / "labels/1.png"), np.full((45, 61), 77, np.uint8)),
         "has the id 77",
@@ -226,7 +226,7 @@ BAD = {
     "corrupt": (lambda d: (d / "labels/1.png").write_bytes(b"\x89PNG"), "cannot read labels"),
     "colour": (
         lambda d: cv2.imwrite(str(d / "labels/1.png"), np.zeros((45, 61, 3), np.uint8)),
-        "is in colour",
+        "is a colour image",
     ),
 }
 
@@ -259,7 +259,7 @@ def test_bad_data_is_one_line(
         (["--against", "m.trt", "--flips"], 1, "m.trt is an engine"),
         (["--flips"], 2, "give --against"),
         (["--against-runtime", "openvino"], 2, "give --against"),
-        (["--split", "val"], 1, "split 'val'; layout folders has none"),
+        (["--split", "val"], 1, "layout folders has no splits"),
     ],
 )
 def test_what_cannot_work_is_said_before_a_file_is_opened(

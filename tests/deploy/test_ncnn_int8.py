@@ -24,7 +24,7 @@ from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.quant.calibration import calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
 from segnet_deploy.quant.sites import find_sites
-from segnet_deploy.runtimes.auto_select import measure
+from segnet_deploy.runtimes.speed_measurement import measure
 from segnet_deploy.scenes import draw_scene
 
 pytestmark = pytest.mark.needs("ncnn")
@@ -294,5 +294,5 @@ def test_auto_measures_ncnn_on_quantised_files(int8: Callable[..., Any], tmp_pat
 def test_lowered_file_is_refused_with_the_form_to_take(
     int8: Callable[..., Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(EngineError, match=r"ncnn cannot take .* standard form"):
+    with pytest.raises(EngineError, match=r"ncnn does not support .* standard form"):
         open_model(to_form(int8(), "lowered").model, tmp_path)

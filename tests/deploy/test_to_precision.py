@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import helper as h
 
+from segnet_deploy import runtimes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 from segnet_deploy.passes.to_precision import to_precision
-from segnet_deploy.runtimes import open_engine
 
 HALVES = {"fp16": graphs.ir.DataType.FLOAT16, "bf16": graphs.ir.DataType.BFLOAT16}
 
@@ -55,12 +55,12 @@ def test_openvino_computes_in_half_where_the_cpu_can(
 
     path = tmp_path / "half.onnx"
     graphs.ir.save(to_precision(lower_unpooling(net()).model, precision).model, path)
-    engine = open_engine(path, "openvino")
+    engine = runtimes.open(path, "openvino")
     capable = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert engine.computes_half == (capability in capable)
     assert np.isfinite(engine.run(image())).all()
     graphs.ir.save(lower_unpooling(net()).model, path)
-    assert not open_engine(path, "openvino").computes_half
+    assert not runtimes.open(path, "openvino").computes_half
 
 
 @pytest.mark.parametrize("io", ["tensor", "frame"])

@@ -207,7 +207,7 @@ def _invalid(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int
         "zero": ([valid, "--imgsz", "0", "0"], 2, "--imgsz 0 0"),
         "one": ([valid, "--imgsz", "1", "1"], 1, "1x1"),
         "std": ([valid, *SIZE, "--std", "0", "1", "1"], 2, "--std"),
-        "onnx": ([str(other), "--form", "lowered"], 1, "no segmentation net"),
+        "onnx": ([str(other), "--form", "lowered"], 1, "not a segmentation model"),
         "module": ([valid, "--module", "nowhere"], 2, "pkg.mod:Class"),
         "no-module": ([valid, "--module", "no_such_pkg:Net"], 1, "no_such_pkg"),
         "image": ([valid, *SIZE, "--image", "missing.png"], 1, "missing.png"),

@@ -178,14 +178,14 @@ def _bad(tmp_path: Path, data: Path) -> dict[str, tuple[list[str], int, str]]:
     (tmp_path / "empty").mkdir()
     return {
         "no-calib": ([], 2, "needs --calib DIR"),
-        "empty": (["--calib", str(tmp_path / "empty")], 1, "holds no image"),
+        "empty": (["--calib", str(tmp_path / "empty")], 1, "contains no image"),
         "missing": (["--calib", str(tmp_path / "nowhere")], 1, "nowhere"),
         "no-labels": ([*calib, "--data", str(labels)], 1, "have no labels"),
-        "size": ([*calib, "--data", str(size)], 1, "expected one size"),
+        "size": ([*calib, "--data", str(size)], 1, "expected equal sizes"),
         "ids": ([*calib, "--data", str(ids)], 1, "has the id 77"),
         "classes": ([*calib, "--data", str(ids), "--layout", "camvid"], 1, "5 classes"),
         "budget": ([*calib, "--max-drop", "1"], 2, "--max-drop needs --data"),
-        "agreement": ([*calib, "--min-agreement", "1"], 1, "of the labels only"),
+        "agreement": ([*calib, "--min-agreement", "1"], 1, "of the labels"),
     }
 
 
