@@ -34,7 +34,7 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
             suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
             files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
             if not files:
-                raise InputError(f"{path} contains no image or video; expected {_suffixes()}")
+                raise InputError(f"{path} holds no image or video; expected {_suffixes()}")
             found += files
         elif path.is_file():
             found.append(path)
