@@ -1,7 +1,7 @@
 """Pooling with window codes, unpooling and the label map on the CPU, in native code or numpy.
 
-Planes are (P, H, W, K) arrays, where K channels are packed next to each other, or K = 1. There may
-be gaps between planes; each plane is contiguous. The native code (plugins/cpu) is optional.
+Planes are (P, H, W, K) arrays: P planes of K channels that are packed next to each other; K may be
+1. Each plane is contiguous; planes may be apart. The native code (plugins/cpu) is optional.
 """
 
 from __future__ import annotations
