@@ -1,4 +1,4 @@
-"""Class names and colours: CamVid, SUN RGB-D, a user's file, or generated ones."""
+"""Class names and colours: of CamVid, of SUN RGB-D, from a file, or generated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 
 class Classes(NamedTuple):
-    """Names and RGB colours by label id."""
+    """Names and RGB colours, in the order of the label ids."""
 
     names: tuple[str, ...]
     palette: tuple[Colour, ...]
@@ -90,9 +90,9 @@ SUNRGBD_NAMES = (
 def load_classes(spec: str | None, count: int) -> Classes:
     """Return `count` names and colours.
 
-    `spec` is 'camvid', 'sunrgbd', a text file (a `name` or `name r g b` a line), a JSON
-    list (of names, or of {"name", "color"}), or None for class_0, class_1, ...
-    Raises InputError where the file is unusable or has another number of classes.
+    `spec` is 'camvid', 'sunrgbd', the path of a text file (`name` or `name r g b` per line) or of
+    a JSON list (of names or of {"name", "color"}), or None for class_0, class_1, ...
+    Raises InputError if the file cannot be used or has a different number of classes.
     """
     if spec is None:
         return Classes(tuple(f"class_{i}" for i in range(count)), generated_palette(count))
@@ -105,15 +105,15 @@ def load_classes(spec: str | None, count: int) -> Classes:
     if len(classes.names) != count:
         raise InputError(
             f"--classes {spec} names {len(classes.names)} classes but the model has {count}; "
-            "give a file with one line per class"
+            "expected a file with one line per class"
         )
     return classes
 
 
 def generated_palette(count: int) -> tuple[Colour, ...]:
-    """Return `count` RGB colours, distinct up to 256.
+    """Return `count` RGB colours; the first 256 are distinct.
 
-    Each third bit of (id + 1) goes to one channel, the low bits to the high places.
+    Every third bit of (id + 1) goes to the same channel, the lowest bits to the highest positions.
     """
 
     def channel(bits: int, offset: int) -> int:
@@ -135,17 +135,17 @@ def _read(path: Path) -> Classes:
         try:
             entries = json.loads(text)
         except ValueError as error:
-            raise InputError(f"{path} is not JSON: {error}") from error
+            raise InputError(f"{path} is not valid JSON: {error}") from error
         if not isinstance(entries, list):
             raise InputError(f"{path}: expected a JSON list of classes")
         rows = [_json_row(path, entry) for entry in entries]
     else:
         lines = [line.split("#")[0].strip() for line in text.splitlines()]
         rows = [_text_row(path, line) for line in lines if line]
-    fallback = generated_palette(len(rows))
+    generated = generated_palette(len(rows))
     return Classes(
         tuple(name for name, _ in rows),
-        tuple(colour or spare for (_, colour), spare in zip(rows, fallback, strict=True)),
+        tuple(colour or default for (_, colour), default in zip(rows, generated, strict=True)),
     )
 
 

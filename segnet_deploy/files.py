@@ -1,4 +1,4 @@
-"""Write files atomically: complete or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from segnet_deploy.errors import InputError
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it on success, remove it on failure.
 
-    The temporary name keeps the suffix, for writers that depend on it.
+    The temporary name keeps the suffix, since some writers choose the format by it.
     Raises InputError if the folder is missing or the data cannot be written.
     """
     target = Path(path)
-    temporary = _sibling(target)
+    temporary = _temporary_sibling(target)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
@@ -34,11 +34,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise InputError if `path` cannot be written; called before long work."""
+    """Raise InputError if `path` cannot be written. Call it before long work."""
     target = Path(path)
     if target.is_dir():
         raise InputError(f"cannot write {target}: it is a folder")
-    _sibling(target).unlink()
+    _temporary_sibling(target).unlink()
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -48,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder and its parents if they are missing. Raises InputError."""
+    """Make a folder and its missing parents. Raises InputError."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -66,8 +66,8 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def _sibling(target: Path) -> Path:
-    """Return a new empty file beside `target`. Raises InputError."""
+def _temporary_sibling(target: Path) -> Path:
+    """Make a new empty file in the folder of `target`. Raises InputError."""
     try:
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix

@@ -23,18 +23,19 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".m
 
 
 def find_inputs(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """Expand folders (sorted, not recursive) into the images and videos in them.
+    """Return the files of `paths`, with folders (sorted, not recursive) expanded.
 
-    Raises InputError for a path that does not exist or a folder with nothing in it.
+    Of a folder, only images and videos are returned. Raises InputError for a path that does not
+    exist, or for a folder without images and videos.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in known)
-            if not inside:
+            suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+            files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+            if not files:
                 raise InputError(f"{path} contains no image or video; expected {_suffixes()}")
-            found += inside
+            found += files
         elif path.is_file():
             found.append(path)
         else:
@@ -43,7 +44,7 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def is_video(path: Path) -> bool:
-    """Tell whether the suffix of `path` is a video's."""
+    """Return whether `path` has the suffix of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -62,47 +63,50 @@ def read_image(path: str | os.PathLike[str], extra: str = "camera") -> Frame:
     except cv2.error as error:
         raise InputError(f"cannot decode image {path}: {error}") from error
     if image is None or not is_complete(data.tobytes()):
-        raise InputError(f"cannot decode image {path}; expected a whole {_suffixes()}")
+        raise InputError(f"cannot decode image {path}; expected a complete {_suffixes()}")
     return image
 
 
 def write_png(path: str | os.PathLike[str], image: Frame) -> None:
-    """Write (H, W) labels or (H, W, 3) BGR, whole or not at all. Raises InputError."""
+    """Write (H, W) labels or (H, W, 3) BGR, completely or not at all. Raises InputError."""
     cv2 = require("cv2", extra="camera")
-    done, data = cv2.imencode(".png", image)
-    if not done:
+    encoded, data = cv2.imencode(".png", image)
+    if not encoded:
         raise InputError(f"cannot encode {Path(path).name} as PNG")
     atomic_write(path, data.tobytes())
 
 
 def is_complete(data: bytes) -> bool:
-    """Tell whether a PNG or JPEG has its end; decoders fill in a missing rest silently."""
+    """Return whether a PNG or JPEG has its end marker; other formats are not checked.
+
+    Decoders silently fill in the missing part of a truncated image.
+    """
     if data.startswith(b"\x89PNG"):
         return b"IEND" in data[-4096:]
     if data.startswith(b"\xff\xd8"):
-        return _has_end(data)
+        return _has_jpeg_end(data)
     return True
 
 
-def _has_end(data: bytes) -> bool:
-    """Walk through a JPEG's segments and scans to its end; phones put videos behind that."""
-    at = 2
-    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
-        marker = data[at + 1]
+def _has_jpeg_end(data: bytes) -> bool:
+    """Return whether a JPEG's segments reach its end marker; phones append videos after it."""
+    position = 2
+    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
+        marker = data[position + 1]
         if marker == 0xD9:
             return True
-        if marker == 0xFF:  # filled up
-            at += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7:  # without a length
-            at += 2
+        if marker == 0xFF:  # a fill byte
+            position += 1
+        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7:  # these have no length
+            position += 2
         else:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return False
 
 
 @dataclass(frozen=True)
 class Video:
-    """An opened video; iterate `frames()` once. `count` is 0 where it is not known."""
+    """An open video. Iterate `frames()` once. `fps` is frames per second; `count` 0 if unknown."""
 
     path: Path
     fps: float
@@ -110,7 +114,7 @@ class Video:
     capture: Any
 
     def frames(self) -> Iterator[Frame]:
-        """Yield frames until the end and release the file."""
+        """Yield the frames up to the end, then release the file."""
         try:
             while True:
                 more, frame = self.capture.read()
@@ -122,7 +126,7 @@ class Video:
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:
-    """Open a video file. Raises InputError where it cannot be decoded."""
+    """Open a video file. Raises InputError if it cannot be decoded."""
     cv2 = require("cv2", extra="camera")
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():

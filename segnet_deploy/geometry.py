@@ -1,4 +1,4 @@
-"""Fit frames to the model's size, and resize label maps to the frame's size."""
+"""Fit frames to the model's input size, and restore label maps to the frame's size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FITS = ("stretch", "letterbox")
 
 @dataclass(frozen=True)
 class Placement:
-    """The position of a frame of `source` size in the model's plane; sizes are (height, width)."""
+    """The position of a frame in the model's input: `source` and scaled `size`, (height, width)."""
 
     source: Size
     top: int
@@ -25,7 +25,11 @@ class Placement:
 
 
 def place(source: Size, target: Size, fit: str) -> Placement:
-    """Return the placement of `source` in `target`: stretched, or centred with its aspect ratio."""
+    """Return the placement of a frame of size `source` in an input of size `target`.
+
+    `fit` 'stretch' fills the input; 'letterbox' keeps the aspect ratio and centres the frame.
+    Raises InputError for another `fit`.
+    """
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
     if fit == "stretch" or source == target:
@@ -37,22 +41,22 @@ def place(source: Size, target: Size, fit: str) -> Placement:
 
 
 def fit_frame(frame: Frame, target: Size, placement: Placement, border: Sequence[int]) -> Frame:
-    """Resize `frame` (bilinear) into a plane of `target` size; `border` is the BGR around it."""
+    """Return `frame` resized (bilinear) into an input of size `target` with a BGR `border`."""
     if frame.shape[:2] != placement.size:
         cv2 = require("cv2", extra="camera")
         size = (placement.size[1], placement.size[0])
         frame = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
     if placement.size == target:
         return frame
-    plane = np.empty((*target, 3), np.uint8)
-    plane[:] = np.asarray(border, np.uint8)
+    fitted = np.empty((*target, 3), np.uint8)
+    fitted[:] = np.asarray(border, np.uint8)
     bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
-    plane[placement.top : bottom, placement.left : right] = frame
-    return plane
+    fitted[placement.top : bottom, placement.left : right] = frame
+    return fitted
 
 
 def restore_labels(labels: Frame, placement: Placement) -> Frame:
-    """Crop the frame's part of the model's labels and resize it to the source size (nearest)."""
+    """Crop the frame's part of the model's labels and resize it (nearest) to the source size."""
     bottom, right = placement.top + placement.size[0], placement.left + placement.size[1]
     part = np.ascontiguousarray(labels[placement.top : bottom, placement.left : right])
     if placement.size == placement.source:

@@ -1,4 +1,4 @@
-"""What an exported file says about itself: classes, normalisation, form, origin."""
+"""The metadata that an exported file records: classes, normalisation, form, origin."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PREFIX = "segnet."
 class Metadata:
     """The `segnet.*` entries of an ONNX file's metadata_props.
 
-    `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is
-    RGB. A file of another tool has none of this: then classes are empty, the
-    normalisation is identity and the order is 'bgr', as frames are read. `fp32_layers` names
-    the convolutions that an int8 file keeps in fp32. Raises InputError for values that do not
-    fit each other.
+    `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is RGB.
+    `multiple`: input sizes must be multiples of it. `fp32_layers` names the convolutions that an
+    int8 file keeps in fp32. Files of other tools have no such entries and get the defaults: no
+    classes, no normalisation, and the order 'bgr' in which frames are read.
+    Raises InputError for values that cannot be used.
 
     >>> metadata = Metadata(classes=("road", "sky"), palette=((128, 64, 128), (70, 130, 180)))
     >>> metadata.to_props()["segnet.classes"]
@@ -62,23 +62,23 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> Metadata:
-        """Read metadata_props; missing entries get the defaults. Raises InputError."""
-        known: dict[str, Any] = {}
+        """Read metadata_props; missing entries get the defaults. Raises InputError if damaged."""
+        values: dict[str, Any] = {}
         for item in fields(cls):
             text = props.get(PREFIX + item.name)
             if text is None:
                 continue
             try:
-                known[item.name] = _frozen(json.loads(text))
+                values[item.name] = _to_tuples(json.loads(text))
             except ValueError as error:
                 raise InputError(
-                    f"metadata {PREFIX}{item.name} is not JSON ({text[:40]!r}); export again"
+                    f"metadata {PREFIX}{item.name} is not valid JSON ({text[:40]!r}); export again"
                 ) from error
         try:
-            return cls(**known)
+            return cls(**values)
         except TypeError as error:
             raise InputError(f"metadata {PREFIX}* is damaged ({error}); export again") from error
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+def _to_tuples(value: Any) -> Any:
+    return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value

@@ -14,13 +14,11 @@ from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.geometry import FITS, Placement, fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.native.max_unpool import label_map
+from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.loader import Rebuild
 from segnet_deploy.types import Array, Frame, Size
-
-MAX_CLASSES = 256
 
 
 @dataclass(frozen=True)

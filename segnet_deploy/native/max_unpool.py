@@ -1,7 +1,7 @@
-"""The op pair and the label map on the CPU: native code if it was built, else numpy.
+"""Pooling with window codes, unpooling and the label map on the CPU, in native code or numpy.
 
-Planes are (P, H, W, K) arrays: K channels packed side by side, or K = 1 for one channel each.
-Each plane is contiguous; the planes need not be. Source: plugins/cpu.
+Planes are (P, H, W, K) arrays: P planes of K channels that are packed next to each other; K may be
+1. Each plane is contiguous; planes may be apart. The native code (plugins/cpu) is optional.
 """
 
 from __future__ import annotations
@@ -13,59 +13,62 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.native.find import find_library
-from segnet_deploy.types import Array
+from segnet_deploy.types import Array, Size
 
 _KINDS = ("float32", "int8", "uint8")  # CpuElement in plugins/include/segnet/window_code.h
 _PACKS = (1, 4, 8, 16)
-LABELS = 256  # of a label map
+MAX_CLASSES = 256  # of a label map, which is uint8
 
 
-def pooled_size(size: tuple[int, int], ceil_mode: bool) -> tuple[int, int]:
+def pooled_size(size: Size, ceil_mode: bool) -> Size:
     """Return the (height, width) after 2x2 pooling."""
     extra = 1 if ceil_mode else 0
     return (size[0] + extra) // 2, (size[1] + extra) // 2
 
 
 def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
-    """Pool planes `x` into planes `y`; return the codes, uint8 of y's shape.
+    """Pool planes `x` into planes `y`; return the window codes, uint8 with the shape of `y`.
 
-    A code is the position, 0 1 / 2 3, of the first maximum; NaN is selected as in PyTorch.
+    A code is the position 0 1 / 2 3 of the first maximum in its 2x2 window. As in PyTorch, NaN
+    counts as the maximum.
     """
     codes = np.empty(y.shape, np.uint8)
-    if y.size and not _call("segnet_cpu_pool", (x, y, codes), x, y, ceil_mode, threads):
-        _pool(x, y, codes)
+    if y.size and not _run_native("segnet_cpu_pool", (x, y, codes), x, y, ceil_mode, threads):
+        _pool_numpy(x, y, codes)
     return codes
 
 
 def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) -> None:
-    """Write planes `y` into planes `x` at the positions in `codes`, zero elsewhere.
+    """Write planes `y` into planes `x` at the positions in `codes`, and zero elsewhere.
 
-    Raises ValueError if the sizes are not those of a pool from `x` to `y`.
+    Raises ValueError if the shapes are not those of a pool from `x` to `y`.
     """
     pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
     if not y.shape == codes.shape == pooled:
-        raise ValueError(f"values {y.shape}, codes {codes.shape} for {x.shape}; expected {pooled}")
+        raise ValueError(
+            f"values {y.shape} and codes {codes.shape} for planes {x.shape}; expected {pooled}"
+        )
     if not y.size:
         x[...] = 0
-    elif not _call("segnet_cpu_unpool", (y, codes, x), x, y, ceil_mode, threads):
-        _unpool(y, codes, x)
+    elif not _run_native("segnet_cpu_unpool", (y, codes, x), x, y, ceil_mode, threads):
+        _unpool_numpy(y, codes, x)
 
 
 def label_map(logits: Array) -> Array:
-    """Return the first maximum over (C, H, W) logits, as (H, W) uint8.
+    """Return the index of the first maximum over C of (C, H, W) logits, as (H, W) uint8.
 
     Raises ValueError for more than 256 channels.
     """
     classes, height, width = logits.shape
-    if classes > LABELS:
-        raise ValueError(f"{classes} classes; a label map holds {LABELS}")
+    if classes > MAX_CLASSES:
+        raise ValueError(f"{classes} classes; a label map holds up to {MAX_CLASSES}")
     library = _library()
-    inside = logits.strides[1:] == (4 * width, 4)
-    if library is None or logits.dtype != np.float32 or not inside:
-        return _label_map(logits)
+    contiguous_planes = logits.strides[1:] == (4 * width, 4)
+    if library is None or logits.dtype != np.float32 or not contiguous_planes:
+        return _label_map_numpy(logits)
     labels = np.empty((height, width), np.uint8)
-    step = logits.strides[0] // 4
-    library.segnet_cpu_labels(_at(logits), _at(labels), *map(_int64, (classes, labels.size, step)))
+    sizes = (classes, labels.size, logits.strides[0] // 4)
+    library.segnet_cpu_labels(_pointer(logits), _pointer(labels), *map(_int64, sizes))
     return labels
 
 
@@ -74,18 +77,18 @@ def is_native() -> bool:
     return _library() is not None
 
 
-def _call(
+def _run_native(
     name: str, buffers: tuple[Array, ...], x: Array, y: Array, ceil_mode: bool, threads: int
 ) -> bool:
-    """Run the native operation; return False if it does not support these planes."""
+    """Run the native operation on `buffers`; return False if it does not support these planes."""
     library, kind, pack = _library(), x.dtype.name, x.shape[3]
-    planes_whole = all(a[0].flags.c_contiguous for a in (x, y))
-    if library is None or kind not in _KINDS or pack not in _PACKS or not planes_whole:
+    contiguous_planes = all(array[0].flags.c_contiguous for array in (x, y))
+    if library is None or kind not in _KINDS or pack not in _PACKS or not contiguous_planes:
         return False
-    numbers = map(_int64, (*x.shape, x.strides[0] // x.itemsize, y.strides[0] // y.itemsize))
+    sizes = map(_int64, (*x.shape, x.strides[0] // x.itemsize, y.strides[0] // y.itemsize))
     operation = getattr(library, name)
     status: int = operation(
-        _KINDS.index(kind), *map(_at, buffers), *numbers, int(ceil_mode), threads
+        _KINDS.index(kind), *map(_pointer, buffers), *sizes, int(ceil_mode), threads
     )
     return status == 0
 
@@ -95,19 +98,19 @@ def _library() -> Any:
     path = find_library("segnet_cpu")
     try:
         return None if path is None else ctypes.CDLL(str(path))
-    except OSError:  # built for another machine: numpy is used
+    except OSError:  # built for another machine: use numpy
         return None
 
 
 _int64 = ctypes.c_int64
 
 
-def _at(array: Array) -> ctypes.c_void_p:
+def _pointer(array: Array) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _label_map(logits: Array) -> Array:
-    """Return the first maximum, plane by plane: faster than numpy's argmax over axis 0."""
+def _label_map_numpy(logits: Array) -> Array:
+    """Compare plane by plane, which is faster than numpy's argmax over axis 0."""
     best = logits[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     for index in range(1, len(logits)):
@@ -117,28 +120,34 @@ def _label_map(logits: Array) -> Array:
     return labels
 
 
-def _elements(x: Array, pooled: tuple[int, ...]) -> list[tuple[int, Array, tuple[slice, slice]]]:
-    """Return, for each position of a window, its code, its elements and the windows with one."""
+def _window_elements(
+    x: Array, pooled: tuple[int, ...]
+) -> list[tuple[int, Array, tuple[slice, slice]]]:
+    """Return for each window code: the code, a view of its elements, and the windows with one.
+
+    At odd sizes in ceil mode the last windows lack elements.
+    """
     found = []
     for code in range(4):
-        part = x[:, code // 2 :: 2, code % 2 :: 2][:, : pooled[1], : pooled[2]]
-        found.append((code, part, (slice(part.shape[1]), slice(part.shape[2]))))
+        elements = x[:, code // 2 :: 2, code % 2 :: 2][:, : pooled[1], : pooled[2]]
+        found.append((code, elements, (slice(elements.shape[1]), slice(elements.shape[2]))))
     return found
 
 
-def _pool(x: Array, y: Array, codes: Array) -> None:
+def _pool_numpy(x: Array, y: Array, codes: Array) -> None:
     codes[...] = 0
-    for code, part, (rows, columns) in _elements(x, y.shape):
+    for code, elements, (rows, columns) in _window_elements(x, y.shape):
         if code == 0:
-            y[...] = part
+            y[...] = elements
             continue
-        best, chosen = y[:, rows, columns], codes[:, rows, columns]
+        best, best_codes = y[:, rows, columns], codes[:, rows, columns]
         with np.errstate(invalid="ignore"):
-            wins = (part > best) | (part != part)
-        best[wins], chosen[wins] = part[wins], code
+            wins = (elements > best) | (elements != elements)
+        best[wins], best_codes[wins] = elements[wins], code
 
 
-def _unpool(y: Array, codes: Array, x: Array) -> None:
+def _unpool_numpy(y: Array, codes: Array, x: Array) -> None:
     x[...] = 0
-    for code, part, (rows, columns) in _elements(x, y.shape):
-        part[...] = np.where(codes[:, rows, columns] == code, y[:, rows, columns], x.dtype.type(0))
+    for code, elements, (rows, columns) in _window_elements(x, y.shape):
+        values = y[:, rows, columns]
+        elements[...] = np.where(codes[:, rows, columns] == code, values, x.dtype.type(0))

@@ -166,7 +166,7 @@ def _halves(node: ir.Node, ceil_mode: bool) -> bool:
 def _keeps_size(node: ir.Node) -> bool:
     if node.op_type not in _WINDOWED:
         return node.op_type not in _RESIZING
-    """Return whether `node` preserves height and width, whatever they are."""
+    """Return whether `node` preserves height and width for every input size."""
     auto_pad = node.attributes.get("auto_pad")
     same = auto_pad is not None and auto_pad.as_string().startswith("SAME")
     weight = node.inputs[1] if len(node.inputs) > 1 else None

@@ -1,4 +1,4 @@
-"""LocalResponseNorm becomes one operator, with torch's values; other divisions stay."""
+"""LocalResponseNorm becomes one operator with torch's values; other divisions stay unchanged."""
 
 from __future__ import annotations
 

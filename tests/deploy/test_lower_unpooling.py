@@ -1,4 +1,4 @@
-"""The lowered pair equals PyTorch's max_pool2d / max_unpool2d, in each runtime."""
+"""The lowered pair equals PyTorch's max_pool2d and max_unpool2d in each runtime."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_pair_equals_pytorch_on_the_table(
 def test_pair_between_convolutions_keeps_packed_channels_in_order(
     channels: int, native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pool after a convolution is packed by 8, 4 or 1; the values are then the same."""
+    """A pool after a convolution is packed by 8, 4 or 1; the values are the same."""
     if not native:
         monkeypatch.setattr(max_unpool, "_library", lambda: None)
     pair = graphs.ir.to_proto(graphs.standard_pair((2, channels, 9, 13), True))
@@ -252,7 +252,7 @@ def test_operator_agrees_with_onnxruntime(name: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_ncnn_cannot_have_is_refused_by_name(
+def test_unsupported_node_is_refused_by_name(
     node: onnx.NodeProto, why: str, tmp_path: Path
 ) -> None:
     constants = [
@@ -282,7 +282,7 @@ def test_labels_of_more_channels_than_a_byte_are_refused(tmp_path: Path) -> None
 
 
 def unpooled(before: list[onnx.NodeProto], after: list[onnx.NodeProto], size: list[Any]) -> Any:
-    """Return x -> Conv, Relu r -> pool -> `before`, which makes p -> unpool z -> `after`."""
+    """Return x -> Conv, Relu r -> pool -> `before`, which computes p -> unpool z -> `after`."""
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
         h.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
@@ -299,7 +299,7 @@ def unpooled(before: list[onnx.NodeProto], after: list[onnx.NodeProto], size: li
 
 
 def test_skip_connection_across_the_last_pool(tmp_path: Path) -> None:
-    """What was made before the pool is taken by a layer of the net behind it."""
+    """A layer of the second net uses a value that the first net computes."""
     before = [h.make_node("Conv", ["m", "v"], ["p"], pads=[1, 1, 1, 1])]
     after = [
         h.make_node("Concat", ["z", "r"], ["both"], axis=1),
@@ -324,7 +324,7 @@ def test_unpooling_of_another_size_than_the_pools_is_refused(tmp_path: Path) -> 
 
 @pytest.mark.needs("openvino")
 @pytest.mark.parametrize(("side", "first"), [(3, "ncnn"), (7, "openvino")])
-def test_auto_takes_ncnn_where_most_convolutions_are_3x3(
+def test_auto_selects_ncnn_where_most_convolutions_are_3x3(
     side: int, first: str, tmp_path: Path
 ) -> None:
     node = h.make_node("Conv", ["x", "w"], ["y"], name="conv")

@@ -36,7 +36,7 @@ def array(name: str, value: Any, dtype: Any = np.float32) -> onnx.TensorProto:
 
 
 def pair_of(value: str, step: str) -> list[onnx.NodeProto]:
-    """Return Q and DQ behind `value`; what comes out is `value`_dq."""
+    """Return Q and DQ of `value`; the result is `value`_dq."""
     return [
         h.make_node(Q, [value, step, "zero"], [f"{value}_q"], name=f"{value}_q"),
         h.make_node(DQ, [f"{value}_q", step, "zero"], [f"{value}_dq"], name=f"{value}_dq"),
@@ -115,7 +115,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 
 
 def convolution(levels: Any, attributes: dict[str, Any], steps: Any, real: bool = False) -> Any:
-    """Return Q, DQ -> Conv -> ReLU -> Q, DQ with int8 weights; `real` leaves out the last."""
+    """Return Q, DQ -> Conv -> ReLU -> Q, DQ with int8 weights; `real` omits the last Q, DQ."""
     rows, columns = len(levels), levels.shape[1] * attributes.get("group", 1)
     x_step, w_steps, y_step = steps
     nodes = [
@@ -140,13 +140,12 @@ def convolution(levels: Any, attributes: dict[str, Any], steps: Any, real: bool 
 
 def exact(x: Any, levels: Any, attributes: dict[str, Any], steps: Any) -> Any:
     """Return ReLU of the convolution of integers, in float64."""
-    given = {k: attributes[k][0] for k in ("dilations",) if k in attributes}
     top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
     sums = F.conv2d(
         F.pad(torch.from_numpy(x.astype(np.float64)), (left, right, top, bottom)),
         torch.from_numpy(levels.astype(np.float64)),
         stride=attributes.get("strides", 1),
-        dilation=given.get("dilations", 1),
+        dilation=attributes.get("dilations", (1,))[0],
         groups=attributes.get("group", 1),
     ).numpy()
     column = (1, -1, 1, 1)
@@ -166,7 +165,7 @@ def test_convolution_is_exact_but_for_the_last_rounding(
     x_step, w_steps = np.float32(0.02), rng.uniform(0.001, 0.01, len(levels)).astype(np.float32)
     steps = (x_step, w_steps, np.float32(0.11))
     engine = open_model(convolution(levels, attributes, steps, real), tmp_path)
-    if name != "groups":  # ncnn gets that one in fp32
+    if name != "groups":  # that one is computed in fp32
         term = "8=1" if real else "8=101"
         assert any(
             line.startswith("Convolution") and term in line.split() for line in layers(engine)
@@ -182,7 +181,7 @@ def test_convolution_is_exact_but_for_the_last_rounding(
 
 
 def test_sums_beyond_what_winograd_holds_are_exact(tmp_path: Path) -> None:
-    """F(4,3) has int32 for 576 times the sum: 3.7 million; here they reach 9.3 million."""
+    """F(4,3) keeps 576 times the sum in int32: up to 3.7 million. Here sums reach 9.3 million."""
     levels = np.full((8, 64, 3, 3), 127)
     x = np.full((1, 64, 9, 13), 127)
     steps = (np.float32(0.01), np.full(8, 1e-5, np.float32), np.float32(0.01))
@@ -200,7 +199,7 @@ def normalised(count: int) -> list[Any]:
 
 @pytest.fixture
 def int8(small_model: Path) -> Callable[..., Any]:
-    """Return a function: a small quantised SegNet; options go to insert_qdq."""
+    """Return a function that quantises a small SegNet; options are passed to insert_qdq."""
 
     def make(**options: Any) -> Any:
         model = graphs.ir.load(small_model)
@@ -210,7 +209,7 @@ def int8(small_model: Path) -> Callable[..., Any]:
 
 
 def agreement(model: Any, other: Any, tmp_path: Path) -> float:
-    """Return the labels that `model` in ncnn and `other` in ONNX Runtime share."""
+    """Return the share of equal labels of `model` in ncnn and `other` in ONNX Runtime."""
     found = []
     for x in normalised(3):
         wanted = graphs.run(other, x, "onnxruntime")[0].argmax(1)
@@ -218,14 +217,14 @@ def agreement(model: Any, other: Any, tmp_path: Path) -> float:
     return float(np.mean(found))
 
 
-def test_net_stays_int8_and_has_onnxruntimes_labels(
+def test_network_stays_int8_and_has_onnxruntimes_labels(
     int8: Callable[..., Any], tmp_path: Path
 ) -> None:
     engine = open_model(int8(), tmp_path)
     kinds = [line.split()[0] for line in layers(engine)]
     assert kinds.count("Quantize") == 1  # the image
     assert not {"Cast", "ReLU", "Padding", "Crop"} & set(kinds)
-    assert not any(net.keeps_ties for net in engine._program.nets)  # integers do anyway
+    assert not any(net.keeps_ties for net in engine._program.nets)  # integers always do
     terms = [w for line in layers(engine) for w in line.split() if w.startswith("8=")]
     assert terms == ["8=101"] * 25 + ["8=1"]
     assert agreement(int8(), to_symmetric_int8(int8()).model, tmp_path) >= 0.99
@@ -246,14 +245,14 @@ def test_forms_and_frames_give_the_same_labels(
 
 def test_kept_layers_stay_fp32(int8: Callable[..., Any], small_model: Path, tmp_path: Path) -> None:
     names = [site.name for site in find_sites(graphs.ir.load(small_model).graph)]
-    keep = (names[0], names[3], names[13], names[25])  # two before a pool, two behind unpoolings
+    keep = (names[0], names[3], names[13], names[25])  # two before a pool, two after unpoolings
     engine = open_model(int8(keep=keep), tmp_path)
     terms = [w for line in layers(engine) for w in line.split() if w.startswith("8=")]
     assert len(terms) == 22
     assert agreement(int8(keep=keep), to_symmetric_int8(int8(keep=keep)).model, tmp_path) >= 0.99
 
 
-def test_what_ncnn_has_for_floats_only_is_computed_in_floats(tmp_path: Path) -> None:
+def test_float_only_layers_are_computed_in_floats(tmp_path: Path) -> None:
     """A pool without indices, a crop, a pad, a transposed convolution: between integers."""
     window = {"kernel_shape": [2, 2], "strides": [2, 2]}
     nodes = [
@@ -291,7 +290,7 @@ def test_auto_measures_ncnn_on_quantised_files(int8: Callable[..., Any], tmp_pat
     assert (measure(path, 1, ["ncnn"])["ncnn"] or 0) > 0
 
 
-def test_lowered_file_is_refused_with_the_form_to_take(
+def test_lowered_file_is_refused_with_the_form_to_use(
     int8: Callable[..., Any], tmp_path: Path
 ) -> None:
     with pytest.raises(EngineError, match=r"ncnn does not support .* standard form"):

@@ -22,7 +22,7 @@ else:
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-# Import name -> the distributions that contain it, where they are not called the same.
+# Import name -> the distributions that contain it, if their names differ.
 DISTRIBUTIONS = {
     "PIL": {"pillow"},
     "cuda": {"cuda-python"},

@@ -1,4 +1,4 @@
-"""torch's ScatterND export goes back to MaxPool indices and MaxUnpool, and nothing else does."""
+"""torch's ScatterND export is restored to MaxPool indices and MaxUnpool, and nothing else is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DYNAMIC: dict[str, dict[int, Any]] = {
 
 
 class TwoStages(nn.Module):
-    """Two nested pool/unpool pairs with arithmetic between, so that nothing is folded away."""
+    """Two nested pool/unpool pairs with arithmetic between, so that nothing is folded."""
 
     def __init__(self, ceil_mode: bool, keep_size: bool):
         super().__init__()
@@ -62,7 +62,7 @@ class Straight(TwoStages):
 
 
 class Deconv(nn.Module):
-    """A DeconvNet-like decoder: transposed convolutions after each unpooling."""
+    """A decoder like DeconvNet's: transposed convolutions after the unpooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,12 +93,12 @@ def torch_export(
             verbose=False,
         )
     logging.disable(logging.NOTSET)
-    # Through bytes, as a file would come.
+    # Through bytes, as from a file.
     return graphs.ir.from_proto(graphs.ir.to_proto(program.model))
 
 
 def check(module: nn.Module, model: graphs.ir.Model, shapes: list[tuple[int, ...]]) -> None:
-    """The restored, lowered and plugin-then-lowered graphs equal PyTorch, to the bit."""
+    """The restored, lowered and plugin-then-lowered graphs equal PyTorch bit for bit."""
     proto = graphs.ir.to_proto(model)
     lowered = lower_unpooling(graphs.ir.from_proto(proto)).model
     plugin = to_plugin_ops(graphs.ir.from_proto(proto)).model
@@ -137,7 +137,7 @@ def test_restored_graph_equals_pytorch(
 
 
 @pytest.mark.parametrize("opset", [18, 20, 23])
-def test_restore_takes_several_opsets(opset: int) -> None:
+def test_restore_supports_several_opsets(opset: int) -> None:
     module = TwoStages(True, True)
     result = restore_unpooling(torch_export(module, (1, 2, 13, 10), opset=opset))
     assert result.changed == 2
@@ -182,7 +182,7 @@ def test_restored_indices_are_flat_over_batch_and_channels() -> None:
     assert index.max() < 2 * 3 * 64
 
 
-def test_another_scatter_is_left_alone() -> None:
+def test_another_scatter_stays_unchanged() -> None:
     nodes = [
         h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[1, 1]),
         h.make_node("ScatterND", ["y", "rows", "values"], ["z"]),
@@ -214,7 +214,7 @@ class OtherSize(nn.Module):
 
 
 class Overlapping(nn.Module):
-    """3x3 windows with stride 2 overlap: two windows may write one place."""
+    """3x3 windows with stride 2 overlap: two windows may write to the same element."""
 
     def forward(self, image: Tensor) -> Tensor:
         y, index = F.max_pool2d(image, 3, 2, return_indices=True)
@@ -229,7 +229,7 @@ def test_inexact_unpooling_is_refused(module: nn.Module) -> None:
         restore_unpooling(torch_export(module, (1, 2, 9, 10)))
 
 
-def test_form_standard_does_not_come_back_from_the_plugin() -> None:
+def test_plugin_form_cannot_be_converted_to_the_standard_form() -> None:
     model = to_plugin_ops(graphs.standard_pair((1, 2, 4, 4), False)).model
     with pytest.raises(UnsupportedModelError, match="plugin"):
         to_form(model, "standard")

@@ -16,7 +16,7 @@ def test_scene_is_the_same_for_a_seed() -> None:
 
 
 @pytest.mark.parametrize("size", [(180, 240), (33, 57), (8, 8)])
-def test_scene_has_the_size_asked_for(size: tuple[int, int]) -> None:
+def test_scene_has_the_requested_size(size: tuple[int, int]) -> None:
     scene = draw_scene(0, *size)
     assert scene.frame.shape == (*size, 3)
     assert scene.labels.shape == size

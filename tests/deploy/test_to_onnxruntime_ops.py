@@ -1,4 +1,4 @@
-"""Pairs as operators of ONNX Runtime: the rewritten graph, the engine, what happens without."""
+"""Pairs as operators of ONNX Runtime: the rewritten graph, the engine, a missing library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = pytest.mark.parametrize("size", [(8, 12), (9, 7)], ids=str)
 
 
 def quantised_net(size: tuple[int, int], zero: int = 0, unpool_scale: float = 0.02) -> Any:
-    """Return conv, pool, conv, unpool, conv with Q/DQ around each, as a quantiser leaves them."""
+    """Return conv, pool, conv, unpool, conv with Q/DQ around each, as a quantiser writes them."""
     rng = np.random.default_rng(0)
     nodes, constants = [], []
 
@@ -38,14 +38,14 @@ def quantised_net(size: tuple[int, int], zero: int = 0, unpool_scale: float = 0.
         step, point = np.float32(value), np.uint8(zero_point)
         return [const(f"{name}_scale", step), const(f"{name}_zero", point)]
 
-    def requantise(x: str, y: str, of: list[str]) -> None:
-        node("QuantizeLinear", [x, *of], [f"{y}_q"])
-        node("DequantizeLinear", [f"{y}_q", *of], [y])
+    def requantise(x: str, y: str, scale: list[str]) -> None:
+        node("QuantizeLinear", [x, *scale], [f"{y}_q"])
+        node("DequantizeLinear", [f"{y}_q", *scale], [y])
 
     def conv(x: str, y: str, channels: tuple[int, int]) -> None:
         weight = rng.integers(-90, 91, (channels[1], channels[0], 3, 3)).astype(np.int8)
-        of = [const(f"{y}_ws", np.float32(0.01)), const(f"{y}_wz", np.int8(0))]
-        node("DequantizeLinear", [const(f"{y}_w", weight), *of], [f"{y}_wf"])
+        scale = [const(f"{y}_ws", np.float32(0.01)), const(f"{y}_wz", np.int8(0))]
+        node("DequantizeLinear", [const(f"{y}_w", weight), *scale], [f"{y}_wf"])
         node("Conv", [x, f"{y}_wf"], [y], pads=[1, 1, 1, 1])
 
     wide = {"kernel_shape": [2, 2], "strides": [2, 2]}
@@ -75,7 +75,7 @@ def save(model: Any, path: Path) -> ModelFile:
 
 
 def both(file: ModelFile, x: Any) -> tuple[Any, Any]:
-    """Return what our operators and ONNX Runtime's own give."""
+    """Return the outputs of our operators and of ONNX Runtime's own."""
     ours, own = open_file(file, 1, operators=True), open_file(file, 1, operators=False)
     assert ours.operators
     assert not own.operators
@@ -93,7 +93,9 @@ def test_quantised_pairs_stay_integers_and_give_the_same(
 
 
 @needs_ops
-def test_quantised_convolutions_touch_our_operators_in_the_optimised_graph(tmp_path: Path) -> None:
+def test_our_operators_are_between_quantised_convolutions_after_optimisation(
+    tmp_path: Path,
+) -> None:
     import onnxruntime
 
     file = save(quantised_net((8, 12)), tmp_path / "m.onnx")
@@ -118,7 +120,7 @@ def test_pairs_of_one_scale_move_integers_with_channels_last() -> None:
     for node in ops:
         assert node.outputs[0].dtype == graphs.ir.DataType.UINT8
         assert node.attributes["channels_last"].as_int() == 1
-    assert graphs.operators(model).count("QuantizeLinear") == 4  # 6 less those of the pair
+    assert graphs.operators(model).count("QuantizeLinear") == 4  # 6 minus those of the pair
 
 
 @needs_ops
@@ -146,14 +148,14 @@ def test_other_zero_point_keeps_the_unpooling_in_floats() -> None:
     assert types == {contract.POOL: kinds.UINT8, contract.UNPOOL: kinds.FLOAT}
 
 
-def test_another_scale_behind_the_unpooling_stays() -> None:
+def test_another_scale_after_the_unpooling_stays() -> None:
     model = to_onnxruntime_ops(quantised_net((8, 12), unpool_scale=0.05)).model
     assert graphs.operators(model).count("QuantizeLinear") == 5
 
 
 @needs_ops
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_float_pairs_run_as_they_are_where_onnxruntime_refuses(
+def test_float_pairs_run_unchanged_where_onnxruntime_rejects_them(
     dynamic: bool, tmp_path: Path
 ) -> None:
     model = graphs.standard_pair((2, 19, 9, 7), True, dynamic=dynamic)
@@ -175,7 +177,7 @@ def test_plugin_form_runs_without_lowering(tmp_path: Path) -> None:
     assert np.array_equal(ours, lowered)
 
 
-def test_missing_library_leaves_the_file_to_the_runtime(
+def test_missing_library_falls_back_to_the_runtime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort_engine, "operator_library", lambda: None)
@@ -188,7 +190,7 @@ def test_missing_library_leaves_the_file_to_the_runtime(
         open_file(file, 1, operators=True)
 
 
-def test_broken_library_leaves_the_file_to_the_runtime(
+def test_broken_library_falls_back_to_the_runtime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "libsegnet_onnxruntime.so"

@@ -14,7 +14,7 @@ from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
 
 def test_contract_names_are_frozen() -> None:
-    """Changing any of these breaks every file and library in the field."""
+    """Changing any of these breaks every file and library in use."""
     assert contract.DOMAIN == "segnet"
     assert (contract.POOL, contract.UNPOOL) == ("SegNetMaxPool", "SegNetMaxUnpool")
     assert contract.PLUGIN_VERSION == "1"
@@ -46,8 +46,8 @@ def test_dynamic_pair_reads_the_image_and_a_level() -> None:
 WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 
-def behind(*nodes: onnx.NodeProto) -> graphs.ir.Model:
-    """Return image -> `nodes`, which make x -> pool and unpool, of dynamic size."""
+def pair_after(*nodes: onnx.NodeProto) -> graphs.ir.Model:
+    """Return image -> `nodes`, which compute x -> pool and unpool, of dynamic size."""
     made = graphs.ir.to_proto(graphs.standard_pair((1, 3, 8, 8), False, dynamic=True))
     for number, node in enumerate(nodes):
         made.graph.node.insert(number, node)
@@ -85,13 +85,13 @@ def behind(*nodes: onnx.NodeProto) -> graphs.ir.Model:
     ],
     ids=lambda node: str(node.op_type),
 )
-def test_dynamic_size_behind_another_change_of_size_is_refused(node: onnx.NodeProto) -> None:
+def test_dynamic_size_after_another_change_of_size_is_refused(node: onnx.NodeProto) -> None:
     with pytest.raises(UnsupportedModelError, match=f"{node.op_type} 'bad' changes the size"):
-        to_plugin_ops(behind(node))
+        to_plugin_ops(pair_after(node))
 
 
 def test_level_counts_halvings_only() -> None:
-    model = behind(
+    model = pair_after(
         h.make_node("Conv", ["image", "w"], ["a"], pads=[1] * 4),
         h.make_node("MaxPool", ["a"], ["b"], **WINDOW),
         h.make_node("Conv", ["b", "w"], ["c"], pads=[2] * 4, dilations=[2, 2]),

@@ -1,4 +1,4 @@
-"""fp16 and bf16 graphs: types where they belong, no cast among masks and codes."""
+"""fp16 and bf16 graphs: which values are converted, and no cast among masks and codes."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_fp16_file_runs_and_stays_close(io: str) -> None:
             assert (got == expected).mean() >= 0.95
 
 
-def enlarging(constant_node: bool) -> graphs.ir.Model:
-    """Return a convolution and a bilinear enlargement, its scales a node's or an initializer."""
+def upsampling(constant_node: bool) -> graphs.ir.Model:
+    """Return a convolution and a bilinear Resize, its scales a Constant node or an initializer."""
     weight = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
     held = onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
     nodes = [
@@ -100,20 +100,20 @@ def enlarging(constant_node: bool) -> graphs.ir.Model:
 
 @pytest.mark.parametrize("constant_node", [False, True])
 @pytest.mark.parametrize("precision", HALVES)
-def test_scales_of_an_enlargement_stay_fp32(precision: str, constant_node: bool) -> None:
-    model = to_precision(enlarging(constant_node), precision).model
+def test_scales_of_a_resize_stay_fp32(precision: str, constant_node: bool) -> None:
+    model = to_precision(upsampling(constant_node), precision).model
     resize = next(node for node in model.graph if node.op_type == "Resize")
     assert resize.inputs[0].dtype == HALVES[precision]
     assert resize.inputs[2].dtype == graphs.ir.DataType.FLOAT
     if precision == "fp16":
-        expected = graphs.run(enlarging(constant_node), image(), "onnxruntime")[0]
+        expected = graphs.run(upsampling(constant_node), image(), "onnxruntime")[0]
         for runtime in ("onnxruntime", "openvino"):
             np.testing.assert_allclose(graphs.run(model, image(), runtime)[0], expected, atol=0.02)
 
 
 @pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("form", ["lowered", "plugin"])
-def test_everything_between_the_ends_is_half(form: str, precision: str) -> None:
+def test_everything_between_input_and_output_is_half(form: str, precision: str) -> None:
     rewrite = lower_unpooling if form == "lowered" else to_plugin_ops
     model = to_precision(rewrite(net()).model, precision).model
     found = graphs.operators(model)

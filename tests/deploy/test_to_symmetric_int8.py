@@ -1,4 +1,4 @@
-"""The symmetric form of INT8, which TensorRT's parser takes."""
+"""The symmetric form of INT8, which TensorRT's parser requires."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_tensorrt_form_of_a_lowered_file_is_refused() -> None:
     assert to_symmetric_int8(symmetric).changed == 0
 
 
-def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
-    """Other tools leave a zero point of 0 out: int8 weights stay, int32 biases become floats."""
+def test_tensorrt_form_reads_the_type_without_a_zero_point() -> None:
+    """Other tools omit a zero point of 0: int8 weights stay, int32 biases become floats."""
     rng = np.random.default_rng(0)
     arrays = {
         "weight": rng.integers(-63, 64, (4, 3, 3, 3)).astype(np.int8),  # no saturation
@@ -88,7 +88,7 @@ def test_tensorrt_form_reads_the_type_where_there_is_no_zero_point() -> None:
 def test_tensorrt_form_keeps_the_numbers_of_constant_uint8_levels(
     channels: bool, middle: int, kind: type
 ) -> None:
-    """Weights of other quantisers, zero point 128: as int8, or as floats where they do not fit."""
+    """Weights of other quantisers, zero point 128: as int8, or as floats if they do not fit."""
     zeros, steps = middle + np.array([0, 1, -1]), np.array([0.01, 0.02, 0.03])
     if not channels:
         zeros, steps = zeros[0], steps[0]

@@ -1,4 +1,4 @@
-"""What is refused, and that the message names the node and the reason."""
+"""Which pairs are refused, with messages that name the node and the reason."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_inexact_pair_is_refused_by_name(rewrite: Any, model: Any, words: list[s
         assert word in str(caught.value)
 
 
-def test_index_from_elsewhere_is_refused() -> None:
+def test_index_that_is_not_from_a_pool_is_refused() -> None:
     nodes = [
         h.make_node("MaxUnpool", ["x", "i"], ["z"], name="lonely", kernel_shape=[2, 2],
                     strides=[2, 2])
@@ -79,7 +79,7 @@ def test_index_from_elsewhere_is_refused() -> None:
         lower_unpooling(model)
 
 
-def test_pool_without_indices_is_left_alone() -> None:
+def test_pool_without_indices_stays_unchanged() -> None:
     nodes = [h.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
     model = graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"y": [1, 2, 4, 4]})
     result = lower_unpooling(model)

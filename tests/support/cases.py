@@ -1,17 +1,16 @@
-"""One table of pool/unpool cases for every implementation: runtimes, plugins, references.
+"""The table of pool/unpool cases for every implementation: runtimes, plugins, references.
 
 Odd sizes, channel counts around 16 (one word of window codes), batches, ties, -0, -inf.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[np.float32]]
+from segnet_deploy.types import Array
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class PoolCase:
         return f"{size}-{'ceil' if self.ceil_mode else 'floor'}-{self.values}"
 
     def make(self) -> Array:
-        """Return the input; the same each time."""
+        """Return the input, which is always the same."""
         rng = np.random.default_rng(sum(self.shape))
         x = rng.standard_normal(self.shape).astype(np.float32)
         if self.values == "ties":
@@ -62,7 +61,7 @@ CASES = tuple(
 ) + tuple(PoolCase((2, 2, 1, 1), True, values) for values in VALUES)
 
 
-# Larger planes: whole sectors and not, tiles of bands, of strips, of channels.
+# Larger planes: complete and incomplete memory sectors; tiles of bands, of strips, of channels.
 LARGER = (
     (1, 16, 8, 64),
     (2, 33, 7, 96),
@@ -76,13 +75,13 @@ LARGER = (
 
 
 def spread_over_int8(values: Array) -> Array:
-    """Return `values` spread over what int8 can hold."""
+    """Return float32 `values` scaled to the range of int8."""
     spread = np.nan_to_num(values * 20, posinf=127, neginf=-128)
     return np.clip(spread, -128, 127).astype(np.float32)
 
 
 def as_type(values: Array, dtype: Any) -> Any:
-    """Return `values` as float32, int8 or uint8, spread over what the type can hold."""
+    """Return `values` as float32, or scaled to the range of int8 or uint8."""
     if dtype == np.float32:
         return values
     shift = 128 if dtype == np.uint8 else 0
@@ -90,7 +89,7 @@ def as_type(values: Array, dtype: Any) -> Any:
 
 
 def pack_codes(codes: Any) -> Any:
-    """Return the words (N, ceil(C/16), Ho, Wo) of int32 of 2-bit codes (N, C, Ho, Wo)."""
+    """Pack 2-bit codes (N, C, Ho, Wo) into int32 words (N, ceil(C/16), Ho, Wo)."""
     n, c, height, width = codes.shape
     words = np.zeros((n, -(-c // 16), height, width), np.uint32)
     for channel in range(c):
@@ -99,14 +98,14 @@ def pack_codes(codes: Any) -> Any:
 
 
 def unpack_codes(words: Any, channels: int) -> Any:
-    """Return the (N, C, Ho, Wo) 2-bit codes in words (N, ceil(C/16), Ho, Wo) of int32."""
+    """Return the 2-bit codes (N, C, Ho, Wo) in int32 words (N, ceil(C/16), Ho, Wo)."""
     channel = np.arange(channels)
     bits = words[:, channel // 16].view(np.uint32) >> (2 * (channel % 16))[:, None, None]
     return bits & 3
 
 
 def codes_from_index(plane_index: Any, width: int) -> Any:
-    """Return the window codes of indices into planes of `width`."""
+    """Return the window codes of plane indices into planes of `width`."""
     row, column = np.divmod(plane_index, width)
     return 2 * (row % 2) + column % 2
 
@@ -122,10 +121,10 @@ def pool_reference(x: Array, ceil_mode: bool) -> tuple[Array, Any]:
     known = np.arange(h * w).reshape(h, w)[:even_h, :even_w]
     index[: known.shape[0], : known.shape[1]] = known
     windows = np.stack([padded[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    places = np.stack([index[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    positions = np.stack([index[i::2, j::2] for i in (0, 1) for j in (0, 1)])
     code = windows.argmax(0)
     plane_index = np.take_along_axis(
-        np.broadcast_to(places[:, None, None], windows.shape), code[None], 0
+        np.broadcast_to(positions[:, None, None], windows.shape), code[None], 0
     )[0]
     return windows.max(0), plane_index
 
@@ -138,13 +137,8 @@ def gather(x: Array, plane_index: Any) -> Array:
 
 
 def unpool_reference(y: Array, plane_index: Any, size: tuple[int, int]) -> Array:
-    """Put values back into planes of `size`, zero elsewhere."""
+    """Write values into planes of `size` at `plane_index`, and zero elsewhere."""
     n, c = y.shape[:2]
     flat = np.zeros((n, c, size[0] * size[1]), np.float32)
     np.put_along_axis(flat, plane_index.reshape(n, c, -1), y.reshape(n, c, -1), 2)
     return flat.reshape(n, c, *size)
-
-
-def each() -> Iterator[PoolCase]:
-    """Yield every case."""
-    yield from CASES

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx import TensorProto as T
 from onnx import helper as h
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from segnet_deploy.types import Array
 
 
 def standard_pair(
@@ -75,12 +75,12 @@ def model(
     )
 
 
-def run(found: ir.Model, x: Array, runtime: str) -> list[Array]:
+def run(tested: ir.Model, x: Array, runtime: str) -> list[Array]:
     """Check the model and run it in ONNX Runtime or OpenVINO (f32)."""
-    proto = ir.to_proto(found)
+    proto = ir.to_proto(tested)
     onnx.checker.check_model(proto)
     data = proto.SerializeToString()
-    name = found.graph.inputs[0].name
+    name = tested.graph.inputs[0].name
     if runtime == "onnxruntime":
         import onnxruntime
 
@@ -95,9 +95,9 @@ def run(found: ir.Model, x: Array, runtime: str) -> list[Array]:
     return [np.array(value) for value in result.values()]
 
 
-def operators(found: ir.Model) -> list[str]:
-    """Return the operator types in order."""
-    return [node.op_type for node in found.graph]
+def operators(tested: ir.Model) -> list[str]:
+    """Return the operator types in graph order."""
+    return [node.op_type for node in tested.graph]
 
 
 def small_net(shape: tuple[int, int] = (8, 10), bias: float = 1.0) -> ir.Model:

@@ -1,1 +1,1 @@
-"""An ONNX graph as an ncnn net, with what ncnn has no operator for left to the host."""
+"""ncnn: translate an ONNX graph to ncnn nets; the host computes what ncnn does not support."""

@@ -18,7 +18,8 @@ from segnet_deploy.runtimes.base import Engine, Port, check_input
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, release
 from segnet_deploy.runtimes.ncnn.execution import Execution
 from segnet_deploy.runtimes.ncnn.profile import Seconds, TimedExecution
-from segnet_deploy.runtimes.ncnn.program import Net, to_program
+from segnet_deploy.runtimes.ncnn.program import Net
+from segnet_deploy.runtimes.ncnn.translate import to_program
 from segnet_deploy.system.cpus import usable_cpus
 from segnet_deploy.types import Array
 

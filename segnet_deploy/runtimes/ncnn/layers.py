@@ -1,6 +1,6 @@
-"""Translate one ONNX node to an ncnn layer: its type, numbered parameters and weights.
+"""Translate an ONNX node to an ncnn layer: its type, its numbered parameters and its weights.
 
-The numbers are those of ncnn's operator list (docs/developer-guide/operators.md there).
+The numbers are from ncnn's operator list, docs/developer-guide/operators.md in its repository.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
-from segnet_deploy.types import Array
+from segnet_deploy.types import Array, Size
 
 FP32_TAG = np.zeros(1, np.uint32)  # before a weight that is raw fp32
 RELU = 1
 _LOWERED = ("SpaceToDepth", "DepthToSpace", "Split", "GreaterOrEqual", "Where")
-_REST = 2**31 - 233  # ncnn's value for "up to the end"
+_TO_EDGE = 2**31 - 233  # how ncnn writes an end that reaches the edge
 
 
 @dataclass
 class Layer:
-    """The parameters of a .param line; the weights are written to .bin in this order."""
+    """An ncnn layer: the type and parameters of its .param line, and its weights in .bin order."""
 
     kind: str
     parameters: dict[int, object] = field(default_factory=dict)
     weights: list[Array] = field(default_factory=list)
 
     def fuse_relu(self) -> bool:
-        """Fuse the ReLU that follows; return False if the layer type cannot."""
+        """Apply a ReLU in the layer; return False if its type has no parameter for that."""
         if not self.kind.startswith(("Convolution", "Deconvolution")):
             return False
         self.parameters[9] = RELU
@@ -50,28 +50,30 @@ def to_layer(node: ir.Node) -> Layer:
     """Return the layer of `node`. Raises UnsupportedModelError, naming the node."""
     rule = _RULES.get(node.op_type) if node.domain == "" else None
     if rule is None:
-        lowered = node.op_type in _LOWERED
-        hint = " of the lowered form; use the standard form" if lowered else ""
-        raise refusal(node, f"unsupported operator{hint}")
+        is_lowered = node.op_type in _LOWERED
+        hint = " of the lowered form; use the standard form" if is_lowered else ""
+        raise unsupported(node, f"unsupported operator{hint}")
     return rule(node)
 
 
-def refusal(node: ir.Node, why: str) -> UnsupportedModelError:
-    """Return the error for a node that cannot be translated to ncnn."""
-    return UnsupportedModelError(f"{node.op_type} '{node.name}': {why}")
+def unsupported(node: ir.Node, why: str) -> UnsupportedModelError:
+    """Return the error for a node that ncnn does not support."""
+    return UnsupportedModelError(
+        f"{node.op_type} '{node.name}' cannot be translated to ncnn: {why}"
+    )
 
 
-def _need(node: ir.Node, index: int, what: str) -> Array:
+def _constant_input(node: ir.Node, index: int, what: str) -> Array:
     value = constant(node.inputs[index]) if len(node.inputs) > index else None
     if value is None:
-        raise refusal(node, f"its {what} is not constant")
+        raise unsupported(node, f"its {what} is not constant")
     return value
 
 
-def _fp32(node: ir.Node, index: int, what: str) -> Array:
-    value = _need(node, index, what)
+def _float_input(node: ir.Node, index: int, what: str) -> Array:
+    value = _constant_input(node, index, what)
     if value.dtype != np.float32:
-        raise refusal(node, f"its {what} is {value.dtype}; expected float32")
+        raise unsupported(node, f"its {what} is {value.dtype}; expected float32")
     return np.ascontiguousarray(value)
 
 
@@ -79,19 +81,19 @@ def _pads(node: ir.Node) -> tuple[int, int, int, int]:
     """Return top, left, bottom, right."""
     auto = node.attributes.get("auto_pad")
     if auto is not None and auto.as_string() not in ("NOTSET", "VALID"):
-        raise refusal(node, f"auto_pad {auto.as_string()}; expected explicit pads")
+        raise unsupported(node, f"auto_pad {auto.as_string()}")
     pads = ints_attribute(node, "pads", (0, 0, 0, 0))
     if len(pads) != 4:
-        raise refusal(node, f"pads {list(pads)}; expected two axes")
+        raise unsupported(node, f"pads {list(pads)}; expected two axes")
     return pads[0], pads[1], pads[2], pads[3]
 
 
 def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
-    """Return the layer type and the parameters of a convolution; `weight` is (K, C, h, w)."""
+    """Return the type and the numbered parameters of a convolution; `weight` is (K, C, h, w)."""
     transposed = node.op_type == "ConvTranspose"
     groups = int_attribute(node, "group", 1)
     if weight.ndim != 4 or (transposed and groups != 1):
-        raise refusal(node, f"weight {weight.shape} with group {groups}")
+        raise unsupported(node, f"weight {weight.shape}, group {groups}")
     top, left, bottom, right = _pads(node)
     strides, dilations = (
         ints_attribute(node, "strides", (1, 1)),
@@ -104,7 +106,7 @@ def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
     if transposed:
         extra = ints_attribute(node, "output_padding", (0, 0))
         if "output_shape" in node.attributes:
-            raise refusal(node, "output_shape is given; expected pads")
+            raise unsupported(node, "it has output_shape; expected pads")
         return "Deconvolution", parameters | {18: extra[1], 19: extra[0]}
     if groups != 1:
         return "ConvolutionDepthWise", parameters | {7: groups}
@@ -112,17 +114,17 @@ def geometry(node: ir.Node, weight: Array) -> tuple[str, dict[int, object]]:
 
 
 def _convolution(node: ir.Node) -> Layer:
-    weight = _fp32(node, 1, "weight")
+    weight = _float_input(node, 1, "weight")
     if node.op_type == "ConvTranspose" and weight.ndim == 4:
         weight = np.ascontiguousarray(weight.transpose(1, 0, 2, 3))
     kind, parameters = geometry(node, weight)
-    biased = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = [_fp32(node, 2, "bias")] if biased else []
-    return Layer(kind, parameters | {5: int(biased)}, [FP32_TAG, weight, *bias])
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    bias = [_float_input(node, 2, "bias")] if has_bias else []
+    return Layer(kind, parameters | {5: int(has_bias)}, [FP32_TAG, weight, *bias])
 
 
 def _batch_norm(node: ir.Node) -> Layer:
-    scale, bias, mean, variance = (_fp32(node, i, "statistics") for i in (1, 2, 3, 4))
+    scale, bias, mean, variance = (_float_input(node, i, "statistics") for i in (1, 2, 3, 4))
     epsilon = node.attributes.get("epsilon")
     return Layer(
         "BatchNorm",
@@ -132,12 +134,12 @@ def _batch_norm(node: ir.Node) -> Layer:
 
 
 def _lrn(node: ir.Node) -> Layer:
-    known = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    known |= {k: node.attributes[k].as_float() for k in known if k in node.attributes}
+    real = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
+    real |= {k: node.attributes[k].as_float() for k in real if k in node.attributes}
     size = node.attributes["size"].as_int()
     if size % 2 == 0:
-        raise refusal(node, f"size {size}; expected an odd one")
-    return Layer("LRN", {0: 0, 1: size, 2: known["alpha"], 3: known["beta"], 4: known["bias"]})
+        raise unsupported(node, f"size {size}; expected an odd size")
+    return Layer("LRN", {0: 0, 1: size, 2: real["alpha"], 3: real["beta"], 4: real["bias"]})
 
 
 def _pooling(node: ir.Node) -> Layer:
@@ -148,12 +150,14 @@ def _pooling(node: ir.Node) -> Layer:
     top, left, bottom, right = _pads(node)
     ceil_mode = int_attribute(node, "ceil_mode", 0)
     if len(kernel) != 2 or any(d != 1 for d in ints_attribute(node, "dilations", (1, 1))):
-        raise refusal(node, f"kernel {list(kernel)}, or dilated")
+        raise unsupported(
+            node, f"kernel {list(kernel)} or dilations; expected two axes and no dilation"
+        )
     if ceil_mode and (any((top, left, bottom, right)) or kernel != strides):
-        raise refusal(node, "ceil_mode with padding or overlapping windows")
+        raise unsupported(node, "ceil_mode with padding or overlapping windows")
     average = node.op_type == "AveragePool"
     if average and ceil_mode:
-        raise refusal(node, "average pooling with ceil_mode")
+        raise unsupported(node, "an average pool with ceil_mode")
     parameters: dict[int, object] = {0: int(average), 1: kernel[1], 11: kernel[0]}
     parameters |= {2: strides[1], 12: strides[0], 3: left, 13: top, 14: right, 15: bottom}
     parameters |= {5: 0 if ceil_mode else 1, 6: int_attribute(node, "count_include_pad", 0)}
@@ -162,9 +166,9 @@ def _pooling(node: ir.Node) -> Layer:
 
 def _concat(node: ir.Node) -> Layer:
     if int_attribute(node, "axis", 0) != 1:
-        raise refusal(node, "expected the channel axis")
+        raise unsupported(node, "only concatenation of channels is supported")
     if any(constant(value) is not None for value in node.inputs):
-        raise refusal(node, "an operand is constant")
+        raise unsupported(node, "an operand is a constant")
     return Layer("Concat", {0: 0})
 
 
@@ -175,35 +179,37 @@ def _binary(node: ir.Node) -> Layer:
     if second is not None and second.size == 1 and second.dtype == np.float32:
         return Layer("BinaryOp", {0: number, 1: 1, 2: float(second.item())})
     if second is not None or constant(node.inputs[0]) is not None or shapes[0] != shapes[1]:
-        raise refusal(node, f"operands {shapes[0]} and {shapes[1]}; expected one shape or a scalar")
+        raise unsupported(
+            node, f"operands {shapes[0]} and {shapes[1]}; expected equal shapes or a scalar"
+        )
     return Layer("BinaryOp", {0: number})
 
 
 def _resize(node: ir.Node) -> Layer:
     def text(name: str, default: str) -> str:
-        found = node.attributes.get(name)
-        return default if found is None else found.as_string()
+        attribute = node.attributes.get(name)
+        return default if attribute is None else attribute.as_string()
 
     mode = text("mode", "nearest")
-    how = text("coordinate_transformation_mode", "half_pixel")
+    coordinates = text("coordinate_transformation_mode", "half_pixel")
     size = static_size(node.outputs[0])
     known = {("linear", "half_pixel"): 0, ("linear", "pytorch_half_pixel"): 0}
     known |= {("linear", "align_corners"): 1, ("nearest", "asymmetric"): 0}
     rounding = text("nearest_mode", "round_prefer_floor")
-    if (mode, how) not in known or (mode == "nearest" and rounding != "floor"):
-        raise refusal(node, f"mode {mode}, {how}, {rounding}")
+    if (mode, coordinates) not in known or (mode == "nearest" and rounding != "floor"):
+        raise unsupported(node, f"mode {mode}, {coordinates}, {rounding}")
     if size is None:
-        raise refusal(node, f"its size is {node.outputs[0].shape}; expected a static one")
+        raise unsupported(node, f"its size is {node.outputs[0].shape}; expected a static size")
     if int_attribute(node, "antialias", 0):
-        raise refusal(node, "antialias")
-    if how != "align_corners" and not _has_own_scale(node, size):
-        raise refusal(node, f"its scales are not those of {size} to its input's size")
+        raise unsupported(node, "antialias is not supported")
+    if coordinates != "align_corners" and not _scales_match_sizes(node, size):
+        raise unsupported(node, f"its scales are not the ratio of {size} to its input's size")
     kind = 2 if mode == "linear" else 1
-    return Layer("Interp", {0: kind, 3: size[0], 4: size[1], 6: known[mode, how]})
+    return Layer("Interp", {0: kind, 3: size[0], 4: size[1], 6: known[mode, coordinates]})
 
 
-def _has_own_scale(node: ir.Node, size: tuple[int, int]) -> bool:
-    """Return whether the scales equal the ratio of the sizes, which ncnn uses."""
+def _scales_match_sizes(node: ir.Node, size: Size) -> bool:
+    """Return whether the scales are the ratios of the sizes, which ncnn computes with."""
     scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if scales is None or not scales.size:
         return True
@@ -214,11 +220,11 @@ def _has_own_scale(node: ir.Node, size: tuple[int, int]) -> bool:
 
 
 def _slice(node: ir.Node) -> Layer:
-    starts, ends, axes = (_need(node, i, "range") for i in (1, 2, 3))
-    steps = _need(node, 4, "step") if len(node.inputs) > 4 else np.ones(1)
+    starts, ends, axes = (_constant_input(node, i, "range") for i in (1, 2, 3))
+    steps = _constant_input(node, 4, "step") if len(node.inputs) > 4 else np.ones(1)
     if (steps != 1).any() or (axes < 1).any():
-        raise refusal(node, f"axes {axes.tolist()}, steps {steps.tolist()}")
-    last = tuple(int(min(end, _REST)) for end in ends)
+        raise unsupported(node, f"axes {axes.tolist()}, steps {steps.tolist()}")
+    last = tuple(int(min(end, _TO_EDGE)) for end in ends)
     return Layer(
         "Crop",
         {9: tuple(map(int, starts)), 10: last, 11: tuple(int(axis) - 1 for axis in axes)},
@@ -227,11 +233,11 @@ def _slice(node: ir.Node) -> Layer:
 
 def _pad(node: ir.Node) -> Layer:
     mode = node.attributes.get("mode")
-    pads = _need(node, 1, "padding")
+    pads = _constant_input(node, 1, "padding")
     value = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    plain = pads.size == 8 and not pads[[0, 1, 4, 5]].any() and (pads >= 0).all()
-    if (mode is not None and mode.as_string() != "constant") or not plain:
-        raise refusal(node, f"pads {pads.tolist()}")
+    is_spatial = pads.size == 8 and not pads[[0, 1, 4, 5]].any() and (pads >= 0).all()
+    if (mode is not None and mode.as_string() != "constant") or not is_spatial:
+        raise unsupported(node, f"pads {pads.tolist()}")
     parameters: dict[int, object] = {0: int(pads[2]), 1: int(pads[6])}
     parameters |= {2: int(pads[3]), 3: int(pads[7]), 4: 0}
     return Layer("Padding", parameters | {5: 0.0 if value is None else float(value.item())})
@@ -239,11 +245,11 @@ def _pad(node: ir.Node) -> Layer:
 
 def _softmax(node: ir.Node) -> Layer:
     if int_attribute(node, "axis", -1) != 1:
-        raise refusal(node, "expected the channel axis")
+        raise unsupported(node, "only over channels is supported")
     return Layer("Softmax", {0: 0, 1: 1})
 
 
-def _leaky(node: ir.Node) -> Layer:
+def _leaky_relu(node: ir.Node) -> Layer:
     alpha = node.attributes.get("alpha")
     return Layer("ReLU", {0: alpha.as_float() if alpha is not None else 0.01})
 
@@ -252,7 +258,7 @@ _RULES: dict[str, Callable[[ir.Node], Layer]] = {
     "Conv": _convolution,
     "ConvTranspose": _convolution,
     "Relu": lambda node: Layer("ReLU"),
-    "LeakyRelu": _leaky,
+    "LeakyRelu": _leaky_relu,
     "Sigmoid": lambda node: Layer("Sigmoid"),
     "BatchNormalization": _batch_norm,
     "LRN": _lrn,
@@ -269,4 +275,4 @@ _RULES: dict[str, Callable[[ir.Node], Layer]] = {
     "Pad": _pad,
     "Softmax": _softmax,
 }
-SAME = ("Identity", "Dropout")  # operators that return their input
+IDENTITIES = ("Identity", "Dropout")  # operators that return their input unchanged

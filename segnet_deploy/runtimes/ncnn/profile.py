@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from segnet_deploy.runtimes.ncnn.execution import Execution
-from segnet_deploy.runtimes.ncnn.program import Step
+from segnet_deploy.runtimes.ncnn.program import HostStep
 from segnet_deploy.types import Array
 
 Seconds = dict[tuple[str, str], float]
@@ -26,10 +26,10 @@ class TimedExecution(Execution):
     def _input(self, image: Array) -> Any:
         before = time.perf_counter()
         mat = super()._input(image)
-        self._add(self._program.image, "input", time.perf_counter() - before)
+        self._add(self._program.input_blob, "input", time.perf_counter() - before)
         return mat
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: HostStep) -> None:
         before, net_before = time.perf_counter(), self._net_seconds
         super()._do(step)
         in_net = self._net_seconds - net_before
