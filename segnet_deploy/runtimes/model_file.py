@@ -120,6 +120,9 @@ def load_model(path: Path) -> ir.Model:
         ) from error
     if not model.graph.outputs or not model.graph.inputs:
         raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
+    from segnet_deploy.runtimes.external_data import check_external_data
+
+    check_external_data(model, path)
     return model
 
 
