@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, SegNetError
 
 
 @contextlib.contextmanager
@@ -17,7 +17,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; rename it on success, remove it on failure.
 
     The temporary name keeps the suffix, since some writers choose the format by it.
-    Raises InputError if the folder is missing or the data cannot be written.
+    Errors of the block name `path` instead. Raises InputError if the folder is missing or the
+    data cannot be written.
     """
     target = Path(path)
     temporary = _temporary_sibling(target)
@@ -29,6 +30,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InputError(
             f"cannot write {target}: {error.strerror or error}; free space or choose another -o"
         ) from error
+    except SegNetError as error:
+        error.args = tuple(str(text).replace(str(temporary), str(path)) for text in error.args)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

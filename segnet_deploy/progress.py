@@ -19,6 +19,15 @@ def silent(text: str, done: int | None = None, total: int | None = None) -> None
     """Ignore every report: the default `progress` of library functions."""
 
 
+def naming(progress: Progress, temporary: object, path: object) -> Progress:
+    """Return a `progress` that names the file `path` where a report names `temporary`."""
+
+    def report(text: str, done: int | None = None, total: int | None = None) -> None:
+        progress(text.replace(str(temporary), str(path)), done, total)
+
+    return report
+
+
 def track(items: Sequence[T], title: str, progress: Progress) -> Iterator[T]:
     """Yield `items`, reporting `title` with the number done: once at the start and after each."""
     progress(title, 0, len(items))

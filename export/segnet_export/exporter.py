@@ -22,7 +22,7 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
-from segnet_deploy.progress import Progress, silent
+from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
 from segnet_export.check_module import check_module
@@ -169,6 +169,7 @@ def _write(
     model, module, options = traced.model.clone(), traced.module, traced.options
     inputs = _gate_inputs(traced, checks)
     with evaluation_mode(module), atomic_path(path) as temporary:
+        progress = naming(progress, temporary, path)
         metadata = finish(model, traced.classes, options)
         save_model(model, temporary)
         report = gate(

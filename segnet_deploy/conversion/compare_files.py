@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from segnet_deploy import runtimes
+from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
 from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
@@ -23,10 +24,14 @@ def compare_files(
     target: Path,
     shape: tuple[int | None, ...],
     metadata: Metadata,
-    minimum: float,
+    min_agreement: float | None,
     progress: Progress,
 ) -> dict[str, tuple[float, float]]:
-    """Return agreement and largest difference by runtime. Raises ParityError."""
+    """Return agreement and largest difference by runtime. Raises ParityError.
+
+    `min_agreement` None is the default of the precision.
+    """
+    minimum = MIN_AGREEMENT[metadata.precision] if min_agreement is None else min_agreement
     frame = metadata.io == "frame"
     height, width = shape[1:3] if frame else shape[2:4]
     channels = 3 if frame else shape[1] or 3

@@ -10,7 +10,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
 from segnet_deploy.classes import load_classes
 from segnet_deploy.conversion.compare_files import compare_files
 from segnet_deploy.errors import UnsupportedModelError, UsageError
@@ -20,7 +19,7 @@ from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
-from segnet_deploy.progress import Progress, silent
+from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
 
@@ -83,10 +82,10 @@ def convert(
         versions=recorded.versions or exporter_versions(),
     )
     result.model.metadata_props.update(metadata.to_props())
-    minimum = MIN_AGREEMENT[precision] if min_agreement is None else min_agreement
     with atomic_path(path) as temporary:
         save_model(result.model, temporary)
-        found = compare_files(source, temporary, shape, metadata, minimum, progress)
+        shown = naming(progress, temporary, path)
+        found = compare_files(source, temporary, shape, metadata, min_agreement, shown)
     agreements, deltas = zip(*found.values(), strict=True)
     return ConvertResult(
         Path(path), result.changed, precision, min(agreements), max(deltas), tuple(found)

@@ -20,7 +20,7 @@ from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_precision import is_quantised, reduced_weight_types
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
-from segnet_deploy.progress import Progress, silent
+from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.quant import DEFAULT_METHOD, GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
 from segnet_deploy.quant.insert_qdq import insert_qdq
@@ -101,7 +101,8 @@ class Quantiser:
         with atomic_path(target) as temporary:
             self.write(temporary, form, keep, for_tensorrt)
             frames = spread(self.frames, GATE_FRAMES)
-            found = compare_labels(self.source, temporary, frames, progress=self.progress)
+            progress = naming(self.progress, temporary, target)
+            found = compare_labels(self.source, temporary, frames, progress=progress)
             check_agreement(found, minimum, "int8", _ADVICE, self.progress)
         return Int8File(target, len(self.sites()) - len(keep), tuple(keep), tuple(found))
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import atomic_path, atomic_write, sha256
+from segnet_deploy.progress import naming
 
 
 def test_atomic_write_replaces_and_leaves_no_temporary(tmp_path: Path) -> None:
@@ -32,6 +33,21 @@ def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
         fail()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_errors_and_reports_name_the_file_that_is_written(tmp_path: Path) -> None:
+    target, reported = tmp_path / "a.onnx", []
+
+    def fail() -> None:
+        with atomic_path(target) as temporary:
+            shown = naming(lambda text, *_: reported.append(text), temporary, target)
+            shown(f"checking {temporary}", 1, 2)
+            raise EngineError(f"cannot load {temporary}")
+
+    with pytest.raises(EngineError) as caught:
+        fail()
+    assert str(caught.value) == f"cannot load {target}"
+    assert reported == [f"checking {target}"]
 
 
 def test_refused_write_is_an_input_error(tmp_path: Path) -> None:
