@@ -190,7 +190,12 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
         from segnet_export.user_module import load_user_module
 
         module = load_user_module(
-            arguments.module, arguments.module_args, source, arguments.unsafe_load
+            arguments.module,
+            arguments.module_args,
+            source,
+            unsafe=arguments.unsafe_load,
+            key=arguments.key,
+            progress=arguments.progress,
         )
         first = next((p for p in module.parameters() if p.dim() == 4), None)
         return module, 3 if first is None else int(first.shape[1]), 1
@@ -202,6 +207,7 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
         geometry=arguments.geometry,
         relu_before_bn=RELU_BEFORE_BN[arguments.bn_order],
         unsafe=arguments.unsafe_load,
+        key=arguments.key,
     )
     arguments.progress(str(loaded))
     for note in loaded.notes:
@@ -214,7 +220,13 @@ def _load_architecture(arguments: argparse.Namespace, source: Path | None) -> nn
 
     size = _given_size(arguments)
     module = load_network(
-        arguments.arch, arguments.num_classes, size, source, arguments.unsafe_load
+        arguments.arch,
+        arguments.num_classes,
+        size,
+        source,
+        unsafe=arguments.unsafe_load,
+        key=arguments.key,
+        progress=arguments.progress,
     )
     if source is None:
         arguments.progress(f"{arguments.arch}: random weights from seed 0, for measurements only")

@@ -13,7 +13,7 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
-    *("bn_order", "module", "module_args"),
+    *("bn_order", "module", "module_args", "key"),
 )
 
 
@@ -134,6 +134,11 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
     group.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
+    group.add_argument(
+        "--key",
+        metavar="NAME",
+        help="which weights of a file with several networks, such as student or state_dict_ema",
+    )
     group.add_argument(
         "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.types import Size
 from segnet_export.checkpoints import load_weights
 from segnet_export.models import ARCHITECTURES, create
@@ -18,7 +19,10 @@ def load_network(
     num_classes: int | None,
     size: Size | None = None,
     path: Path | None = None,
+    *,
     unsafe: bool = False,
+    key: str | None = None,
+    progress: Progress = silent,
 ) -> nn.Module:
     """Build the network `name` for images of `size`, (height, width) in px.
 
@@ -28,7 +32,8 @@ def load_network(
     classes = CLASSES if num_classes is None else num_classes
     module = create(name, classes, size=size, seed=0 if path is None else None)
     if path is not None:
-        load_weights(module, path, unsafe=unsafe, name=f"--arch {name} with {classes} classes")
+        called = f"--arch {name} with {classes} classes"
+        load_weights(module, path, unsafe=unsafe, key=key, name=called, progress=progress)
     return module
 
 

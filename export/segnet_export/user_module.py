@@ -11,10 +11,19 @@ from typing import Any
 from torch import nn
 
 from segnet_deploy.errors import InputError, UsageError
+from segnet_deploy.progress import Progress, silent
 from segnet_export.checkpoints import load_weights
 
 
-def load_user_module(spec: str, arguments: str | None, path: Path, unsafe: bool) -> nn.Module:
+def load_user_module(
+    spec: str,
+    arguments: str | None,
+    path: Path,
+    *,
+    unsafe: bool = False,
+    key: str | None = None,
+    progress: Progress = silent,
+) -> nn.Module:
     """Import `spec`, 'pkg.mod:Class', construct it and load the weights at `path`.
 
     `arguments` are the constructor's keyword arguments as a JSON object. Raises UsageError for an
@@ -31,7 +40,7 @@ def load_user_module(spec: str, arguments: str | None, path: Path, unsafe: bool)
         raise InputError(f"{spec} cannot be constructed: {error}; give --module-args") from error
     if not isinstance(module, nn.Module):
         raise InputError(f"{spec} returns a {type(module).__name__}; expected a torch.nn.Module")
-    load_weights(module, path, unsafe=unsafe, name=spec)
+    load_weights(module, path, unsafe=unsafe, key=key, name=spec, progress=progress)
     return module
 
 

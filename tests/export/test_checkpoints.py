@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_export import SegNet, SegNetBasic, SegNetConfig, load_checkpoint
+from segnet_export import SegNet, SegNetBasic, SegNetConfig, load_checkpoint, load_weights
 
 
 def outputs(net: nn.Module, model: nn.Module, size: tuple[int, int], cin: int) -> tuple[Any, Any]:
@@ -61,6 +61,79 @@ def test_wrappers_and_prefixes_are_removed(name: str, wrapping: str, tmp_path: P
     net = families.build(families.FAMILIES[name][0])
     torch.save(WRAPPINGS[wrapping](net.state_dict()), tmp_path / "model.pth")
     check(name, net, load_checkpoint(tmp_path / "model.pth").model)
+
+
+OTHERS = {
+    "loss": {"criterion.weight": torch.ones(11)},
+    "buffers": {"mean": torch.zeros(1, 3, 1, 1).flatten(), "std": torch.ones(3)},
+    "metric": {"metric.confusion": torch.zeros(5, 5), "metric.count": torch.zeros(())},
+}
+
+
+@pytest.mark.parametrize("others", OTHERS)
+@pytest.mark.parametrize("prefix", ["model.", "module.net."])
+def test_tensors_beside_the_network_are_left_out_and_named(
+    others: str, prefix: str, tmp_path: Path
+) -> None:
+    net = families.build(families.CaffeNames)
+    tensors = {prefix + name: value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": tensors | OTHERS[others]}, tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert loaded.family == "Caffe names"
+    note = next(note for note in loaded.notes if "left out" in note)
+    assert all(name in note for name in OTHERS[others])
+    check("caffe", net, loaded.model)
+
+
+def test_choice_among_several_networks_is_reported_and_can_be_made(tmp_path: Path) -> None:
+    first, second = (families.build(families.CaffeNames, seed) for seed in (0, 1))
+    for keys in (("teacher", "student"), ("state_dict", "state_dict_ema")):
+        states = (first.state_dict(), second.state_dict())
+        torch.save(dict(zip(keys, states, strict=True)), tmp_path / "model.pt")
+        loaded = load_checkpoint(tmp_path / "model.pt")
+        assert any(f"under '{keys[0]}'" in note and keys[1] in note for note in loaded.notes)
+        check("caffe", first, loaded.model)
+        chosen = load_checkpoint(tmp_path / "model.pt", key=keys[1])
+        assert not any("under" in note for note in chosen.notes)
+        check("caffe", second, chosen.model)
+    with pytest.raises(InputError, match=r"no weights there; expected state_dict or"):
+        load_checkpoint(tmp_path / "model.pt", key="other")
+
+
+def test_state_of_an_optimiser_is_not_a_network(tmp_path: Path) -> None:
+    net = families.build(families.CaffeNames)
+    optimiser = torch.optim.Adam(net.parameters())
+    net(torch.zeros(1, 3, 45, 53)).sum().backward()
+    optimiser.step()
+    net.eval()
+    saved = {"opt": optimiser.state_dict(), "weights_best": net.state_dict()}
+    torch.save(saved, tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert not any("under" in note for note in loaded.notes)
+    check("caffe", net, loaded.model)
+
+
+class Outer(nn.Module):
+    """A user's class whose weights are under `model`, like the prefixes of training scripts."""
+
+    def __init__(self, inner: nn.Module):
+        super().__init__()
+        self.model = inner
+
+
+def test_prefix_that_the_module_itself_has_is_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained, network = (Outer(SegNetBasic(4, width=4)) for _ in range(2))
+    notes: list[str] = []
+    saved = trained.state_dict()
+    wrapped = {f"module.{name}": value for name, value in saved.items()}
+    for tensors, count in ((saved, 0), (wrapped | {"loss.weight": torch.ones(2)}, 1)):
+        torch.save(tensors, tmp_path / "model.pt")
+        with torch.no_grad():
+            network.model.classifier.weight.zero_()
+        load_weights(network, tmp_path / "model.pt", progress=lambda text, *_: notes.append(text))
+        assert torch.equal(network.model.classifier.weight, trained.model.classifier.weight)
+        assert len(notes) == count
 
 
 @pytest.mark.parametrize("name", families.FAMILIES)

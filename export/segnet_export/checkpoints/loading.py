@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.progress import Progress, silent
 from segnet_export.checkpoints.layout import Layout, Unit, find_layout, is_transposed
-from segnet_export.checkpoints.reading import read_checkpoint
+from segnet_export.checkpoints.reading import read_checkpoint, strip_prefixes
 from segnet_export.models import SegNet, SegNetBasic, SegNetConfig
 
 GEOMETRIES = ("ceil", "floor")
@@ -55,12 +56,14 @@ def load_checkpoint(
     geometry: str | None = None,
     relu_before_bn: bool | None = None,
     unsafe: bool = False,
+    key: str | None = None,
 ) -> LoadedCheckpoint:
     """Load a SegNet checkpoint of any known family: .pt, .pth, .safetensors or TorchScript.
 
     `num_classes` is compared with the file. `geometry` ('ceil' or 'floor') and `relu_before_bn`
     set what the names do not determine; None: the family's default, and the statistics of the
-    normalisations. `unsafe` unpickles objects, which runs code from the file.
+    normalisations. `unsafe` unpickles objects, which runs code from the file. `key` chooses the
+    weights of a file with several networks, such as 'student' or 'state_dict_ema'.
 
     Raises InputError for an unusable file, UnsupportedModelError if it is not a SegNet, and
     MissingDependencyError if a library that reads it is not installed.
@@ -74,13 +77,14 @@ def load_checkpoint(
     """
     if geometry not in (None, *GEOMETRIES):
         raise InputError(f"geometry {geometry!r}; expected {' or '.join(GEOMETRIES)}")
-    raw = read_checkpoint(path, unsafe)
+    raw = strip_prefixes(read_checkpoint(path, unsafe, key))
     tensors = {n: v.float() if v.is_floating_point() else v for n, v in raw.tensors.items()}
     try:
         loaded = _load_basic(tensors, geometry)
         if loaded is None:
             layout = find_layout(tensors, raw.ordered)
             loaded = _load_segnet(layout, geometry, relu_before_bn)
+        loaded = replace(loaded, notes=(*loaded.notes, *raw.notes))
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{path}: {error}") from error
     if num_classes is not None and num_classes != loaded.num_classes:
@@ -92,13 +96,20 @@ def load_checkpoint(
 
 
 def load_weights(
-    module: nn.Module, path: str | os.PathLike[str], *, unsafe: bool = False, name: str = ""
+    module: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    unsafe: bool = False,
+    key: str | None = None,
+    name: str = "",
+    progress: Progress = silent,
 ) -> None:
     """Load the checkpoint at `path` into `module`, whose names and shapes must be the file's.
 
-    Wrappers and prefixes of training scripts are removed. `unsafe` unpickles objects, which runs
-    code from the file; `name` is what errors call the module (default: its class). Raises
-    InputError.
+    Wrappers and prefixes of training scripts are removed if the module's own names do not have
+    them; tensors without the prefix are left out and reported. `unsafe` unpickles objects, which
+    runs code from the file; `key` is that of load_checkpoint; `name` is what errors call the
+    module (default: its class). Raises InputError.
 
     >>> import torch
     >>> from segnet_export import create, load_weights
@@ -108,8 +119,11 @@ def load_weights(
     >>> torch.equal(network.classifier.weight, trained.classifier.weight)
     True
     """
+    raw = strip_prefixes(read_checkpoint(path, unsafe, key), module.state_dict().keys())
+    for note in raw.notes:
+        progress(f"note: {note}")
     try:
-        module.load_state_dict(read_checkpoint(path, unsafe).tensors)
+        module.load_state_dict(raw.tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(

@@ -6,8 +6,8 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,60 +34,103 @@ MAGIC = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # zip, pick
 
 @dataclass(frozen=True)
 class RawCheckpoint:
-    """The tensors of a file by name; `ordered`: they are in the order of the module."""
+    """The tensors of a file by name.
+
+    `ordered`: they are in the order of the module. `left_out` names tensors of the file that are
+    not the network's, such as the class weights of a loss. `key` is where in the file's dicts the
+    tensors are, and `other_keys` where other networks are, such as a teacher or an average.
+    """
 
     tensors: dict[str, Tensor]
     ordered: bool = True
+    left_out: tuple[str, ...] = ()
+    key: str = ""
+    other_keys: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the choice of the tensors."""
+        notes = []
+        if self.other_keys:
+            others = " and ".join(repr(key) for key in self.other_keys)
+            notes.append(
+                f"the weights under '{self.key}' are used, but {others} also has weights; --key "
+                "chooses"
+            )
+        if self.left_out:
+            names = ", ".join(self.left_out[:3]) + (", ..." if len(self.left_out) > 3 else "")
+            notes.append(
+                f"{len(self.left_out)} tensors are not the network's and are left out: {names}"
+            )
+        return tuple(notes)
 
 
-def read_checkpoint(path: str | os.PathLike[str], unsafe: bool = False) -> RawCheckpoint:
-    """Read a checkpoint; only `unsafe` executes code from the file.
+def read_checkpoint(
+    path: str | os.PathLike[str], unsafe: bool = False, key: str | None = None
+) -> RawCheckpoint:
+    """Read the tensors under their names in the file; only `unsafe` executes code from it.
 
-    Raises InputError if the file is missing or truncated, or contains Python objects.
+    `key` chooses the weights of a file with several networks, such as 'student' or
+    'ema.state_dict'. Raises InputError if the file is missing or truncated, contains Python
+    objects, or has no weights under `key`.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected a checkpoint (.pt, .pth, .safetensors)")
     if file.suffix == ".safetensors":
-        return RawCheckpoint(strip_prefixes(_safetensors(file)), ordered=False)
+        return RawCheckpoint(_safetensors(file), ordered=False)
     if _is_torchscript(file):
-        return RawCheckpoint(strip_prefixes(_torchscript(file)))
+        return RawCheckpoint(_torchscript(file))
     found = _pickled(file, unsafe)
-    tensors = unwrap(found)
-    if not tensors:
+    networks = dict(find_networks(found))
+    if not networks:
         raise InputError(
             f"{file} contains no weights ({type(found).__name__}); expected a state dict, or a "
             f"dict with one under {', '.join(WRAPPERS[:4])}, ..."
         )
-    return RawCheckpoint(strip_prefixes(tensors))
+    chosen = next(iter(networks)) if key is None else key
+    if chosen not in networks:
+        raise InputError(
+            f"--key {key}: {file} has no weights there; expected {' or '.join(networks)}"
+        )
+    others = tuple(name for name in networks if name != chosen) if key is None else ()
+    return RawCheckpoint(networks[chosen], key=chosen, other_keys=others)
 
 
-def unwrap(found: Any) -> dict[str, Tensor]:
-    """Return the state dict inside `found`, at any depth of a training script's dicts."""
+def find_networks(found: Any, key: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the key and the state dict of each network inside a training script's dicts.
+
+    The usual keys come first. States of optimisers, which have `param_groups`, are left out.
+    """
     if isinstance(found, nn.Module):
-        return dict(found.state_dict())
-    if not isinstance(found, Mapping):
-        return {}
-    tensors = {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+        yield key, dict(found.state_dict())
+    if not isinstance(found, Mapping) or "param_groups" in found:
+        return
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if any(value.dim() == 4 for value in tensors.values()):
-        return tensors
-    known = [found[name] for name in WRAPPERS if name in found]
-    rest = [value for key, value in found.items() if "optim" not in str(key)]
-    for value in known + rest:
-        if inner := unwrap(value):
-            return inner
-    return {}
+        yield key, tensors
+        return
+    known = [name for name in WRAPPERS if name in found]
+    for name in (*known, *(name for name in found if name not in known)):
+        yield from find_networks(found[name], f"{key}.{name}" if key else str(name))
 
 
-def strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove `module.` and similar prefixes while every name starts with the same one."""
-    while tensors:
-        first = next(iter(tensors))
-        prefix = next((p for p in PREFIXES if first.startswith(p)), None)
-        if prefix is None or not all(name.startswith(prefix) for name in tensors):
+def strip_prefixes(raw: RawCheckpoint, wanted: Collection[str] = ()) -> RawCheckpoint:
+    """Remove `module.` and similar prefixes that all convolutions share.
+
+    Tensors without the prefix belong to something else, and are left out. Stops early once the
+    names contain all of `wanted`.
+    """
+    tensors, removed, left_out = raw.tensors, "", list(raw.left_out)
+    while not wanted or not tensors.keys() >= set(wanted):
+        names = [n for n, value in tensors.items() if value.dim() == 4] or list(tensors)
+        prefix = next((p for p in PREFIXES if names and names[0].startswith(p)), None)
+        if prefix is None or not all(name.startswith(prefix) for name in names):
             break
-        tensors = {name[len(prefix) :]: value for name, value in tensors.items()}
-    return tensors
+        left_out += [removed + name for name in tensors if not name.startswith(prefix)]
+        tensors = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
+        removed += prefix
+    return replace(raw, tensors=tensors, left_out=tuple(left_out))
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:
