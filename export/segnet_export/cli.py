@@ -183,7 +183,8 @@ def _build_engine(arguments: argparse.Namespace, source: Path) -> None:
 
 def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
     """Return the network, its input channels, and the multiple that sizes must be of."""
-    if arguments.arch:
+    assume_segnet = arguments.arch == "segnet" and source is not None
+    if arguments.arch and not assume_segnet:
         return _load_architecture(arguments, source), 3, 1
     assert source is not None
     if arguments.module:
@@ -208,6 +209,7 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
         relu_before_bn=RELU_BEFORE_BN[arguments.bn_order],
         unsafe=arguments.unsafe_load,
         key=arguments.key,
+        assume_segnet=assume_segnet,
     )
     arguments.progress(str(loaded))
     for note in loaded.notes:

@@ -232,18 +232,40 @@ def test_relu_before_bn_is_detected_in_the_statistics(tmp_path: Path) -> None:
     assert any("ReLU comes before BN" in note for note in loaded.notes)
 
 
-def test_unknown_names_are_read_in_file_order(tmp_path: Path) -> None:
+def rename(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give the layers names of no known family, in the same order."""
+    letters = str.maketrans("0123456789", "abcdefghij")
+    parts = (key.rsplit(".", 1) + [value] for key, value in state.items())
+    return {f"block_{owner.translate(letters)}.{part}": value for owner, part, value in parts}
+
+
+def test_unknown_names_are_read_in_file_order_only_on_request(tmp_path: Path) -> None:
     net = families.build(families.Delta)
-    renamed = {}
-    for key, value in net.state_dict().items():
-        owner, part = key.rsplit(".", 1)
-        renamed[f"block_{owner.translate(str.maketrans('0123456789', 'abcdefghij'))}.{part}"] = (
-            value
-        )
-    torch.save(renamed, tmp_path / "model.pt")
-    loaded = load_checkpoint(tmp_path / "model.pt")
+    torch.save(rename(net.state_dict()), tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match="--arch segnet and compare"):
+        load_checkpoint(tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt", assume_segnet=True)
     assert "order" in loaded.family
+    assert any("assumed" in note for note in loaded.notes)
     check("delta-onera", net, loaded.model)
+
+
+def test_order_does_not_place_tensors_that_a_segnet_does_not_have(tmp_path: Path) -> None:
+    state = rename(families.build(families.Delta).state_dict())
+    normalisation = {f"after.{n}": v for n, v in nn.BatchNorm2d(families.K).state_dict().items()}
+    for extra in (normalisation, {"attention.weight": torch.ones(4, 4)}):
+        torch.save(state | extra, tmp_path / "model.pt")
+        with pytest.raises(UnsupportedModelError, match="not a known SegNet") as caught:
+            load_checkpoint(tmp_path / "model.pt", assume_segnet=True)
+        assert "--arch" not in str(caught.value)
+
+
+def test_extra_convolution_of_a_known_family_is_refused(tmp_path: Path) -> None:
+    state = families.build(families.CaffeNames).state_dict()
+    state["attention.weight"] = torch.ones(8, 4, 1, 1)
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match=r"no convolution 'attention'.*--module"):
+        load_checkpoint(tmp_path / "model.pt")
 
 
 def test_our_own_networks_are_loaded(tmp_path: Path) -> None:

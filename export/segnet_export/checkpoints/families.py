@@ -17,7 +17,8 @@ class Family:
     `place` returns a layer's place from a match of `pattern`; `bn` returns the name of the
     normalisation that follows a convolution. `classifier` is the classifier's name, if it differs
     from the pattern; `classifier_bn`: BN and ReLU follow it. `ceil_mode`: pools round up.
-    `keep_size`: unpooling restores the pool's input size. `notes` are shown to the user.
+    `keep_size`: unpooling restores the pool's input size. `unused` is the pattern of convolutions
+    that the file contains but the network does not use. `notes` are shown to the user.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Family:
     ceil_mode: bool = False
     keep_size: bool = True
     classifier_bn: bool = False
+    unused: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -101,6 +103,7 @@ FAMILIES = (
         r"(?P<side>encoder_conv|decoder_convtr)_(?P<stage>\d)(?P<place>\d)\.0",
         _stages_and_positions_down("decoder_convtr"),
         _next_in_sequential,
+        unused=r"vgg16\..*",
         notes=("the original returns (logits, softmax); the exported file returns logits",),
     ),
     Family(
@@ -148,5 +151,14 @@ FAMILIES = (
     ),
 )
 
-FILE_ORDER = Family("unknown names, read in the file's order", "", lambda _: (0, 0, 0), str)
+FILE_ORDER = Family(
+    "unknown names, read in the file's order",
+    "",
+    lambda _: (0, 0, 0),
+    str,
+    notes=(
+        "assumed: the file's order, BN before ReLU, floor pooling, no ReLU after the last "
+        "convolution; compare the labels with your own code's",
+    ),
+)
 """Stands for a file whose names match no family; the order of its tensors places them."""

@@ -44,11 +44,12 @@ class Layout:
         return [unit for stage in (*self.encoder, *self.decoder) for unit in stage]
 
 
-def find_layout(tensors: dict[str, Tensor], ordered: bool) -> Layout:
+def find_layout(tensors: dict[str, Tensor], ordered: bool, assume_segnet: bool = False) -> Layout:
     """Recognise the family of a checkpoint and sort its convolutions.
 
-    `ordered`: the tensors are in execution order, which places names of no known family. Raises
-    UnsupportedModelError with the reason.
+    `ordered`: the tensors are in the order of the module. With `assume_segnet`, this order places
+    the convolutions if their names are those of no known family. Raises UnsupportedModelError
+    with the reason.
     """
     modules = _group_by_module(tensors)
     convs = {name for name, parts in modules.items() if _is_conv(parts)}
@@ -59,9 +60,10 @@ def find_layout(tensors: dict[str, Tensor], ordered: bool) -> Layout:
             best, matches = family, count
     if matches >= MIN_MATCHES:
         return _layout_by_name(best, modules, convs)
-    if ordered and (layout := _layout_by_file_order(modules)) is not None:
+    layout = _layout_by_file_order(modules) if ordered else None
+    if layout is not None and assume_segnet:
         return layout
-    raise UnsupportedModelError(_unknown_names(modules, convs))
+    raise UnsupportedModelError(_unknown_names(modules, convs, layout is not None))
 
 
 def is_transposed(unit: Unit) -> bool:
@@ -102,6 +104,14 @@ def _layout_by_name(family: Family, modules: Modules, convs: set[str]) -> Layout
         decoder = (*decoder, ())  # the classifier directly follows the last unpooling
     layout = Layout(family, encoder, decoder, classifier)
     _check(layout)
+    used = {unit.name for unit in (*layout.units, classifier)}
+    names = [unit.name for unit in unplaced if not re.fullmatch(family.unused, unit.name)]
+    if extra := [name for name in names if name not in used]:
+        raise UnsupportedModelError(
+            f"the names are those of {family.name}, but it has no convolution '{extra[0]}'"
+            f"{f' (and {len(extra) - 1} more)' if len(extra) > 1 else ''}; give your own class "
+            "with --module pkg.mod:Class"
+        )
     return layout
 
 
@@ -116,15 +126,21 @@ def _split_classifier(decoder: Stages, unplaced: Sequence[Unit]) -> tuple[Unit, 
 
 
 def _layout_by_file_order(modules: Modules) -> Layout | None:
-    """Read 26 or 27 convolutions, each but the last with BN, in the order of the file."""
+    """Read 26 or 27 convolutions, each but the last with BN, in the order of the file.
+
+    None if the file has anything else, such as BN after the last one: the order does not tell
+    where that belongs.
+    """
     units: list[Unit] = []
     for name, parts in modules.items():
         if _is_conv(parts):
             units.append(Unit(name, parts, None))
-        elif "running_mean" in parts and units:
+        elif "running_mean" in parts and units and units[-1].bn is None:
             units[-1] = Unit(units[-1].name, units[-1].conv, parts)
+        else:
+            return None
     decoder_stages = DECODER_STAGES.get(len(units))
-    if decoder_stages is None or any(unit.bn is None for unit in units[:-1]):
+    if decoder_stages is None or any(unit.bn is None for unit in units[:-1]) or units[-1].bn:
         return None
     remaining = iter(units)
     encoder = tuple(tuple(next(remaining) for _ in range(n)) for n in ENCODER_STAGES)
@@ -176,8 +192,8 @@ def _is_conv(parts: dict[str, Tensor]) -> bool:
     return "weight" in parts and parts["weight"].dim() == 4
 
 
-def _unknown_names(modules: Modules, convs: set[str]) -> str:
-    """Return the error message for names of no known family."""
+def _unknown_names(modules: Modules, convs: set[str], fits: bool) -> str:
+    """Return the error message for names of no known family; `fits`: SegNet in file order does."""
     if any(re.fullmatch(r"layer\d\.\d+\.conv\d", name) for name in modules):
         reason = "the names are those of a ResNet, which has no unpooling"
     elif any(modules[name]["weight"].shape[2:] == (2, 2) for name in convs):
@@ -186,6 +202,11 @@ def _unknown_names(modules: Modules, convs: set[str]) -> str:
         reason = "it has no 2-D convolution"
     else:
         reason = f"{len(convs)} convolutions, named like {', '.join(sorted(convs)[:3])}"
+    if fits:
+        reason += (
+            ". In the file's order they fit SegNet; if it is one, add --arch segnet and compare "
+            "its labels with your own code's"
+        )
     known = ", ".join(family.name for family in FAMILIES[1:])
     return (
         f"not a known SegNet checkpoint: {reason}. Known: {known}; or give your own class with "

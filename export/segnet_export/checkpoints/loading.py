@@ -57,6 +57,7 @@ def load_checkpoint(
     relu_before_bn: bool | None = None,
     unsafe: bool = False,
     key: str | None = None,
+    assume_segnet: bool = False,
 ) -> LoadedCheckpoint:
     """Load a SegNet checkpoint of any known family: .pt, .pth, .safetensors or TorchScript.
 
@@ -64,6 +65,7 @@ def load_checkpoint(
     set what the names do not determine; None: the family's default, and the statistics of the
     normalisations. `unsafe` unpickles objects, which runs code from the file. `key` chooses the
     weights of a file with several networks, such as 'student' or 'state_dict_ema'.
+    `assume_segnet`: names of no known family are those of a SegNet, in the file's order.
 
     Raises InputError for an unusable file, UnsupportedModelError if it is not a SegNet, and
     MissingDependencyError if a library that reads it is not installed.
@@ -82,7 +84,7 @@ def load_checkpoint(
     try:
         loaded = _load_basic(tensors, geometry)
         if loaded is None:
-            layout = find_layout(tensors, raw.ordered)
+            layout = find_layout(tensors, raw.ordered, assume_segnet)
             loaded = _load_segnet(layout, geometry, relu_before_bn)
         loaded = replace(loaded, notes=(*loaded.notes, *raw.notes))
     except UnsupportedModelError as error:

@@ -77,6 +77,8 @@ def read_checkpoint(
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected a checkpoint (.pt, .pth, .safetensors)")
+    if key is not None and (file.suffix == ".safetensors" or _is_torchscript(file)):
+        raise InputError(f"--key {key}: {file} has one network only; omit the option")
     if file.suffix == ".safetensors":
         return RawCheckpoint(_safetensors(file), ordered=False)
     if _is_torchscript(file):
