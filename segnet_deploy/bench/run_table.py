@@ -5,6 +5,7 @@ from __future__ import annotations
 from segnet_deploy.bench.layer_profile import format_layers
 from segnet_deploy.bench.paper import TABLE_6_CONDITIONS
 from segnet_deploy.bench.result import RunResult
+from segnet_deploy.system.machine import describe_cpus
 
 COLUMNS = ("median", "p90", "p95", "p99", "mean", "stdev")
 
@@ -34,7 +35,7 @@ def _format_conditions(result: RunResult) -> list[str]:
         f"{result.engine}  {result.runtime} {result.runtime_version} ({result.device}), "
         f"{result.form} form, batch {result.batch}, frame {height}x{width}, "
         f"threads {result.threads or 'by the runtime'}",
-        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}, "
+        f"{machine['processor']}, {describe_cpus(machine)}, {machine['system']}, "
         f"Python {machine['python']}",
     ]
 

@@ -26,6 +26,7 @@ def examine() -> list[Check]:
     """Examine Python, runtimes, OpenCV, CUDA, TensorRT, torch and compilers."""
     checks = [
         _python(),
+        _cpus(),
         _library("onnx_ir"),
         _library("onnxruntime", "onnxruntime"),
         _library("openvino", "openvino"),
@@ -49,6 +50,15 @@ def _python() -> Check:
     if sys.version_info[:2] < OLDEST_PYTHON:
         return Check("python", "broken", version, "use Python 3.10 or newer")
     return Check("python", "ok", version)
+
+
+def _cpus() -> Check:
+    from segnet_deploy.system.cpus import cpu_quota, quota_threads, usable_cpus
+
+    quota, threads = cpu_quota(), quota_threads()
+    limit = "" if quota is None else f", quota of the container {quota:g}"
+    chosen = "" if threads is None else f": {threads} threads by default"
+    return Check("cpus", "ok", f"{len(usable_cpus())} usable{limit}{chosen}")
 
 
 def _library(name: str, extra: str | None = None) -> Check:

@@ -25,6 +25,7 @@ from segnet_deploy.runtimes.base import (
     StaleEngineError,
     is_engine_file,
 )
+from segnet_deploy.system.cpus import quota_threads
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.model_file import ModelFile
@@ -44,9 +45,9 @@ def open(
 
     `runtime`, for ONNX files, is auto, ncnn, openvino or onnxruntime; auto takes the fastest that
     is installed and accepts the file, measured once per file and machine. `threads` None leaves
-    the number of CPU threads to the runtime. `rebuild` is called for an engine that was built
-    for another version or GPU and has its ONNX file next to it; None raises instead. What auto
-    measured is reported to `progress`.
+    the number of CPU threads to the runtime, within the container's CPU quota. `rebuild` is
+    called for an engine that was built for another version or GPU and has its ONNX file next to
+    it; None raises instead. What auto measured is reported to `progress`.
 
     Raises InputError (unknown runtime, unreadable file), MissingDependencyError,
     UnsupportedModelError (a graph that cannot be lowered) or EngineError (the runtime rejects it).
@@ -61,7 +62,7 @@ def open(
 
     file = ModelFile.read(path)
     metadata = Metadata.from_props(file.props)
-    engine = _open_onnx(file, runtime, threads, progress)
+    engine = _open_onnx(file, runtime, threads or quota_threads(), progress)
     engine.metadata = metadata
     return engine
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 from segnet_deploy.system import clocks
-from segnet_deploy.system.cpus import usable_cpus
+from segnet_deploy.system.cpus import cpu_quota, usable_cpus
 
 WHEELS = {
     "numpy": ("numpy",),
@@ -32,16 +32,27 @@ WHEELS = {
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, number of usable CPUs, clocks, power mode, operating system and Python."""
+    """Return processor, number of usable CPUs, clocks, power mode, operating system and Python.
+
+    `cpu_quota` is there only if the container limits the CPUs.
+    """
+    quota = cpu_quota()
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
         "cpus": len(usable_cpus()),
+        **({} if quota is None else {"cpu_quota": quota}),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "clocks": clocks.read(),
         "power_mode": clocks.power_mode(),
     }
+
+
+def describe_cpus(machine: Mapping[str, Any]) -> str:
+    """Return the CPUs of a described machine in words, with the quota if it has one."""
+    quota = machine.get("cpu_quota")
+    return f"{machine['cpus']} CPUs" + ("" if quota is None else f" (quota {quota:g})")
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from segnet_deploy.bench.paper import TABLE_6_CONDITIONS, find_table_6_row
 from segnet_deploy.bench.result import Comparison, NetworkResult, Verdict
+from segnet_deploy.system.machine import describe_cpus
 
 LEGEND = (
     "memory: MB above the runtime's baseline while frames run; peak: the whole process, "
@@ -41,7 +42,7 @@ def format_comparison(comparison: Comparison) -> str:
 def _format_conditions(comparison: Comparison) -> list[str]:
     settings, machine = comparison.settings, comparison.machine
     return [
-        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; threads "
+        f"{machine['processor']}, {describe_cpus(machine)}, {machine['system']}; threads "
         f"{settings['threads'] or 'by the runtime'}, {settings['rounds']} rounds of "
         f"{settings['runs']}, frame {'x'.join(map(str, settings['size']))}"
     ]
