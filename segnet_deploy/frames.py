@@ -104,23 +104,37 @@ def _has_jpeg_end(data: bytes) -> bool:
     return False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Video:
-    """An open video. Iterate `frames()` once. `fps` is frames per second; `count` 0 if unknown."""
+    """An open video. Iterate `frames()` once.
+
+    `fps` is frames per second; `count` is what the file states, 0 if unknown. `lost` is the number
+    of frames that could not be decoded, known after the last frame.
+    """
 
     path: Path
     fps: float
     count: int
     capture: Any
+    lost: int = 0
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames up to the end, then release the file."""
+        """Yield the frames up to the end, past damaged ones, then release the file."""
+        decoded = failed = holes = 0
         try:
             while True:
                 more, frame = self.capture.read()
-                if not more:
-                    return
-                yield frame
+                if more:
+                    decoded, holes = decoded + 1, holes + failed
+                    failed = 0
+                    yield frame
+                elif decoded + holes + failed < self.count:
+                    failed += 1
+                else:
+                    break
+            # Some containers only estimate their number of frames: a few may be missing at the end.
+            at_end = failed if failed > max(2, self.count // 50) else 0
+            self.lost = holes + at_end
         finally:
             self.capture.release()
 

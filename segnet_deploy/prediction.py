@@ -21,7 +21,7 @@ from segnet_deploy.types import Frame
 
 @dataclass(frozen=True)
 class Predictions:
-    """How many frames were segmented, and the inputs that could not be read, with the reason."""
+    """How many frames were segmented, and the inputs that could not be read (whole), and why."""
 
     inputs: int
     frames: int
@@ -41,8 +41,8 @@ def predict_files(
 
     An image becomes `<name>_labels.png`, (H, W) uint8 label ids, and `<name>_overlay.png`; a
     video becomes `<name>_labels/000000.png`, ... and `<name>_overlay.mp4`. `alpha`, 0 to 1, is
-    the weight of the colours in the overlay. An input that cannot be read is reported in the
-    result, and the others are still segmented.
+    the weight of the colours in the overlay. An input that cannot be read, or only in
+    part, is reported in the result, and the others are still segmented.
 
     Raises InputError (no such input, an output folder that cannot be made) or EngineError.
 
@@ -51,14 +51,19 @@ def predict_files(
     Predictions(inputs=3, frames=3, failed=())
     """
     paths, folder = find_inputs(inputs), Path(output)
-    check_folder(folder)
+    check_folder(folder, inputs)
     writer = _Writer(segmenter, folder, alpha, legend, progress)
     frames, failed = 0, []
     with _output_folder(folder):
         progress("segmenting", 0, len(paths))
         for done, (path, name) in enumerate(zip(paths, _names(paths), strict=True), start=1):
             try:
-                frames += writer.video(path, name) if is_video(path) else writer.image(path, name)
+                count, lost = (writer.video if is_video(path) else writer.image)(path, name)
+                frames += count
+                if lost:
+                    raise _UnreadableInputError(
+                        f"{path} is damaged: {count} of {count + lost} frames were segmented"
+                    )
             except _UnreadableInputError as error:
                 failed.append(str(error))
                 progress(f"error: {error}")
@@ -66,10 +71,15 @@ def predict_files(
     return Predictions(len(paths), frames, tuple(failed))
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError if an output folder is a file."""
+def check_folder(folder: Path, inputs: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """Raise InputError if an output folder is a file, or one of the folders of inputs."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"-o {folder} is a file; expected a folder")
+    if any(Path(given).is_dir() and Path(given).resolve() == folder.resolve() for given in inputs):
+        raise InputError(
+            f"-o {folder} is also a folder of inputs, so the next run would segment its own "
+            "results; choose another folder"
+        )
 
 
 class _UnreadableInputError(InputError):
@@ -85,8 +95,8 @@ class _Writer:
         self._segmenter, self._folder, self._progress = segmenter, folder, progress
         self._alpha, self._legend = alpha, legend
 
-    def image(self, path: Path, name: str) -> int:
-        """Write the files of an image; return the number of frames, 1."""
+    def image(self, path: Path, name: str) -> tuple[int, int]:
+        """Write the files of an image; return the numbers of frames written and lost, (1, 0)."""
         try:
             frame = read_image(path)
         except InputError as error:
@@ -94,10 +104,10 @@ class _Writer:
         labels = self._segmenter.segment(frame)
         write_png(self._folder / f"{name}_labels.png", labels)
         write_png(self._folder / f"{name}_overlay.png", self._draw(frame, labels))
-        return 1
+        return 1, 0
 
-    def video(self, path: Path, name: str) -> int:
-        """Write the files of a video; return the number of its frames."""
+    def video(self, path: Path, name: str) -> tuple[int, int]:
+        """Write the files of a video; return the numbers of frames written and lost."""
         try:
             video = open_video(path)
         except InputError as error:
@@ -121,7 +131,7 @@ class _Writer:
             file.close()
             if not temporary.stat().st_size:
                 raise InputError(f"cannot write {target.name}: it is empty; is the disk full?")
-        return count
+        return count, video.lost
 
     def _draw(self, frame: Frame, labels: Frame) -> Frame:
         metadata = self._segmenter.metadata

@@ -127,9 +127,12 @@ def read_labels(path: Path) -> Frame:
     try:
         with image.open(path) as opened:
             opened.load()
-            array = np.array(opened if opened.mode in ("L", "P", "1") else opened.convert("RGB"))
+            ids = opened.mode in ("L", "P", "1", "I") or opened.mode.startswith("I;16")
+            array = np.array(opened if ids else opened.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"cannot read labels {path}: {error}") from error
+    if array.size and array.max() > VOID:
+        raise InputError(f"{path} has the id {array.max()}; expected ids of 0 to {VOID}")
     return np.asarray(array, np.uint8)
 
 

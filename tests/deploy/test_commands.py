@@ -50,6 +50,65 @@ def test_predict_goes_on_after_a_corrupt_image(
     assert {p.name for p in out.iterdir()} == {f"{n}_{k}.png" for n in "ad" for k in kinds}
 
 
+def write_video(path: Path, count: int) -> None:
+    """Write a noisy video, whose frames are large enough to be damaged one by one."""
+    random = np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
+    for _ in range(count):
+        writer.write(random.integers(0, 255, (120, 160, 3), np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize("damage", ["middle", "none"])
+def test_damaged_video_is_segmented_past_the_damage_and_reported(
+    damage: str, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, out = tmp_path / "drive.mp4", tmp_path / "out"
+    write_video(video, 40)
+    data = bytearray(video.read_bytes())
+    if damage == "middle":
+        start = len(data) // 2
+        data[start : start + 20_000] = np.random.default_rng(1).bytes(20_000)
+        video.write_bytes(data)
+    status = predict.main(["--engine", str(small_model), str(video), "-o", str(out)])
+    written = len(list((out / "drive_labels").iterdir()))
+    error = capsys.readouterr().err
+    if damage == "none":
+        assert (status, written) == (0, 40)
+        assert "damaged" not in error
+    else:
+        assert status == 1
+        assert 20 < written < 40
+        assert f"drive.mp4 is damaged: {written} of 40 frames were segmented" in error
+
+
+def test_video_that_ends_early_is_reported(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, video, out = tmp_path / "whole.avi", tmp_path / "cut.avi", tmp_path / "out"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for i in range(40):
+        writer.write(np.full((48, 64, 3), 6 * i, np.uint8))
+    writer.release()
+    data = whole.read_bytes()
+    video.write_bytes(data[: len(data) // 2])
+    assert predict.main(["--engine", str(small_model), str(video), "-o", str(out)]) == 1
+    written = len(list((out / "cut_labels").iterdir()))
+    assert 0 < written < 40
+    assert f"{written} of 40 frames were segmented" in capsys.readouterr().err
+
+
+def test_output_folder_is_not_a_folder_of_inputs(
+    small_model: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = street.parent
+    before = sorted(folder.iterdir())
+    arguments = ["--engine", str(small_model), str(folder), "-o", f"{folder}/../{folder.name}"]
+    assert predict.main(arguments) == 1
+    assert "would segment its own results" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
 def test_predict_segments_a_video(small_model: Path, tmp_path: Path) -> None:
     video, out = tmp_path / "drive.avi", tmp_path / "out"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))

@@ -268,3 +268,16 @@ def test_what_cannot_work_is_said_before_a_file_is_opened(
     arguments = ["--engine", "missing.onnx", "--data", str(data), *options]
     assert eval_command.main(arguments) == status
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_label_ids_of_16_bits_are_read(bits: int, tmp_path: Path) -> None:
+    dtype = np.uint8 if bits == 8 else np.uint16
+    labels = np.arange(12, dtype=dtype).reshape(3, 4)
+    cv2.imwrite(str(tmp_path / "a.png"), labels)
+    assert np.array_equal(read_labels(tmp_path / "a.png"), labels)
+    assert read_labels(tmp_path / "a.png").dtype == np.uint8
+    if bits == 16:
+        cv2.imwrite(str(tmp_path / "b.png"), labels + 300)
+        with pytest.raises(InputError, match="has the id 311"):
+            read_labels(tmp_path / "b.png")
