@@ -2,17 +2,48 @@
 // NCHW (nchw_runs.h), pixels of channels last (nhwc_pixels.h), or tiles for the rest (tiles.h).
 #pragma once
 
+#include <initializer_list>
+
 #include "nchw_runs.h"
 #include "nhwc_pixels.h"
 #include "tiles.h"
 
 namespace segnet {
 
+// What a call has to do: report an error, nothing (a tensor is empty), or an operation. pool() and
+// unpool() call run(Work) for the first two.
+enum class Work { kInvalid, kNone, kSome };
+
+// The kernels number positions of the full plane, counted in code words, in 32 bits.
+constexpr int64_t kPositions = int64_t{1} << 31;
+
 // The planes of a call: their sizes, element type and layout.
 struct Planes {
   PoolShape s;
   DataKind kind;
   Layout layout;
+
+  // Comes before all other arithmetic, which overflows or divides by zero for other sizes.
+  Work work() const {
+    const bool known = kind >= DataKind::kFloat32 && kind <= DataKind::kInt8 &&
+                       layout >= Layout::kLinear && layout <= Layout::kChannelsLast8;
+    if (!known || s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) return Work::kInvalid;
+    if (s.n == 0 || s.c == 0 || s.h == 0 || s.w == 0) return Work::kNone;
+    int64_t positions = 1;
+    for (const int64_t size : {s.n, (s.c - 1) / kChannelsPerWord + 1, s.h, s.w}) {
+      if (size > (kPositions - 1) / positions) return Work::kInvalid;
+      positions *= size;
+    }
+    return Work::kSome;
+  }
+  // The same with the tensors. Only an empty one may have a null address.
+  Work work(const void* full, const void* pooled, const void* codes) const {
+    const Work sizes = work();
+    if (sizes != Work::kSome) return sizes;
+    const bool pools = s.pooled_h() * s.pooled_w() > 0;
+    const bool missing = full == nullptr || (pools && (pooled == nullptr || codes == nullptr));
+    return missing ? Work::kInvalid : Work::kSome;
+  }
 
   bool channels_last() const { return layout != Layout::kLinear; }
   // The distance between two pixels in elements, channels last.
@@ -30,8 +61,9 @@ auto pool_as(const Planes& on, const void* x, void* y, int32_t* codes, Run run) 
   auto* to = static_cast<T*>(y);
   if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
     return run(PoolRuns<T>{{on.s}, from, to, codes});
-  if (on.channels_last() && has_whole_sector_pixels<T>(on.pitch()) && aligned(x, y, codes))
-    return run(PoolPixels<T>{{on.s, on.pitch()}, from, to, codes});
+  const Pixels<T> pixels{on.s, on.pitch()};
+  if (on.channels_last() && pixels.usable() && aligned(x, y, codes))
+    return run(PoolPixels<T>{pixels, from, to, codes});
   const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
   return run(PoolTiles<T>{tiling, from, to, codes});
 }
@@ -42,14 +74,17 @@ auto unpool_as(const Planes& on, const void* y, const int32_t* codes, void* x, R
   auto* to = static_cast<T*>(x);
   if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
     return run(UnpoolRuns<T>{{on.s}, from, codes, to});
-  if (on.channels_last() && has_whole_sector_pixels<T>(on.pitch()) && aligned(x, y, codes))
-    return run(UnpoolPixels<T>{{on.s, on.pitch()}, from, codes, to});
+  const Pixels<T> pixels{on.s, on.pitch()};
+  if (on.channels_last() && pixels.usable() && aligned(x, y, codes))
+    return run(UnpoolPixels<T>{pixels, from, codes, to});
   const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
   return run(UnpoolTiles<T>{tiling, from, codes, to});
 }
 
 template <typename Run>
 auto pool(const Planes& on, const void* x, void* y, int32_t* codes, Run run) {
+  const Work work = on.work(x, y, codes);
+  if (work != Work::kSome) return run(work);
   switch (on.kind) {
     case DataKind::kFloat16: return pool_as<Half>(on, x, y, codes, run);
     case DataKind::kBFloat16: return pool_as<BFloat16>(on, x, y, codes, run);
@@ -60,6 +95,8 @@ auto pool(const Planes& on, const void* x, void* y, int32_t* codes, Run run) {
 
 template <typename Run>
 auto unpool(const Planes& on, const void* y, const int32_t* codes, void* x, Run run) {
+  const Work work = on.work(x, y, codes);
+  if (work != Work::kSome) return run(work);
   switch (on.kind) {
     case DataKind::kFloat16: return unpool_as<Half>(on, y, codes, x, run);
     case DataKind::kBFloat16: return unpool_as<BFloat16>(on, y, codes, x, run);

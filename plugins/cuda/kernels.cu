@@ -21,6 +21,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks) block_kernel(Operation oper
 struct Launch {
   cudaStream_t stream;
 
+  // Without a launch the driver is not called, so that empty tensors need no device.
+  cudaError_t operator()(Work work) const {
+    return work == Work::kNone ? cudaSuccess : cudaErrorInvalidValue;
+  }
+
   template <typename Operation>
   cudaError_t operator()(const Operation& operation) const {
     const uint32_t blocks = operation.blocks();
@@ -30,20 +35,15 @@ struct Launch {
   }
 };
 
-// The kernels number positions in 32 bits.
-bool too_large(const PoolShape& s) { return s.n * s.words() * s.h * s.w >= int64_t{1} << 31; }
-
 }  // namespace
 
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept {
-  if (too_large(shape)) return cudaErrorInvalidValue;
   return pool(Planes{shape, kind, layout}, x, y, codes, Launch{stream});
 }
 
 cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
                        const int32_t* codes, void* x, cudaStream_t stream) noexcept {
-  if (too_large(shape)) return cudaErrorInvalidValue;
   return unpool(Planes{shape, kind, layout}, y, codes, x, Launch{stream});
 }
 

@@ -7,13 +7,8 @@
 
 namespace segnet {
 
-// `pitch` is the distance between two pixels in elements: c, or c padded to a multiple of 8.
-template <typename T>
-bool has_whole_sector_pixels(int64_t pitch) {
-  return pitch * static_cast<int64_t>(sizeof(T)) % kSector == 0;
-}
-
-// The assignment of threads to cells, common to both operations.
+// The assignment of threads to cells, common to both operations. `pitch` is the distance between
+// two pixels in elements: c, or c padded to a multiple of 8.
 template <typename T>
 struct Pixels {
   static constexpr int kCount = kAccess / static_cast<int>(sizeof(T));
@@ -28,6 +23,12 @@ struct Pixels {
   SEGNET_HD int64_t groups() const { return (s.words() + kWords - 1) / kWords; }
   int64_t threads(int64_t rows, int64_t columns) const {
     return s.n * groups() * kWords * rows * columns * kParts;
+  }
+  // Whether pixels are whole sectors, and threads fit in 32 bits: in planes of one row or column
+  // there are up to four threads for a position.
+  bool usable() const {
+    return pitch * static_cast<int64_t>(sizeof(T)) % kSector == 0 &&
+           threads(s.cell_rows(), s.cell_columns()) <= int64_t{UINT32_MAX} - kThreads;
   }
   // After those words columns vary fastest, so that a warp's code words are adjacent as well. The
   // cell may have a word beyond the last one, for which there is nothing to do.

@@ -5,6 +5,7 @@
 #include <NvInferRuntime.h>
 
 #include <array>
+#include <cstdint>
 
 #include "segnet/cuda_kernels.h"
 
@@ -21,36 +22,47 @@ struct Fields {
   int32_t height = 0, width = 0, level = 0, ceil_mode = 1, layout = 0;
 };
 
-// The base class of both plugins, with the capabilities core, build and runtime.
+// The fields by name. Values are from 0 to `largest`; level is a number of bits to shift by.
+struct FieldName {
+  const char* name;
+  int32_t Fields::*value;
+  int32_t largest;
+};
+inline constexpr std::array<FieldName, 5> kFieldNames = {{{"height", &Fields::height, INT32_MAX},
+                                                          {"width", &Fields::width, INT32_MAX},
+                                                          {"level", &Fields::level, 30},
+                                                          {"ceil_mode", &Fields::ceil_mode, 1},
+                                                          {"layout", &Fields::layout, 1}}};
+
+// The base class of both plugins, with the capabilities core, build and runtime. Callbacks return
+// an error for arguments that do not fit (checks.h). None of them throws: the only allocations are
+// those of the plugins, by new (std::nothrow).
 class Plugin : public nvinfer1::IPluginV3,
                public nvinfer1::IPluginV3OneCore,
                public nvinfer1::IPluginV3OneBuild,
                public nvinfer1::IPluginV3OneRuntime {
  public:
-  explicit Plugin(const Fields& fields) : fields_(fields) {}
+  explicit Plugin(const Fields& fields) noexcept : fields_(fields) {}
 
   nvinfer1::IPluginCapability* getCapabilityInterface(
       nvinfer1::PluginCapabilityType type) noexcept override;
   const char* getPluginVersion() const noexcept override { return kVersion; }
   const char* getPluginNamespace() const noexcept override { return kNamespace; }
   int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc*, int32_t,
-                          const nvinfer1::DynamicPluginTensorDesc*, int32_t) noexcept override {
-    return 0;
-  }
+                          const nvinfer1::DynamicPluginTensorDesc*, int32_t) noexcept override;
   int32_t onShapeChange(const nvinfer1::PluginTensorDesc*, int32_t,
-                        const nvinfer1::PluginTensorDesc*, int32_t) noexcept override {
-    return 0;
-  }
+                        const nvinfer1::PluginTensorDesc*, int32_t) noexcept override;
   nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
     return clone();
   }
   const nvinfer1::PluginFieldCollection* getFieldsToSerialize() noexcept override;
 
  protected:
+  virtual bool unpools() const noexcept = 0;
   Fields fields_;
 
  private:
-  std::array<nvinfer1::PluginField, 5> serialized_;
+  std::array<nvinfer1::PluginField, kFieldNames.size()> serialized_;
   nvinfer1::PluginFieldCollection collection_{};
 };
 
@@ -68,6 +80,9 @@ class PoolPlugin final : public Plugin {
                                  int32_t) noexcept override;
   int32_t enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::PluginTensorDesc*,
                   const void* const*, void* const*, void*, cudaStream_t) noexcept override;
+
+ protected:
+  bool unpools() const noexcept override { return false; }
 };
 
 class UnpoolPlugin final : public Plugin {
@@ -84,6 +99,9 @@ class UnpoolPlugin final : public Plugin {
                                  int32_t) noexcept override;
   int32_t enqueue(const nvinfer1::PluginTensorDesc*, const nvinfer1::PluginTensorDesc*,
                   const void* const*, void* const*, void*, cudaStream_t) noexcept override;
+
+ protected:
+  bool unpools() const noexcept override { return true; }
 };
 
 }  // namespace segnet::trt

@@ -11,9 +11,12 @@ namespace {
 
 constexpr int kPoison = 0xA5;  // fills shared memory, which a kernel must not assume is zero
 
+// Returns 0, or 1 for sizes that the launchers reject.
 struct HostLoop {
+  int operator()(Work work) const { return work == Work::kNone ? 0 : 1; }
+
   template <typename Operation>
-  void operator()(const Operation& operation) const {
+  int operator()(const Operation& operation) const {
     const size_t bytes = operation.shared_bytes();
     std::vector<unsigned char> memory(bytes + kSector);
     unsigned char* start = memory.data();
@@ -24,6 +27,17 @@ struct HostLoop {
         for (uint32_t thread = 0; thread < kThreads; ++thread) work(thread);
       });
     }
+    return 0;
+  }
+};
+
+// Returns the number of blocks that a launcher starts, or -1.
+struct CountBlocks {
+  int64_t operator()(Work work) const { return work == Work::kNone ? 0 : -1; }
+
+  template <typename Operation>
+  int64_t operator()(const Operation& operation) const {
+    return operation.blocks();
   }
 };
 
@@ -31,12 +45,23 @@ struct HostLoop {
 }  // namespace segnet
 
 // `kind` is a DataKind, `layout` a Layout (window_code.h). Pools x into y and codes, and unpools y
-// into back.
-SEGNET_EXPORT void segnet_host_pair(int kind, int layout, const void* x, void* y, int32_t* codes,
-                                    void* back, int64_t n, int64_t c, int64_t h, int64_t w,
-                                    int ceil_mode) {
+// into back. Returns 0, or 1 if the launchers reject the call.
+SEGNET_EXPORT int segnet_host_pair(int kind, int layout, const void* x, void* y, int32_t* codes,
+                                   void* back, int64_t n, int64_t c, int64_t h, int64_t w,
+                                   int ceil_mode) {
   using namespace segnet;
   const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
-  pool(on, x, y, codes, HostLoop{});
-  unpool(on, y, codes, back, HostLoop{});
+  const int failed = pool(on, x, y, codes, HostLoop{});
+  return failed ? failed : unpool(on, y, codes, back, HostLoop{});
+}
+
+// Returns the number of blocks that are launched for tensors at the address `at`, or -1 if the
+// launchers reject the call. Nothing is read or written.
+SEGNET_EXPORT int64_t segnet_host_blocks(int unpool, int kind, int layout, void* at, int64_t n,
+                                         int64_t c, int64_t h, int64_t w, int ceil_mode) {
+  using namespace segnet;
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  auto* codes = static_cast<int32_t*>(at);
+  return unpool ? segnet::unpool(on, at, codes, at, CountBlocks{})
+                : pool(on, at, at, codes, CountBlocks{});
 }

@@ -76,6 +76,8 @@ int64_t sectors_of_warp() {
 
 // Runs blocks as the launcher does, warp by warp; returns the number of sectors accessed.
 struct Recorder {
+  int64_t operator()(Work) const { return 0; }
+
   template <typename Operation>
   int64_t operator()(const Operation& operation) const {
     block_bytes = operation.shared_bytes();
@@ -98,18 +100,19 @@ struct Recorder {
 // `kind` is a DataKind, `layout` a Layout (window_code.h). Writes 10 numbers to `result`: bytes
 // moved in sectors; bytes needed; the minimum and maximum number of accesses to a byte of the full
 // plane, of the pooled plane and of the codes; misaligned accesses; shared memory of a block in
-// bytes.
-SEGNET_EXPORT void segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
-                                 int64_t w, int ceil_mode, int64_t* result) {
+// bytes. Returns 0, or 1 if the launchers reject the call.
+SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
+                                int64_t w, int ceil_mode, int64_t* result) {
   using namespace segnet;
   const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  if (on.work() == Work::kInvalid) return 1;
   const int64_t sizes[] = {4, 2, 2, 1};
   const int64_t pixel = on.pitch() * sizes[kind], pooled = on.s.pooled_h() * on.s.pooled_w();
   Buffer full(n * pixel * h * w), small(n * pixel * pooled);
   Buffer codes(n * on.s.words() * pooled * sizeof(int32_t));
   buffers = {&full, &small, &codes};
   for (Buffer* buffer : buffers) std::fill_n(buffer->as<uint8_t>(), buffer->counts.size(), 0);
-  misaligned = 0;
+  misaligned = block_bytes = 0;
   auto* words = codes.as<int32_t>();
   const int64_t sectors =
       unpool ? segnet::unpool(on, small.as<void>(), words, full.as<void>(), Recorder{})
@@ -125,4 +128,5 @@ SEGNET_EXPORT void segnet_record(int unpool, int kind, int layout, int64_t n, in
   result[8] = misaligned;
   result[9] = block_bytes;
   buffers.clear();
+  return 0;
 }

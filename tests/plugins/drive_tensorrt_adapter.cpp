@@ -1,78 +1,22 @@
 // Calls every callback of the TensorRT plugins as a builder does, and prints the results for
-// test_tensorrt_adapter.py.
+// test_tensorrt_adapter.py. Wrong arguments are in drive_tensorrt_errors.cpp.
 //
 //   drive_tensorrt_adapter libsegnet_tensorrt.so
-#include <NvInferRuntime.h>
 #include <dlfcn.h>
 
 #include <cstdio>
-#include <cstring>
-#include <memory>
-#include <vector>
+
+#include "tensorrt_callers.h"
 
 using namespace nvinfer1;
 
 namespace {
-
-struct Number final : apiv::VDimensionExpr {
-  explicit Number(int64_t value) : value(value) {}
-  bool isConstant() const override { return true; }
-  int64_t getConstantValue() const override { return value; }
-  bool isSizeTensor() const override { return false; }
-  int64_t value;
-};
-
-struct Expression final : IDimensionExpr {
-  explicit Expression(int64_t value) : number(value) { mImpl = &number; }
-  Number number;
-};
-
-// All sizes are known, so an expression is its value.
-struct Arithmetic final : apiv::VExprBuilder {
-  IDimensionExpr const* constant(int64_t value) override {
-    made.push_back(std::make_unique<Expression>(value));
-    return made.back().get();
-  }
-  IDimensionExpr const* operation(DimensionOperation op, IDimensionExpr const& first,
-                                  IDimensionExpr const& second) override {
-    const int64_t a = first.getConstantValue(), b = second.getConstantValue();
-    if (op == DimensionOperation::kCEIL_DIV) return constant((a + b - 1) / b);
-    if (op == DimensionOperation::kFLOOR_DIV) return constant(a / b);
-    return nullptr;
-  }
-  IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&,
-                                          IDimensionExpr const&) override {
-    return nullptr;
-  }
-  std::vector<std::unique_ptr<Expression>> made;
-};
-
-struct Builder final : IExprBuilder {
-  Builder() { mImpl = &arithmetic; }
-  DimsExprs sizes(std::vector<int64_t> values) {
-    DimsExprs dims{};
-    dims.nbDims = static_cast<int32_t>(values.size());
-    for (size_t i = 0; i < values.size(); ++i) dims.d[i] = constant(values[i]);
-    return dims;
-  }
-  Arithmetic arithmetic;
-};
 
 void print_sizes(const char* name, const DimsExprs& dims) {
   std::printf("%s", name);
   for (int32_t i = 0; i < dims.nbDims; ++i)
     std::printf(" %lld", static_cast<long long>(dims.d[i]->getConstantValue()));
   std::printf("\n");
-}
-
-IPluginV3* create(IPluginCreatorV3One* creator, std::vector<PluginField> fields) {
-  const PluginFieldCollection collection{static_cast<int32_t>(fields.size()), fields.data()};
-  return creator->createPlugin("layer", &collection, TensorRTPhase::kBUILD);
-}
-
-template <typename T>
-T* capability(IPluginV3* plugin, PluginCapabilityType type) {
-  return static_cast<T*>(plugin->getCapabilityInterface(type));
 }
 
 void print_shapes(const char* name, IPluginV3* plugin, std::vector<DimsExprs> inputs,
@@ -110,7 +54,8 @@ void print_fields(const char* name, IPluginV3* plugin) {
   const PluginFieldCollection* state = run->getFieldsToSerialize();
   std::printf("%s", name);
   for (int32_t i = 0; i < state->nbFields; ++i)
-    std::printf(" %s=%d", state->fields[i].name, *static_cast<const int32_t*>(state->fields[i].data));
+    std::printf(" %s=%d", state->fields[i].name,
+                *static_cast<const int32_t*>(state->fields[i].data));
   std::printf("\n");
 }
 
@@ -162,11 +107,10 @@ void drive_build(IPluginCreatorV3One* pool, IPluginCreatorV3One* unpool, IPlugin
   DataType out[2];
   build->getOutputDataTypes(out, 2, &in, 1);
   std::printf("types %d %d\n", static_cast<int>(out[0]), static_cast<int>(out[1]));
-  std::printf("configure %d\n", build->configurePlugin(nullptr, 0, nullptr, 0));
   std::printf("workspace %zu\n", build->getWorkspaceSize(nullptr, 0, nullptr, 0));
 }
 
-// The run-time callbacks: fields through clone, attachToContext and deserialisation, enqueue.
+// The run-time callbacks: fields through clone, attachToContext and deserialisation.
 void drive_runtime(IPluginCreatorV3One* unpool, IPluginV3* sized) {
   print_fields("fields", sized);
   std::unique_ptr<IPluginV3> copy(sized->clone());
@@ -180,10 +124,6 @@ void drive_runtime(IPluginCreatorV3One* unpool, IPluginV3* sized) {
   const float wrong = 1;
   IPluginV3* refused = create(unpool, {{"level", &wrong, PluginFieldType::kFLOAT32, 1}});
   std::printf("float-field %s\n", refused == nullptr ? "refused" : "accepted");
-  PluginTensorDesc tensors[2] = {};
-  tensors[0].type = DataType::kINT64;  // unsupported: enqueue returns an error before any launch
-  std::printf("shape-change %d\n", run->onShapeChange(tensors, 1, tensors, 2));
-  std::printf("enqueue %d\n", run->enqueue(tensors, tensors, nullptr, nullptr, nullptr, nullptr));
 }
 
 }  // namespace

@@ -38,6 +38,13 @@ def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.
         *[ctypes.c_int64] * 4,
         ctypes.c_int,
     ]
+    found.segnet_host_blocks.argtypes = [
+        *[ctypes.c_int] * 3,
+        ctypes.c_void_p,
+        *[ctypes.c_int64] * 4,
+        ctypes.c_int,
+    ]
+    found.segnet_host_blocks.restype = ctypes.c_int64
     return found
 
 
@@ -63,7 +70,7 @@ def run(
         array.view(np.uint8)[...] = POISON
     pointers = (array.ctypes.data for array in (full, y, words, back))
     index = list(KINDS).index(kind), kernel_report.LAYOUTS.index(layout)
-    host.segnet_host_pair(*index, *pointers, n, c, h, w, ceil_mode)
+    assert host.segnet_host_pair(*index, *pointers, n, c, h, w, ceil_mode) == 0
     if layout == "NCHW":
         return y, words, back
     assert not back[..., c:].astype(np.float32).any()  # the padding is written

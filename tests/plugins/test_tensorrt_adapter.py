@@ -92,8 +92,56 @@ def test_callbacks_follow_the_contract(plugin: Path, tmp_path: Path) -> None:
         assert results[name] == fields
     assert results["float-field"] == ["refused"]
     assert results["types"] == ["1 3"]  # fp16, int32
-    assert results["configure"] == results["workspace"] == results["shape-change"] == ["0"]
-    assert results["enqueue"] == ["-1"]
+    assert results["workspace"] == ["0"]
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """Name, answer and expected answer of each call that drive_tensorrt_errors.cpp makes."""
+    folder = tmp_path_factory.mktemp("errors")
+    root = os.environ["TensorRT_ROOT"]  # noqa: SIM112 - as CMake spells it
+    sources = [Path(__file__).with_name("drive_tensorrt_errors.cpp")]
+    sources += [ROOT / "plugins/tensorrt/plugin.cpp", ROOT / "plugins/tensorrt/creators.cpp"]
+    command = ["nvcc", "-std=c++17", "-isystem", f"{root}/include"]  # finds CUDA's headers
+    command += [f"-I{ROOT / 'plugins/include'}", f"-I{ROOT / 'plugins/cuda'}", *map(str, sources)]
+    command += [*sanitizers(folder), "-o", str(folder / "errors")]
+    subprocess.run(command, check=True)
+    done = subprocess.run([folder / "errors"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def sanitizers(folder: Path) -> list[str]:
+    """Return nvcc's options for the host compiler's sanitizers, none if it has none."""
+    flags = ("-fsanitize=address", "-fsanitize=undefined", "-fno-sanitize-recover=undefined")
+    options = [f"-Xcompiler={flag}" for flag in flags]
+    source = folder / "empty.cpp"
+    source.write_text("int main() { return 0; }\n")
+    command = ["nvcc", str(source), *options, "-o", str(folder / "empty")]
+    done = subprocess.run(command, capture_output=True, check=False)
+    return options if done.returncode == 0 else []
+
+
+CALLBACKS = ("create", "shapes", "types", "formats", "configure", "shape-change", "enqueue")
+
+
+@pytest.mark.parametrize("callback", [*CALLBACKS, "image-shapes", "launch", "memory", "capability"])
+def test_wrong_arguments_are_refused(errors: list[list[str]], callback: str) -> None:
+    rows = [row for row in errors if row[0].partition("-")[2].startswith(callback)]
+    assert any(row[2] == "refused" for row in rows)
+    assert [row for row in rows if row[1] != row[2]] == []
+
+
+@pytest.mark.parametrize("axis", ["no-batch", "no-channels", "no-height", "no-width"])
+@pytest.mark.parametrize("op", ["pool", "unpool"])
+def test_empty_tensors_succeed_without_a_launch(
+    errors: list[list[str]], op: str, axis: str
+) -> None:
+    answers = {name: answer for name, answer, _ in errors}
+    for callback in ("configure", "shape-change", "enqueue", "enqueue-at-null"):
+        assert answers[f"{op}-{callback}-{axis}"] == "accepted"
+    assert answers[f"{op}-launch-{axis}"] == "refused"
 
 
 @pytest.mark.needs("tensorrt-lean")
