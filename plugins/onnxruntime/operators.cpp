@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kDimensions = 4;
 constexpr int64_t kMaximumLevel = 30;  // a pyramid of 2^31 pixels; a larger shift is meaningless
 
+constexpr int64_t kAbsent = INT64_MIN;  // of an attribute whose 0 is a value
+
 const char* const kInputs[2][3] = {{"x"}, {"y", "code", "image"}};
 const char* const kOutputs[2][2] = {{"y", "code"}, {"x"}};
 
@@ -34,7 +36,7 @@ struct Operator : OrtCustomOp {
 struct Kernel {
   const Operator& op;
   const OrtApi* api;
-  int64_t ceil_mode = 0, channels_last = 0, height = 0, width = 0, level = 0;
+  int64_t ceil_mode = 0, channels_last = 0, height = kAbsent, width = kAbsent, level = 0;
 };
 
 const Operator& self(const OrtCustomOp* op) { return *static_cast<const Operator*>(op); }
@@ -66,9 +68,12 @@ OrtStatus* guarded(const OrtApi* api, Work work) noexcept {
 // tells an attribute of another type from an absent one, which is legal.
 OrtStatus* attribute(const OrtApi* api, const Operator& op, const OrtKernelInfo* info,
                      const char* name, int64_t* value) {
-  OrtStatus* status = KernelInfoGetAttribute_int64(api, info, name, value);
-  if (status == nullptr) return nullptr;
-  *value = 0;
+  int64_t found = 0;
+  OrtStatus* status = KernelInfoGetAttribute_int64(api, info, name, &found);
+  if (status == nullptr) {
+    *value = found;
+    return nullptr;
+  }
   const bool other = std::strstr(GetErrorMessage(api, status), "type") != nullptr;
   ReleaseStatus(api, status);
   return other ? invalid(api, op, "attribute %s is not an int", name) : nullptr;
@@ -81,10 +86,15 @@ OrtStatus* check_attributes(const Kernel& kernel) {
   if (kernel.level < 0 || kernel.level > kMaximumLevel)
     return invalid(kernel.api, op, "level is %lld; expected 0 to %lld", number(kernel.level),
                    number(kMaximumLevel));
-  if (kernel.height < 0 || kernel.height > INT32_MAX || kernel.width < 0 ||
-      kernel.width > INT32_MAX)
-    return invalid(kernel.api, op, "height %lld and width %lld; expected 0 to 2147483647",
-                   number(kernel.height), number(kernel.width));
+  const auto is_size = [](int64_t value) {
+    return value == kAbsent || (value >= 0 && value <= INT32_MAX);
+  };
+  if (!is_size(kernel.height))
+    return invalid(kernel.api, op, "height is %lld; expected 0 to 2147483647",
+                   number(kernel.height));
+  if (!is_size(kernel.width))
+    return invalid(kernel.api, op, "width is %lld; expected 0 to 2147483647",
+                   number(kernel.width));
   return nullptr;
 }
 
@@ -169,11 +179,13 @@ OrtStatus* run_pool(const Kernel& kernel, OrtKernelContext* context) {
 }
 
 // Sets the size of the unpooled plane: the attributes, or the image's size halved `level` times.
+// Attributes of 0 are those of an empty plane only if there is no image.
 OrtStatus* full_size(const Kernel& kernel, OrtKernelContext* context, PoolShape* s) {
   s->h = kernel.height, s->w = kernel.width;
   if (s->h > 0 && s->w > 0) return nullptr;
   const OrtValue* value = nullptr;
   if (OrtStatus* failed = find_input(kernel, context, 2, &value)) return failed;
+  if (value == nullptr && s->h >= 0 && s->w >= 0) return nullptr;
   if (value == nullptr)
     return invalid(kernel.api, kernel.op,
                    "no size; expected the attributes height and width, or the input image");
