@@ -40,3 +40,12 @@ SEGNET_EXPORT void segnet_host_pair(int kind, int layout, const void* x, void* y
   pool(on, x, y, codes, HostLoop{});
   unpool(on, y, codes, back, HostLoop{});
 }
+
+// Unpools y into x with any codes, also those that no pool returns.
+SEGNET_EXPORT void segnet_host_unpool(int kind, int layout, const void* y, const int32_t* codes,
+                                      void* x, int64_t n, int64_t c, int64_t h, int64_t w,
+                                      int ceil_mode) {
+  using namespace segnet;
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  unpool(on, y, codes, x, HostLoop{});
+}

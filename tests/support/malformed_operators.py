@@ -20,7 +20,13 @@ from onnx import helper as h
 from segnet_deploy.passes import contract
 
 POOL, UNPOOL = contract.POOL, contract.UNPOOL
-_TYPES = {"float32": T.FLOAT, "float64": T.DOUBLE, "int8": T.INT8, "int32": T.INT32}
+_TYPES = {
+    "float32": T.FLOAT,
+    "float64": T.DOUBLE,
+    "int8": T.INT8,
+    "uint8": T.UINT8,
+    "int32": T.INT32,
+}
 SHAPES = {"x": (1, 3, 4, 4), "y": (1, 3, 2, 2), "code": (1, 1, 2, 2), "image": (1, 3, 4, 4)}
 _SIZE = {"height": 4, "width": 4}
 
@@ -108,8 +114,13 @@ USES = (
 )
 
 
-def run(use: Use, library: str, shapes: dict[str, tuple[int, ...]] | None = None) -> list[Any]:
-    """Run the node on zeros; ONNX Runtime raises one of several exceptions."""
+def run(
+    use: Use,
+    library: str,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+    values: dict[str, Any] | None = None,
+) -> list[Any]:
+    """Run the node on zeros, or `values`; ONNX Runtime raises one of several exceptions."""
     import onnxruntime
 
     sizes = SHAPES | (shapes or {}) | use.shapes
@@ -119,6 +130,8 @@ def run(use: Use, library: str, shapes: dict[str, tuple[int, ...]] | None = None
         for name in use.inputs
         if name
     }
+    feed |= {name: array for name, array in (values or {}).items() if name in feed}
+    kind = next((_TYPES[array.dtype.name] for array in feed.values()), T.FLOAT)
     node = h.make_node(
         use.op, use.inputs, outputs, name="node", domain=contract.DOMAIN, **use.attributes
     )
@@ -130,13 +143,14 @@ def run(use: Use, library: str, shapes: dict[str, tuple[int, ...]] | None = None
         [node],
         "test",
         [value(name, _TYPES[array.dtype.name]) for name, array in feed.items()],
-        [value(n, T.INT32 if n.startswith("code") else T.FLOAT) for n in outputs if n],
+        [value(n, T.INT32 if n.startswith("code") else kind) for n in outputs if n],
     )
     opsets = [h.make_opsetid("", 17), h.make_opsetid(contract.DOMAIN, 1)]
     model = h.make_model(graph, opset_imports=opsets, ir_version=8)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # a block of its own for each output: sanitize.py
     options.register_custom_ops_library(library)
     found: list[Any] = onnxruntime.InferenceSession(model.SerializeToString(), options).run(
         None, feed
