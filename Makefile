@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz soak gpu-check clean
+.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz sanitize soak gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -46,6 +46,10 @@ soak: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/programs/fuzz.py --cases 500
+
+# The native libraries with AddressSanitizer and UndefinedBehaviorSanitizer; needs GCC.
+sanitize: $(VENV)/.installed
+	$(BIN)/python tests/programs/sanitize.py --cases 20000
 
 # Needs a GPU; uses the installed Python packages and installs nothing.
 gpu-check:

@@ -4,7 +4,7 @@
 #include "segnet/cpu_byte_codes.h"
 
 #include <algorithm>
-#include <exception>
+#include <initializer_list>
 #include <thread>
 #include <vector>
 
@@ -74,18 +74,49 @@ Rows find(const Rows (&table)[3][4], int element, int64_t pack) {
   return element < 0 || element > 2 || found == packs + 4 ? nullptr : table[element][found - packs];
 }
 
+// Whether the planes, `step` elements apart, can be addressed. Planes that are written must not
+// overlap: threads would write the same elements.
+bool is_addressable(int64_t planes, int64_t h, int64_t w, int64_t pack, int64_t step,
+                    bool written) {
+  constexpr int64_t kMaximum = INT64_MAX / 64;  // elements; leaves room for every sum of offsets
+  int64_t plane, all, span;
+  if (__builtin_mul_overflow(h, w * pack, &plane) || plane > kMaximum) return false;
+  if (__builtin_mul_overflow(plane, planes, &all) || all > kMaximum) return false;
+  if (planes <= 1) return true;
+  if (step < -kMaximum || step > kMaximum) return false;
+  const int64_t distance = step < 0 ? -step : step;
+  if (written && distance < plane) return false;
+  return !__builtin_mul_overflow(distance, planes, &span) && span <= kMaximum;
+}
+
+// The status of the C functions (cpu_byte_codes.h) for planes that `rows` can run on.
+int check(Rows rows, const CpuPlanes& on, const Buffers& at, bool unpool) {
+  constexpr int64_t kMaximum = INT32_MAX;
+  if (rows == nullptr) return 1;
+  for (const int64_t size : {on.planes, on.h, on.w})
+    if (size < 0 || size > kMaximum) return 2;
+  if (!is_addressable(on.planes, on.h, on.w, on.pack, on.full_step, unpool)) return 2;
+  const int64_t ho = on.pooled_h(), wo = on.pooled_w();
+  if (!is_addressable(on.planes, ho, wo, on.pack, on.pooled_step, !unpool)) return 2;
+  const bool has_full = on.planes * on.h * on.w > 0, has_pooled = on.planes * ho * wo > 0;
+  if (has_full && at.full == nullptr) return 2;
+  return has_pooled && (at.pooled == nullptr || at.codes == nullptr) ? 2 : 0;
+}
+
 constexpr int64_t kMinimumRows = 16;  // per thread; fewer cost more to start than to compute
+constexpr int64_t kMaximumThreads = 1024;  // more than any processor has
 
 int run(Rows rows, const CpuPlanes& on, const Buffers& at, int64_t count, int threads) {
-  if (rows == nullptr) return 1;
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, count / kMinimumRows));
+  if (count == 0) return 0;
+  const int64_t useful = std::min(kMaximumThreads, count / kMinimumRows);
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, useful));
   const auto start = [&](int64_t part) { return count * part / parts; };
   std::vector<std::thread> others;
   int64_t part = 1;
   try {
     others.reserve(parts - 1);
     for (; part < parts; ++part) others.emplace_back(rows, on, at, start(part), start(part + 1));
-  } catch (const std::exception&) {  // no thread or no memory left: this thread does the rest
+  } catch (...) {  // no thread or no memory left: this thread does the rest
   }
   rows(on, at, 0, start(1));
   rows(on, at, start(part), count);
@@ -103,7 +134,9 @@ SEGNET_EXPORT int segnet_cpu_pool(int element, const void* x, void* y, uint8_t* 
   using namespace segnet;
   const CpuPlanes on{planes, h, w, pack, full_step, pooled_step, ceil_mode != 0};
   const Buffers at{const_cast<void*>(x), y, codes};
-  return run(find(kPool, element, pack), on, at, planes * on.pooled_h(), threads);
+  const Rows rows = find(kPool, element, pack);
+  if (const int status = check(rows, on, at, false)) return status;
+  return run(rows, on, at, on.pooled_w() == 0 ? 0 : planes * on.pooled_h(), threads);
 }
 
 SEGNET_EXPORT int segnet_cpu_unpool(int element, const void* y, const uint8_t* codes, void* x,
@@ -113,5 +146,7 @@ SEGNET_EXPORT int segnet_cpu_unpool(int element, const void* y, const uint8_t* c
   using namespace segnet;
   const CpuPlanes on{planes, h, w, pack, full_step, pooled_step, ceil_mode != 0};
   const Buffers at{x, const_cast<void*>(y), const_cast<uint8_t*>(codes)};
-  return run(find(kUnpool, element, pack), on, at, planes * h, threads);
+  const Rows rows = find(kUnpool, element, pack);
+  if (const int status = check(rows, on, at, true)) return status;
+  return run(rows, on, at, w == 0 ? 0 : planes * h, threads);
 }

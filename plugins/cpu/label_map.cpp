@@ -29,7 +29,14 @@ SEGNET_CLONES void first_maximum(const float* logits, uint8_t* labels, int64_t c
 
 }  // namespace
 
-SEGNET_EXPORT void segnet_cpu_labels(const float* logits, uint8_t* labels, int64_t classes,
-                                     int64_t size, int64_t step) {
+SEGNET_EXPORT int segnet_cpu_labels(const float* logits, uint8_t* labels, int64_t classes,
+                                    int64_t size, int64_t step) {
+  constexpr int64_t kClasses = 256, kFloat = sizeof(float);
+  int64_t bytes;
+  if (classes < 1 || classes > kClasses || size < 0) return 1;
+  if (size == 0) return 0;
+  if (logits == nullptr || labels == nullptr || size > INT64_MAX / kFloat) return 1;
+  if (__builtin_mul_overflow(step, classes * kFloat, &bytes)) return 1;
   first_maximum(logits, labels, classes, size, step);
+  return 0;
 }

@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <memory>
+#include <new>
 
 #include "window_loops.h"
 
@@ -34,6 +35,12 @@ SEGNET_INLINE void unpack(int32_t word, uint8_t* codes) {
   std::memcpy(codes, halves, sizeof halves);
 }
 
+// One byte per channel for the codes of a pixel, zeroed; null if there is no memory.
+SEGNET_INLINE std::unique_ptr<uint8_t[]> code_bytes(int64_t words) {
+  const size_t count = static_cast<size_t>(words) * kChannelsPerWord;
+  return std::unique_ptr<uint8_t[]>(new (std::nothrow) uint8_t[count]());
+}
+
 // A row of windows of NCHW: its image, its group of 16 channels, and its index in the plane.
 struct Row {
   int64_t image, group, i;
@@ -45,7 +52,7 @@ SEGNET_INLINE Row row_at(const CpuPair& pair, int64_t number, int64_t rows) {
 }
 
 template <typename T>
-SEGNET_INLINE void pool_nchw(const CpuPair& pair, const void* x, void* y, int32_t* codes,
+SEGNET_INLINE bool pool_nchw(const CpuPair& pair, const void* x, void* y, int32_t* codes,
                              int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
@@ -63,10 +70,11 @@ SEGNET_INLINE void pool_nchw(const CpuPair& pair, const void* x, void* y, int32_
                TwoBitCode{static_cast<int>(2 * (k - start))});
     }
   }
+  return true;
 }
 
 template <typename T>
-SEGNET_INLINE void unpool_nchw(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
+SEGNET_INLINE bool unpool_nchw(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
                                int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w();
@@ -87,14 +95,16 @@ SEGNET_INLINE void unpool_nchw(const CpuPair& pair, const void* y, const int32_t
                    format);
     }
   }
+  return true;
 }
 
 template <typename T>
-SEGNET_INLINE void pool_nhwc(const CpuPair& pair, const void* x, void* y, int32_t* codes,
+SEGNET_INLINE bool pool_nhwc(const CpuPair& pair, const void* x, void* y, int32_t* codes,
                              int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w(), words = s.words();
-  std::vector<uint8_t> bytes(words * kChannelsPerWord);
+  const auto bytes = code_bytes(words);
+  if (bytes == nullptr) return false;
   for (int64_t number = first; number < last; ++number) {
     const int64_t image = number / ho, i = number % ho;
     const T* row = static_cast<const T*>(x) + (image * s.h + 2 * i) * s.w * s.c;
@@ -106,26 +116,28 @@ SEGNET_INLINE void pool_nhwc(const CpuPair& pair, const void* x, void* y, int32_
       T* out = static_cast<T*>(y) + (number * wo + j) * s.c;
       // Constant flags, so that each loop over channels is vectorised without branches.
       if (right && below)
-        pool_window(top, low, s.c, true, true, out, bytes.data());
+        pool_window(top, low, s.c, true, true, out, bytes.get());
       else if (right)
-        pool_window(top, top, s.c, true, false, out, bytes.data());
+        pool_window(top, top, s.c, true, false, out, bytes.get());
       else if (below)
-        pool_window(top, low, s.c, false, true, out, bytes.data());
+        pool_window(top, low, s.c, false, true, out, bytes.get());
       else
-        pool_window(top, top, s.c, false, false, out, bytes.data());
+        pool_window(top, top, s.c, false, false, out, bytes.get());
       int32_t* code = codes + (image * words * ho + i) * wo + j;
       for (int64_t word = 0; word < words; ++word)
-        code[word * ho * wo] = pack(bytes.data() + word * kChannelsPerWord);
+        code[word * ho * wo] = pack(bytes.get() + word * kChannelsPerWord);
     }
   }
+  return true;
 }
 
 template <typename T>
-SEGNET_INLINE void unpool_nhwc(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
+SEGNET_INLINE bool unpool_nhwc(const CpuPair& pair, const void* y, const int32_t* codes, void* x,
                                int64_t first, int64_t last) {
   const PoolShape& s = pair.s;
   const int64_t ho = s.pooled_h(), wo = s.pooled_w(), words = s.words();
-  std::vector<uint8_t> bytes(words * kChannelsPerWord);
+  const auto bytes = code_bytes(words);
+  if (bytes == nullptr) return false;
   for (int64_t number = first; number < last; ++number) {
     const int64_t image = number / s.cell_rows(), i = number % s.cell_rows();
     T* top = static_cast<T*>(x) + (image * s.h + 2 * i) * s.w * s.c;
@@ -138,27 +150,28 @@ SEGNET_INLINE void unpool_nhwc(const CpuPair& pair, const void* y, const int32_t
     for (int64_t j = 0; j < wo; ++j) {
       const int32_t* code = codes + (image * words * ho + i) * wo + j;
       for (int64_t word = 0; word < words; ++word)
-        unpack(code[word * ho * wo], bytes.data() + word * kChannelsPerWord);
+        unpack(code[word * ho * wo], bytes.get() + word * kChannelsPerWord);
       const int64_t columns = std::min<int64_t>(2, s.w - 2 * j);
       for (int64_t e = 0; e < 4; ++e)
         if (e / 2 < rows && e % 2 < columns)
-          unpool_pixel(from + j * s.c, bytes.data(), static_cast<uint8_t>(e), s.c,
+          unpool_pixel(from + j * s.c, bytes.get(), static_cast<uint8_t>(e), s.c,
                        top + (e / 2 * s.w + 2 * j + e % 2) * s.c);
     }
     for (int64_t row = 0; row < rows && 2 * wo < s.w; ++row)
       std::fill(top + (row * s.w + 2 * wo) * s.c, top + (row + 1) * s.w * s.c, T{});
   }
+  return true;
 }
 
 #define SEGNET_PAIR(T, layout)                                                                   \
-  SEGNET_CLONES void pool_##layout##_##T(const CpuPair& pair, const void* x, void* y,            \
+  SEGNET_CLONES bool pool_##layout##_##T(const CpuPair& pair, const void* x, void* y,            \
                                          int32_t* codes, int64_t first, int64_t last) {          \
-    pool_##layout<T>(pair, x, y, codes, first, last);                                            \
+    return pool_##layout<T>(pair, x, y, codes, first, last);                                     \
   }                                                                                              \
-  SEGNET_CLONES void unpool_##layout##_##T(const CpuPair& pair, const void* y,                   \
+  SEGNET_CLONES bool unpool_##layout##_##T(const CpuPair& pair, const void* y,                   \
                                            const int32_t* codes, void* x, int64_t first,         \
                                            int64_t last) {                                       \
-    unpool_##layout<T>(pair, y, codes, x, first, last);                                          \
+    return unpool_##layout<T>(pair, y, codes, x, first, last);                                   \
   }
 SEGNET_PAIR(float, nchw)
 SEGNET_PAIR(int8_t, nchw)
@@ -168,8 +181,8 @@ SEGNET_PAIR(int8_t, nhwc)
 SEGNET_PAIR(uint8_t, nhwc)
 #undef SEGNET_PAIR
 
-using Pool = void (*)(const CpuPair&, const void*, void*, int32_t*, int64_t, int64_t);
-using Unpool = void (*)(const CpuPair&, const void*, const int32_t*, void*, int64_t, int64_t);
+using Pool = bool (*)(const CpuPair&, const void*, void*, int32_t*, int64_t, int64_t);
+using Unpool = bool (*)(const CpuPair&, const void*, const int32_t*, void*, int64_t, int64_t);
 const Pool kPool[2][3] = {{pool_nchw_float, pool_nchw_int8_t, pool_nchw_uint8_t},
                           {pool_nhwc_float, pool_nhwc_int8_t, pool_nhwc_uint8_t}};
 const Unpool kUnpool[2][3] = {{unpool_nchw_float, unpool_nchw_int8_t, unpool_nchw_uint8_t},
@@ -177,14 +190,16 @@ const Unpool kUnpool[2][3] = {{unpool_nchw_float, unpool_nchw_int8_t, unpool_nch
 
 }  // namespace
 
-void pool_part(const CpuPair& pair, const void* x, void* y, int32_t* codes, int64_t first,
+bool pool_part(const CpuPair& pair, const void* x, void* y, int32_t* codes, int64_t first,
                int64_t last) noexcept {
-  kPool[pair.channels_last][static_cast<int>(pair.element)](pair, x, y, codes, first, last);
+  const auto element = static_cast<int>(pair.element);
+  return kPool[pair.channels_last][element](pair, x, y, codes, first, last);
 }
 
-void unpool_part(const CpuPair& pair, const void* y, const int32_t* codes, void* x, int64_t first,
+bool unpool_part(const CpuPair& pair, const void* y, const int32_t* codes, void* x, int64_t first,
                  int64_t last) noexcept {
-  kUnpool[pair.channels_last][static_cast<int>(pair.element)](pair, y, codes, x, first, last);
+  const auto element = static_cast<int>(pair.element);
+  return kUnpool[pair.channels_last][element](pair, y, codes, x, first, last);
 }
 
 }  // namespace segnet

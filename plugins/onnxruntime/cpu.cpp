@@ -1,6 +1,7 @@
 // The CPU device of the operators: plugins/cpu/two_bit_codes.cpp on ONNX Runtime's own threads. The
 // operators are in operators.cpp, the CUDA device in cuda.cpp.
 #include <algorithm>
+#include <atomic>
 
 #include "operators.h"
 #include "segnet/cpu_two_bit_codes.h"
@@ -18,16 +19,16 @@ struct Work {
   void* to;
   int32_t* codes;
   int64_t rows, parts;
+  std::atomic<bool> failed{false};
 };
 
 void run_part(void* data, size_t part) {
-  const Work& w = *static_cast<const Work*>(data);
+  Work& w = *static_cast<Work*>(data);
   const int64_t number = static_cast<int64_t>(part);
   const int64_t first = w.rows * number / w.parts, last = w.rows * (number + 1) / w.parts;
-  if (w.unpool)
-    unpool_part(w.pair, w.from, w.codes, w.to, first, last);
-  else
-    pool_part(w.pair, w.from, w.to, w.codes, first, last);
+  const bool done = w.unpool ? unpool_part(w.pair, w.from, w.codes, w.to, first, last)
+                             : pool_part(w.pair, w.from, w.to, w.codes, first, last);
+  if (!done) w.failed.store(true, std::memory_order_relaxed);
 }
 
 OrtStatus* run(const Call& call, bool unpool, const void* from, void* to, int32_t* codes) {
@@ -38,8 +39,10 @@ OrtStatus* run(const Call& call, bool unpool, const void* from, void* to, int32_
   const int64_t rows = unpool ? pair.unpool_rows() : pair.pool_rows();
   if (rows == 0) return nullptr;
   Work work{pair, unpool, from, to, codes, rows, std::min(rows, kMaximumParts)};
-  return KernelContext_ParallelFor(call.api, call.context, run_part,
-                                   static_cast<size_t>(work.parts), 0, &work);
+  if (OrtStatus* failed = KernelContext_ParallelFor(call.api, call.context, run_part,
+                                                    static_cast<size_t>(work.parts), 0, &work))
+    return failed;
+  return work.failed ? CreateStatus(call.api, kFail, "segnet: out of memory") : nullptr;
 }
 
 OrtStatus* pool(const Call& call, const void* x, void* y, int32_t* codes) {

@@ -47,6 +47,7 @@ struct Function {
 
 using Info = OrtTensorTypeAndShapeInfo;
 constexpr Function<0, OrtStatus*, int, const char*> CreateStatus;
+constexpr Function<2, const char*, const OrtStatus*> GetErrorMessage;
 constexpr Function<26, OrtStatus*, const char*, OrtCustomOpDomain**> CreateCustomOpDomain;
 constexpr Function<27, OrtStatus*, OrtCustomOpDomain*, const OrtCustomOp*> CustomOpDomain_Add;
 constexpr Function<28, OrtStatus*, OrtSessionOptions*, OrtCustomOpDomain*> AddCustomOpDomain;
@@ -57,6 +58,7 @@ constexpr Function<65, OrtStatus*, const OrtValue*, Info**> GetTensorTypeAndShap
 constexpr Function<86, OrtStatus*, const OrtKernelInfo*, const char*, int64_t*>
     KernelInfoGetAttribute_int64;
 constexpr Function<88, OrtStatus*, const OrtKernelContext*, size_t*> KernelContext_GetInputCount;
+constexpr Function<89, OrtStatus*, const OrtKernelContext*, size_t*> KernelContext_GetOutputCount;
 constexpr Function<90, OrtStatus*, const OrtKernelContext*, size_t, const OrtValue**>
     KernelContext_GetInput;
 constexpr Function<91, OrtStatus*, OrtKernelContext*, size_t, const int64_t*, size_t, OrtValue**>

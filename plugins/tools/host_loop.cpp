@@ -65,3 +65,12 @@ SEGNET_EXPORT int64_t segnet_host_blocks(int unpool, int kind, int layout, void*
   return unpool ? segnet::unpool(on, at, codes, at, CountBlocks{})
                 : pool(on, at, at, codes, CountBlocks{});
 }
+
+// Unpools y into x with any codes, also those that no pool returns.
+SEGNET_EXPORT void segnet_host_unpool(int kind, int layout, const void* y, const int32_t* codes,
+                                      void* x, int64_t n, int64_t c, int64_t h, int64_t w,
+                                      int ceil_mode) {
+  using namespace segnet;
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  unpool(on, y, codes, x, HostLoop{});
+}

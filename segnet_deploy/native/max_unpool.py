@@ -30,8 +30,11 @@ def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
     """Pool planes `x` into planes `y`; return the window codes, uint8 with the shape of `y`.
 
     A code is the position 0 1 / 2 3 of the first maximum in its 2x2 window. As in PyTorch, NaN
-    counts as the maximum.
+    counts as the maximum. Empty planes are legal.
+
+    Raises ValueError if `y` does not have the type and the shape of the pooled `x`.
     """
+    _check_planes(x, y, y, ceil_mode)
     codes = np.empty(y.shape, np.uint8)
     if y.size and not _run_native("segnet_cpu_pool", (x, y, codes), x, y, ceil_mode, threads):
         _pool_numpy(x, y, codes)
@@ -41,13 +44,14 @@ def pool(x: Array, y: Array, ceil_mode: bool, threads: int = 1) -> Array:
 def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) -> None:
     """Write planes `y` into planes `x` at the positions in `codes`, and zero elsewhere.
 
-    Raises ValueError if the shapes are not those of a pool from `x` to `y`.
+    A code beyond 3, or of a position outside the plane, writes nothing.
+
+    Raises ValueError if the shapes and types are not those of a pool from `x` to `y`.
     """
-    pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
-    if not y.shape == codes.shape == pooled:
-        raise ValueError(
-            f"values {y.shape} and codes {codes.shape} for planes {x.shape}; expected {pooled}"
-        )
+    _check_planes(x, y, codes, ceil_mode)
+    if codes.dtype != np.uint8:
+        raise ValueError(f"codes of type {codes.dtype}; expected uint8")
+    codes = np.ascontiguousarray(codes)
     if not y.size:
         x[...] = 0
     elif not _run_native("segnet_cpu_unpool", (y, codes, x), x, y, ceil_mode, threads):
@@ -57,19 +61,23 @@ def unpool(y: Array, codes: Array, x: Array, ceil_mode: bool, threads: int = 1) 
 def label_map(logits: Array) -> Array:
     """Return the index of the first maximum over C of (C, H, W) logits, as (H, W) uint8.
 
-    Raises ValueError for more than 256 channels.
+    Raises ValueError without channels, and for more than 256.
     """
+    if logits.ndim != 3:
+        raise ValueError(f"logits {logits.shape}; expected (C, H, W)")
     classes, height, width = logits.shape
-    if classes > MAX_CLASSES:
-        raise ValueError(f"{classes} classes; a label map holds up to {MAX_CLASSES}")
+    if not 1 <= classes <= MAX_CLASSES:
+        raise ValueError(f"{classes} classes; a label map holds 1 to {MAX_CLASSES}")
     library = _library()
-    contiguous_planes = logits.strides[1:] == (4 * width, 4)
+    contiguous_planes = logits.strides[1:] == (4 * width, 4) and logits.strides[0] % 4 == 0
     if library is None or logits.dtype != np.float32 or not contiguous_planes:
+        return _label_map_numpy(logits)
+    if not logits.flags.aligned:
         return _label_map_numpy(logits)
     labels = np.empty((height, width), np.uint8)
     sizes = (classes, labels.size, logits.strides[0] // 4)
-    library.segnet_cpu_labels(_pointer(logits), _pointer(labels), *map(_int64, sizes))
-    return labels
+    status = library.segnet_cpu_labels(_pointer(logits), _pointer(labels), *map(_int64, sizes))
+    return labels if status == 0 else _label_map_numpy(logits)
 
 
 def is_native() -> bool:
@@ -77,13 +85,38 @@ def is_native() -> bool:
     return _library() is not None
 
 
+def _check_planes(x: Array, y: Array, codes: Array, ceil_mode: bool) -> None:
+    """Raise ValueError unless `y` and `codes` have the pooled shape of `x`, and `y` its type."""
+    if x.ndim != 4:
+        raise ValueError(f"planes {x.shape}; expected 4 dimensions: (P, H, W, K)")
+    pooled = (len(x), *pooled_size((x.shape[1], x.shape[2]), ceil_mode), x.shape[3])
+    if not y.shape == codes.shape == pooled:
+        raise ValueError(
+            f"values {y.shape} and codes {codes.shape} for planes {x.shape}; expected {pooled}"
+        )
+    if y.dtype != x.dtype:
+        raise ValueError(f"values are {y.dtype}, planes {x.dtype}; expected the same type")
+
+
+def _is_addressable(array: Array) -> bool:
+    """Return whether native code can step through `array`: elements, and contiguous planes."""
+    whole_steps = array.strides[0] % array.itemsize == 0
+    flags = array[0].flags
+    return whole_steps and array.dtype.isnative and flags.aligned and flags.c_contiguous
+
+
 def _run_native(
     name: str, buffers: tuple[Array, ...], x: Array, y: Array, ceil_mode: bool, threads: int
 ) -> bool:
-    """Run the native operation on `buffers`; return False if it does not support these planes."""
+    """Run the native operation on `buffers`; return False if it does not support these planes.
+
+    That includes an array that must not be written, which numpy then refuses.
+    """
     library, kind, pack = _library(), x.dtype.name, x.shape[3]
-    contiguous_planes = all(array[0].flags.c_contiguous for array in (x, y))
-    if library is None or kind not in _KINDS or pack not in _PACKS or not contiguous_planes:
+    if library is None or kind not in _KINDS or pack not in _PACKS:
+        return False
+    written = y if name == "segnet_cpu_pool" else x
+    if not (written.flags.writeable and _is_addressable(x) and _is_addressable(y)):
         return False
     sizes = map(_int64, (*x.shape, x.strides[0] // x.itemsize, y.strides[0] // y.itemsize))
     operation = getattr(library, name)

@@ -25,6 +25,7 @@
   static_assert(decltype(segnet::ort::name)::index * sizeof(void (*)()) ==           \
                     offsetof(OrtApi, name), #name)
 SAME_INDEX(CreateStatus);
+SAME_INDEX(GetErrorMessage);
 SAME_INDEX(CreateCustomOpDomain);
 SAME_INDEX(CustomOpDomain_Add);
 SAME_INDEX(AddCustomOpDomain);
@@ -34,6 +35,7 @@ SAME_INDEX(GetDimensions);
 SAME_INDEX(GetTensorTypeAndShape);
 SAME_INDEX(KernelInfoGetAttribute_int64);
 SAME_INDEX(KernelContext_GetInputCount);
+SAME_INDEX(KernelContext_GetOutputCount);
 SAME_INDEX(KernelContext_GetInput);
 SAME_INDEX(KernelContext_GetOutput);
 SAME_INDEX(ReleaseStatus);

@@ -21,13 +21,15 @@ struct CpuPair {
 };
 
 // x -> y and codes (n, ceil(c/16), ho, wo), rows [first, last) of pool_rows(). The first maximum
-// wins; the last NaN wins over all, as in PyTorch.
-void pool_part(const CpuPair& pair, const void* x, void* y, int32_t* codes, int64_t first,
+// wins; the last NaN wins over all, as in PyTorch. The caller checks the sizes, and does not call
+// this for an empty y. Returns false if there is no memory for the codes of a pixel.
+bool pool_part(const CpuPair& pair, const void* x, void* y, int32_t* codes, int64_t first,
                int64_t last) noexcept;
 
 // y and codes -> x, rows [first, last) of unpool_rows(). Every element of these rows is written:
-// a pooled value, or 0.
-void unpool_part(const CpuPair& pair, const void* y, const int32_t* codes, void* x, int64_t first,
+// a pooled value, or 0. Any code is legal: bits beyond the channels are ignored, and a code for a
+// position outside the plane writes nothing. Returns as above.
+bool unpool_part(const CpuPair& pair, const void* y, const int32_t* codes, void* x, int64_t first,
                  int64_t last) noexcept;
 
 }  // namespace segnet
