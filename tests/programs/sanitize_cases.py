@@ -210,11 +210,15 @@ def two_bit_codes(libraries: Libraries, rng: Any) -> None:
 
 
 def host_loop(libraries: Libraries, rng: Any) -> None:
-    """The code of the CUDA kernels, for planes with elements."""
+    """The code of the CUDA kernels; nothing is launched for empty planes."""
     shape, ceil_mode = random_shape(rng), bool(rng.integers(2))
     kind, layout = int(rng.integers(4)), int(rng.integers(3))
     values = random_values(rng, shape, HOST_TYPES[kind])
+    sizes = (*sizes_of(*shape), int(ceil_mode))
     if not values.size:
+        for unpool in (0, 1):
+            blocks = libraries.host_loop.segnet_host_blocks(unpool, kind, layout, None, *sizes)
+            require_status(blocks, 0)
         return
     y, codes, _ = expected_pool(values, ceil_mode)
     words = cases.pack_codes(codes)
@@ -228,7 +232,6 @@ def host_loop(libraries: Libraries, rng: Any) -> None:
     skip = int(rng.choice((0, 0, 1, 3))) * values.itemsize  # addresses that are not aligned
     x, out = filled(laid_out(values), skip), Buffer(laid_out(y).shape, y.dtype, skip)
     code, back = Buffer(words.shape, np.int32), Buffer(x.array.shape, y.dtype, skip)
-    sizes = (*sizes_of(*shape), int(ceil_mode))
     pointers = (x.address, out.address, code.address, back.address)
     libraries.host_loop.segnet_host_pair(kind, layout, *pointers, *sizes)
     require_equal("y", out.array, laid_out(y))
