@@ -154,13 +154,15 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
     read, written = static_size(source), unpool_size(unpool)
     if read is None or written is None or read == written:
         return
+    # Codes are positions in a window, so planes may be padded to even sizes. The flat indices of a
+    # standard pair mean other positions in a plane of another size.
     even = tuple(size + size % 2 for size in read)
-    is_standard = unpool.domain == ""
-    if written != even or (is_standard and not int_attribute(pool, "ceil_mode", 0)):
+    if unpool.domain == "" or written != even:
         raise _refusal(
             unpool,
             f"it unpools to {written[0]}x{written[1]} but pool '{pool.name}' read "
-            f"{read[0]}x{read[1]}; use input sizes that are multiples of 32",
+            f"{read[0]}x{read[1]}; use input sizes that are multiples of 32, or give it "
+            f"output_shape {read[0]}x{read[1]}",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import graphs
@@ -9,9 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper as h
+from onnx.reference import ReferenceEvaluator
 
+from segnet_deploy import convert, runtimes
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 from segnet_deploy.passes.unpooling_pairs import find_pairs, is_non_negative
 
@@ -111,3 +115,40 @@ def test_non_negative_is_proved_through_the_graph() -> None:
     assert not is_non_negative(negative.outputs[0])
     assert not is_non_negative(graph.inputs[0])
     assert find_pairs(graph) == []
+
+
+def flat_pair(height: int, width: int) -> graphs.ir.Model:
+    """Return x -> pool in ceil mode -> unpool without output_shape -> slice to the size of x."""
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        h.make_node("MaxPool", ["x"], ["y", "index"], name="the_pool", ceil_mode=1, **window),
+        h.make_node("MaxUnpool", ["y", "index"], ["u"], name="the_unpool", **window),
+        h.make_node("Slice", ["u", "start", "end", "axes"], ["z"]),
+    ]
+    numbers = {"start": [0, 0], "end": [height, width], "axes": [2, 3]}
+    constants = [onnx.numpy_helper.from_array(np.array(v), name) for name, v in numbers.items()]
+    shape = [1, 2, height, width]
+    return graphs.model(nodes, {"x": shape}, {"z": shape}, constants)
+
+
+@pytest.mark.parametrize("rewrite", [lower_unpooling, to_plugin_ops, to_onnxruntime_ops])
+def test_flat_indices_of_a_plane_of_another_size_are_refused(rewrite: Any) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"'the_unpool'.*32x48.*read 31x47"):
+        rewrite(flat_pair(31, 47))
+    rewrite(flat_pair(32, 48))
+
+
+def test_file_with_such_indices_keeps_its_own_meaning(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    graphs.ir.save(flat_pair(31, 47), path)
+    x = np.random.default_rng(0).standard_normal((1, 2, 31, 47)).astype(np.float32)
+    expected = ReferenceEvaluator(onnx.load(path)).run(None, {"x": x})[0]
+    engine = runtimes.open(path)
+    assert engine.name == "onnxruntime"
+    assert np.array_equal(engine.run(x), expected)
+    for form in ("lowered", "plugin"):
+        with pytest.raises(UnsupportedModelError, match="cannot be rewritten exactly"):
+            convert(path, tmp_path / "other.onnx", form)
+    assert list(tmp_path.iterdir()) == [path]
+    convert(path, tmp_path / "standard.onnx", "standard")
+    assert np.array_equal(runtimes.open(tmp_path / "standard.onnx").run(x), expected)
