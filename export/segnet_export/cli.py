@@ -14,6 +14,7 @@ from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.optional import require
 from segnet_deploy.types import DEFAULT_SIZE, Size
 from segnet_export.cli_options import (
+    assumes_segnet,
     build_parser,
     check_conversion_options,
     check_options,
@@ -183,7 +184,7 @@ def _build_engine(arguments: argparse.Namespace, source: Path) -> None:
 
 def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:
     """Return the network, its input channels, and the multiple that sizes must be of."""
-    assume_segnet = arguments.arch == "segnet" and source is not None
+    assume_segnet = assumes_segnet(arguments)
     if arguments.arch and not assume_segnet:
         return _load_architecture(arguments, source), 3, 1
     assert source is not None

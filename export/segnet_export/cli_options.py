@@ -126,7 +126,8 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         "--arch",
         metavar="NAME",
         help="a network of the paper, such as fcn-8s or deconvnet; without a checkpoint its "
-        "weights are random (--num-classes, default 11)",
+        "weights are random (--num-classes, default 11); segnet with a checkpoint: read unknown "
+        "names in the file's order",
     )
     group.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
     group.add_argument(
@@ -171,12 +172,17 @@ def check_options(arguments: argparse.Namespace) -> None:
     _check_file_options(arguments)
 
 
+def assumes_segnet(arguments: argparse.Namespace) -> bool:
+    """Return whether the user states that the checkpoint is a SegNet, whatever its names."""
+    return arguments.arch == "segnet" and bool(arguments.model)
+
+
 def _check_network_options(arguments: argparse.Namespace) -> None:
     if not arguments.model and not arguments.arch:
         raise UsageError("no model; give a checkpoint, an ONNX file, or --arch NAME")
     if arguments.arch and arguments.module:
         raise UsageError("--arch and --module both name a network; give one")
-    if arguments.arch or arguments.module:
+    if (arguments.arch and not assumes_segnet(arguments)) or arguments.module:
         given = {"--geometry": arguments.geometry, "--bn-order": arguments.bn_order}
         given["--num-classes"] = arguments.module and arguments.num_classes
         for name, value in given.items():

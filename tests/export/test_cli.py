@@ -268,6 +268,16 @@ def test_onnx_file_is_converted_without_torch(
     assert target.exists()
 
 
+def test_geometry_applies_to_a_segnet_of_unknown_names(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(checkpoint), "-o", str(tmp_path / "m.onnx"), *SIZE, "--geometry", "ceil"]
+    assert cli.main([*arguments, "--arch", "segnet"]) == 0
+    assert "ceil pooling" in capsys.readouterr().err
+    assert cli.main([*arguments, "--arch", "segnet-basic"]) == 2
+    assert "--geometry does not apply" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("source", ["checkpoint", "arch"])
 def test_missing_torch_is_one_line_that_names_the_extra(
     source: str, checkpoint: Path, tmp_path: Path
