@@ -9,9 +9,7 @@ import numpy as np
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
-from segnet_deploy.types import Frame, Size
-
-FITS = ("stretch", "letterbox")
+from segnet_deploy.types import FITS, Frame, Size
 
 
 @dataclass(frozen=True)

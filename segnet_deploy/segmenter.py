@@ -12,13 +12,13 @@ import numpy as np
 from segnet_deploy import runtimes
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.geometry import FITS, Placement, fit_frame, place, restore_labels
+from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.loader import Rebuild
-from segnet_deploy.types import Array, Frame, Size
+from segnet_deploy.types import FITS, Array, Frame, Size
 
 
 @dataclass(frozen=True)

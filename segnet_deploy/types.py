@@ -22,3 +22,6 @@ Clock = Callable[[], float]
 
 DEFAULT_SIZE: Size = (360, 480)
 """The size of CamVid's frames in the SegNet paper: used where nothing else sets one."""
+
+FITS = ("stretch", "letterbox")
+"""How a frame is fitted to the model's size: all of it, or with its aspect ratio and a border."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from segnet_deploy.accuracy import LAYOUTS
 from segnet_deploy.accuracy.metrics import VOID
 from segnet_deploy.errors import InputError
 from segnet_deploy.frames import IMAGE_SUFFIXES, read_image
 from segnet_deploy.optional import require
 from segnet_deploy.types import Frame
 
-LAYOUTS = ("camvid", "folders", "sunrgbd")
 # CamVid's 32 colours (RGB) by the eleven classes of SegNet's tutorial; the others are void.
 CAMVID_COLOURS = {
     0: ((128, 128, 128),),

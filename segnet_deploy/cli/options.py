@@ -6,15 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segnet_deploy.accuracy import LAYOUTS
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.base import CHOICES
-from segnet_deploy.types import DEFAULT_SIZE, Size
+from segnet_deploy.types import DEFAULT_SIZE, FITS, Size
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.loader import Rebuild
-
-FITS = ("stretch", "letterbox")
-LAYOUTS = ("camvid", "folders", "sunrgbd")
 
 
 def add_engine(parser: argparse.ArgumentParser, required: bool = True) -> None:

@@ -42,7 +42,7 @@ def command(arguments: argparse.Namespace) -> int:
     options.check_alpha(arguments)
     options.check_positive(arguments, "threads")
     find_inputs(arguments.inputs)  # report a wrong path before loading the model
-    check_folder(Path(arguments.output))
+    check_folder(Path(arguments.output), arguments.inputs)
     with load(
         arguments.engine,
         arguments.runtime,

@@ -16,9 +16,8 @@ from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import PassResult
-from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_form import to_form, to_tensorrt_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
@@ -94,9 +93,7 @@ def convert(
 
 def _rewrite(model: ir.Model, form: str, precision: str, for_tensorrt: bool) -> PassResult:
     """Return the model in its new form and precision, and the number of rewritten pairs."""
-    if for_tensorrt:
-        model = to_symmetric_int8(model).model
-    result = to_form(model, form, integers=not for_tensorrt or form == "plugin")
+    result = (to_tensorrt_form if for_tensorrt else to_form)(model, form)
     return replace(result, model=to_precision(result.model, precision).model)
 
 

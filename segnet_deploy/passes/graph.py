@@ -45,14 +45,19 @@ class Builder:
         number = len(self.graph.initializers)
         while (name := f"segnet_const_{number}") in self.graph.initializers:
             number += 1
-        initializer = ir.Value(
-            name=name,
-            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-            shape=ir.Shape(array.shape),
-            const_value=ir.tensor(array, name=name),
-        )
-        self.graph.register_initializer(initializer)
-        return initializer
+        return add_initializer(self.graph, name, array)
+
+
+def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+    """Add an initializer that holds `array`; `name` must be new. Return it."""
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    graph.register_initializer(value)
+    return value
 
 
 def constant(value: ir.Value | None) -> Array | None:

@@ -46,3 +46,14 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
     return PassResult(
         result.model, max(restored.changed, result.changed), restored.notes + result.notes
     )
+
+
+def to_tensorrt_form(model: ir.Model, form: str) -> PassResult:
+    """Rewrite `model` in place to `form` as `to_form` does, with the INT8 that TensorRT parses.
+
+    Its zero points are 0, and only plugins work on integers: TensorRT accepts no other operators
+    between Q and DQ. Raises what `to_form` raises.
+    """
+    from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
+
+    return to_form(to_symmetric_int8(model).model, form, integers=form == "plugin")

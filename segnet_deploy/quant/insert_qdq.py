@@ -18,7 +18,14 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
-from segnet_deploy.passes.graph import Builder, constant, infer_shapes, opset, remove_dead
+from segnet_deploy.passes.graph import (
+    Builder,
+    add_initializer,
+    constant,
+    infer_shapes,
+    opset,
+    remove_dead,
+)
 from segnet_deploy.passes.lower_unpooling import replace_infinite_padding
 from segnet_deploy.quant.bias_correction import bias_shift
 from segnet_deploy.quant.calibration import Statistics
@@ -168,12 +175,4 @@ class _Inserter:
     def _constant(self, name: str, array: Any) -> ir.Value:
         if name in self.graph.initializers:
             return self.graph.initializers[name]
-        array = np.asarray(array)
-        value = ir.Value(
-            name=name,
-            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-            shape=ir.Shape(array.shape),
-            const_value=ir.tensor(array, name=name),
-        )
-        self.graph.register_initializer(value)
-        return value
+        return add_initializer(self.graph, name, np.asarray(array))

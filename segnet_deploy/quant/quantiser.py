@@ -17,9 +17,8 @@ from segnet_deploy.frames import find_inputs, is_video, read_image
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
-from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_form import to_form, to_tensorrt_form
 from segnet_deploy.passes.to_precision import is_quantised, reduced_weight_types
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.quant import DEFAULT_METHOD, GATE_FRAMES
 from segnet_deploy.quant.calibration import Statistics, calibrate
@@ -77,11 +76,7 @@ class Quantiser:
         self, path: Path, form: str, keep: Collection[str] = (), for_tensorrt: bool = False
     ) -> None:
         """Write the INT8 file in `form`, unchecked. Raises InputError."""
-        model = self.model(keep)
-        if for_tensorrt:
-            model = to_symmetric_int8(model).model
-        # TensorRT accepts integers between Q and DQ from plugins only.
-        model = to_form(model, form, integers=not for_tensorrt or form == "plugin").model
+        model = (to_tensorrt_form if for_tensorrt else to_form)(self.model(keep), form).model
         metadata = replace(self.metadata, form=form, precision="int8", fp32_layers=tuple(keep))
         model.metadata_props.update(metadata.to_props())
         save_model(model, path)

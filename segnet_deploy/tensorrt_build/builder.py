@@ -16,9 +16,8 @@ from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import is_lowered
-from segnet_deploy.passes.to_form import to_form
+from segnet_deploy.passes.to_form import to_tensorrt_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
-from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.runtimes.tensorrt.library import choose, linked_names
@@ -211,7 +210,7 @@ def rewrite(model: ir.Model, form: str, precision: str, plugin_layout: int) -> i
 
     INT8 becomes symmetric, with plugins that work on integers.
     """
-    model = to_form(to_symmetric_int8(model).model, form, integers=form == "plugin").model
+    model = to_tensorrt_form(model, form).model
     for node in model.graph:
         if node.domain == contract.DOMAIN and plugin_layout:
             node.attributes["layout"] = ir.AttrInt64("layout", plugin_layout)
