@@ -160,7 +160,8 @@ class _VideoFile:
         cv2: Any = require("cv2", extra="camera")
         size = (picture.shape[1], picture.shape[0])
         codec = cv2.VideoWriter_fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._path), codec, self._fps, size)
+        # With its folder, since a name such as 12:30.mp4 would be taken for a protocol.
+        writer = cv2.VideoWriter(str(self._path.absolute()), codec, self._fps, size)
         if not writer.isOpened():
             raise InputError(
                 f"cannot write a video of {size[0]}x{size[1]}; OpenCV has no encoder for it"

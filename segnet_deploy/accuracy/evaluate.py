@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.index_flips import IndexFlips
 from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confusion
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.segmenter import Segmenter
 
@@ -30,10 +31,12 @@ def evaluate(
 
     The figures are global_accuracy, class_average, mean_iou and boundary_f1 (if `boundary`), each
     0 to 1, `classes` with iou and recall by name, `confusion`, and `frames` with the mean_iou of
-    each. With `other`, `against` has the same of that segmenter, and `agreement` the share of
+    each; `unreadable` says which images or label files could not be read, and are not in the
+    figures. With `other`, `against` has the same of that segmenter, and `agreement` the share of
     equal labels. A figure without pixels to measure is NaN.
 
-    Raises InputError if labels and frames do not fit, or the class counts differ.
+    Raises InputError if labels and frames do not fit, the class counts differ, or nothing is
+    readable.
 
     >>> examples = find_examples("data")
     >>> with load("segnet.onnx") as segmenter:
@@ -50,9 +53,14 @@ def evaluate(
     segmenters = [segmenter] if other is None else [segmenter, other]
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
-    frames, same = [], []
+    frames, same, unreadable = [], [], []
     for example in track(examples, "evaluating", progress):
-        frame, truth = example.pair(len(names))
+        try:
+            frame, truth = example.pair(len(names))
+        except UnreadableInputError as error:
+            unreadable.append(str(error))
+            progress(f"error: {error}")
+            continue
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
@@ -63,11 +71,13 @@ def evaluate(
                 boundaries[i].append(boundary_f1(truth, labels, len(names)))
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
+    if not frames:
+        raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
     results = [
         _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
     ]
     agreement = {} if other is None else {"against": results[1], "agreement": float(np.mean(same))}
-    return {**results[0], "frames": frames, **agreement}
+    return {**results[0], "frames": frames, "unreadable": unreadable, **agreement}
 
 
 def count_flips(
@@ -84,7 +94,8 @@ def count_flips(
     """
     with IndexFlips(files, segmenters, threads) as counted:
         for example in track(examples, "comparing indices", progress):
-            counted.add(example.frame())
+            with contextlib.suppress(UnreadableInputError):  # `evaluate` reports it
+                counted.add(example.frame())
         pairs = zip(counted.flips, counted.windows, strict=True)
         return [{"flips": flips, "windows": windows} for flips, windows in pairs]
 

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 from segnet_deploy.optional import available, require
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_COMPRESSION, _DEFLATE = 259, (8, 32946)  # tag, values
+_STRIPS, _TILES = (273, 279), (324, 325)  # tags of offsets and lengths
 _EARLY = "it ends early"
 # How Pillow reports data that its decoder refuses; its other errors are kinds that it cannot read.
 _PILLOW = ("decoder error", "image file is truncated", "broken data", "unrecognized data")
@@ -91,4 +95,20 @@ def _tiff_damage(data: bytes) -> str | None:
         opened.load()
     except Exception as error:
         return str(error) if str(error).startswith(_PILLOW) else None
+    return _deflate_damage(opened.tag_v2, data)
+
+
+def _deflate_damage(tags: Mapping[int, Any], data: bytes) -> str | None:
+    """Check the checksums of a TIFF with Deflate: libtiff stops before it reaches them."""
+    if tags.get(_COMPRESSION) not in _DEFLATE:
+        return None
+    for offsets, lengths in (_STRIPS, _TILES):
+        for start, length in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False):
+            try:
+                stream = zlib.decompressobj()
+                stream.decompress(data[start : start + length])
+            except zlib.error as error:
+                return str(error)
+            if not stream.eof:
+                return _EARLY
     return None

@@ -35,7 +35,7 @@ class VideoDecoder:
         strict: bool = False,
     ):
         self._av: Any = require("av", extra="camera")
-        self.name = name
+        self.name, self._strict = name, strict
         self.packets = self.discarded = self.decoded = self.damaged = 0
         self.arrived = time.monotonic()
         self._errors = (self._av.error.FFmpegError, OSError, ValueError)
@@ -44,7 +44,7 @@ class VideoDecoder:
         except self._errors as error:
             raise UnreadableInputError(f"cannot open {name}: {_reason(error)}") from error
         try:
-            self._start(strict)
+            self._start()
         except BaseException:
             self._container.close()
             raise
@@ -74,7 +74,9 @@ class VideoDecoder:
         except self._errors:
             frames, damaged = [], True
         intact = [frame for frame in frames if not frame.is_corrupt]
-        self.damaged += bool(damaged) + len(frames) - len(intact)
+        # A file's packet with missing data may still give a frame that looks intact.
+        incomplete = self._strict and packet.size and packet.is_corrupt
+        self.damaged += max(bool(damaged or incomplete), len(frames) - len(intact))
         self.decoded += len(intact)
         return intact
 
@@ -97,7 +99,7 @@ class VideoDecoder:
         """Close the container: its file or its socket."""
         self._container.close()
 
-    def _start(self, strict: bool) -> None:
+    def _start(self) -> None:
         if not self._container.streams.video:
             raise UnreadableInputError(f"cannot open {self.name}: it has no video stream")
         self._stream = self._container.streams.video[0]
@@ -109,7 +111,7 @@ class VideoDecoder:
             )
         self._is_mjpeg = codec.name == "mjpeg"
         self._stream.thread_type = "SLICE"  # frame threads delay frames
-        if strict:
+        if self._strict:
             codec.options = {"err_detect": "explode"}
         self._reformatter = self._av.video.reformatter.VideoReformatter()
         self._packets = self._container.demux(self._stream)
