@@ -141,7 +141,9 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         help="which weights of a file with several networks, such as student or state_dict_ema",
     )
     group.add_argument(
-        "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
+        "--unsafe-load",
+        action="store_true",
+        help="import and call what the file names: runs code from the file",
     )
 
 
