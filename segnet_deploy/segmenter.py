@@ -192,7 +192,8 @@ def _complete(metadata: Metadata, engine: Engine) -> Metadata:
     inputs, output = engine.inputs, engine.outputs[0]
     channel_axis = 3 if metadata.io == "frame" else 1
     port = inputs[0]
-    if len(inputs) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
+    images = inputs[:1] if engine.masks is not None else inputs
+    if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
         raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
     size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
     if not _is_map(output, size):

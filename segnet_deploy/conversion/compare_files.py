@@ -14,6 +14,7 @@ from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
+from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import open_file
 from segnet_deploy.types import Array, Size
@@ -68,6 +69,7 @@ def _run_source(path: str | os.PathLike[str], x: Array) -> Array:
     """
     file = ModelFile.read(path)
     with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
+        attach_masks(engine, Metadata.from_props(file.props))
         return np.array(engine.run(x))
 
 
