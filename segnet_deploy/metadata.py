@@ -19,8 +19,9 @@ class Metadata:
 
     `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is RGB.
     `multiple`: input sizes must be multiples of it. `fp32_layers` names the convolutions that an
-    int8 file keeps in fp32. Files of other tools have no such entries and get the defaults: no
-    classes, no normalisation, and the order 'bgr' in which frames are read.
+    int8 file keeps in fp32; `label_output` is the output with logits or labels, which is the first.
+    Files of other tools have no such entries and get the defaults: no classes, no normalisation,
+    and the order 'bgr' in which frames are read.
     Raises InputError for values that cannot be used.
 
     >>> metadata = Metadata(classes=("road", "sky"), palette=((128, 64, 128), (70, 130, 180)))
@@ -41,6 +42,7 @@ class Metadata:
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     fp32_layers: tuple[str, ...] = ()
+    label_output: str = ""
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):

@@ -65,7 +65,8 @@ class TensorRtEngine(Engine):
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
         self.inputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if r)
-        self.outputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if not r)
+        outputs = [self._port(n) for n, r in zip(names, reads, strict=True) if not r]
+        self.outputs = tuple(sorted(outputs, key=lambda p: p.name != self.metadata.label_output))
 
     @property
     def computes_half(self) -> bool:
