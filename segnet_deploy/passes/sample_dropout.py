@@ -114,6 +114,8 @@ def _check_model(model: ir.Model, dropouts: list[ir.Node]) -> None:
             f"sampling dropout needs opset 18 or newer; the model has {edit.opset(model)}"
         )
     for node in dropouts:
+        if not _ratio(node) < 1:
+            raise UnsupportedModelError(f"Dropout '{node.name}' drops everything")
         if len(node.outputs) > 1 and node.outputs[1].uses():
             raise UnsupportedModelError(f"Dropout '{node.name}': its mask is used elsewhere")
         value = node.inputs[0]

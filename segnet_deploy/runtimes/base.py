@@ -80,6 +80,7 @@ class Port:
 class Engine(ABC):
     """A loaded model. One instance per thread; a result is valid until the next call.
 
+    The first of `outputs` is the one with the labels or their logits.
     `device` is cpu or cuda. `lowered` if the pool/unpool pairs were rewritten in memory as plain
     operators. `metadata` is what the file records about itself. `masks` fills the inputs after the
     first in a file that samples its dropout; it is None for other files.

@@ -67,7 +67,8 @@ class TensorRtEngine(Engine):
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
         inputs = [self._port(n) for n, r in zip(names, reads, strict=True) if r]
         self.inputs = tuple(sorted(inputs, key=lambda port: is_mask(port.name)))
-        self.outputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if not r)
+        outputs = [self._port(n) for n, r in zip(names, reads, strict=True) if not r]
+        self.outputs = tuple(sorted(outputs, key=lambda p: p.name != self.metadata.label_output))
 
     @property
     def computes_half(self) -> bool:
