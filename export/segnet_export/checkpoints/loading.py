@@ -33,8 +33,8 @@ def load_checkpoint(
 
     `num_classes` is compared with the file. `geometry` ('ceil' or 'floor') and `relu_before_bn`
     set what the names do not determine; None: the family's default, and the statistics of the
-    normalisations. `unsafe` imports and calls what the file names, which runs code from it. `key` chooses the
-    weights of a file with several networks, such as 'student' or 'state_dict_ema'.
+    normalisations. `unsafe` imports and calls what the file names, which runs code from it. `key`
+    chooses the weights of a file with several networks, such as 'student' or 'state_dict_ema'.
     `assume_segnet`: names of no known family are those of a SegNet, in the file's order.
 
     Raises InputError for an unusable file, UnsupportedModelError if it is not a SegNet, and
@@ -83,9 +83,9 @@ def load_weights(
     """Load the checkpoint at `path` into `module`, whose names and shapes must be the file's.
 
     Wrappers and prefixes of training scripts are removed if the module's own names do not have
-    them; tensors without the prefix are left out and reported. `unsafe` imports and calls
-    what the file names, which runs code from it; `key` is that of load_checkpoint; `name` is what errors call the
-    module (default: its class). Raises InputError.
+    them; tensors without the prefix are left out and reported. `unsafe` and
+    `key` are those of load_checkpoint; `name` is what errors call the module (default: its class).
+    Raises InputError, or UnsupportedModelError for an unknown parametrisation.
 
     >>> import torch
     >>> from segnet_export import create, load_weights
