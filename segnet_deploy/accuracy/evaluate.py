@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confus
 from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Frame
 
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
 CLASS_LIMIT = 0.02  # a class that loses more IoU than this is named
@@ -53,14 +54,9 @@ def evaluate(
     segmenters = [segmenter] if other is None else [segmenter, other]
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
-    frames, same, unreadable = [], [], []
-    for example in track(examples, "evaluating", progress):
-        try:
-            frame, truth = example.pair(len(names))
-        except UnreadableInputError as error:
-            unreadable.append(str(error))
-            progress(f"error: {error}")
-            continue
+    frames, same = [], []
+    unreadable: list[str] = []
+    for example, frame, truth in _pairs(examples, len(names), unreadable, progress):
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
@@ -71,8 +67,6 @@ def evaluate(
                 boundaries[i].append(boundary_f1(truth, labels, len(names)))
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
-    if not frames:
-        raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
     results = [
         _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
     ]
@@ -115,6 +109,22 @@ def class_losses(result: dict[str, Any]) -> list[str]:
         for name, change in class_changes(result).items()
         if change < -CLASS_LIMIT
     ]
+
+
+def _pairs(
+    examples: Sequence[Example], classes: int, unreadable: list[str], progress: Progress
+) -> Iterator[tuple[Example, Frame, Frame]]:
+    """Yield each example, its frame and its labels; append to `unreadable` why one is left out."""
+    for example in track(examples, "evaluating", progress):
+        try:
+            frame, truth = example.pair(classes)
+        except UnreadableInputError as error:
+            unreadable.append(str(error))
+            progress(f"error: {error}")
+        else:
+            yield example, frame, truth
+    if examples and len(unreadable) == len(examples):
+        raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 
 
 def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
