@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -70,15 +70,53 @@ class Metadata:
                 continue
             try:
                 values[item.name] = _to_tuples(json.loads(text))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(
                     f"metadata {PREFIX}{item.name} is not valid JSON ({text[:40]!r}); export again"
                 ) from error
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"metadata {PREFIX}* is damaged ({error}); export again") from error
+            if not _TYPES.get(item.name, _is_text)(values[item.name]):
+                raise InputError(f"metadata {PREFIX}{item.name} is {text[:40]!r}; export again")
+        return cls(**values)
 
 
 def _to_tuples(value: Any) -> Any:
     return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_text, value))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(number, (int, float)) and abs(number) <= _LARGEST for number in value
+    )
+
+
+def _are_colours(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(colour, tuple)
+        and len(colour) == 3
+        and all(isinstance(level, int) and 0 <= level <= 255 for level in colour)
+        for colour in value
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and value <= _LARGEST
+
+
+_LARGEST = 1e6  # of a mean, a standard deviation and a multiple; false for NaN
+_TYPES: dict[str, Callable[[Any], bool]] = {
+    "classes": _are_texts,
+    "palette": _are_colours,
+    "mean": _are_numbers,
+    "std": _are_numbers,
+    "multiple": _is_size,
+    "versions": lambda value: isinstance(value, dict),
+    "fp32_layers": _are_texts,
+}

@@ -110,12 +110,15 @@ class NetworkResult(Measurement):
 
     @property
     def running_added_bytes(self) -> int | None:
-        """Memory while frames run, above the baseline; on a GPU, the memory there."""
+        """Memory while frames run, above the baseline; on a GPU, the memory there.
+
+        It is 0 where a small network ran in memory that the process had already and gave back.
+        """
         if self.device_bytes:
             return self.device_bytes
         if not self.running_bytes or not self.baseline_bytes:
             return None
-        return self.running_bytes - self.baseline_bytes
+        return max(0, self.running_bytes - self.baseline_bytes)
 
     def update(self, **values: Any) -> None:
         """Set several fields."""

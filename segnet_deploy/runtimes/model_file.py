@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+MAX_BYTES = 2**31  # protobuf's limit; larger weights are stored outside the file
+
+
 @dataclass(frozen=True)
 class ModelFile:
     """Facts about one file, without its weights.
@@ -110,20 +113,30 @@ def load_model(path: Path) -> ir.Model:
     reader = require("onnx_ir")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path} is larger than 2 GB, which no ONNX file can be")
     try:
         model: ir.Model = reader.load(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # the parser's own types vary between protobuf versions
         raise InputError(
-            f"{path} is not an ONNX file, or is truncated ({error}); copy or export it again"
+            f"{path} is not an ONNX file, or is truncated ({_first_cause(error)}); copy or export "
+            "it again"
         ) from error
     if not model.graph.outputs or not model.graph.inputs:
         raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
-    from segnet_deploy.runtimes.external_data import check_external_data
+    from segnet_deploy.runtimes.check_model import check_model
 
-    check_external_data(model, path)
+    check_model(model, path)
     return model
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return one line of the error that led to `error`: onnx-ir wraps each in many others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def save_model(model: ir.Model, path: Path) -> None:

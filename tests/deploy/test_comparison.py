@@ -69,7 +69,9 @@ def test_comparison_measures_each_network_alike(comparison: Comparison) -> None:
             ("pre", "infer", "post", "total"), 6
         )
         assert network["seconds"]["infer"]["median"] > 0
-        assert 0 < network["baseline_bytes"] <= network["running_bytes"] <= network["peak_bytes"]
+        # Two readings at different times: a small network may run in less than the baseline.
+        assert 0 < network["baseline_bytes"] <= network["peak_bytes"]
+        assert 0 < network["running_bytes"] <= network["peak_bytes"]
         assert network["added_bytes"] == network["peak_bytes"] - network["baseline_bytes"]
         assert len(network["memory_timeline"]) > 3
         assert network["gmac"] > 0

@@ -13,7 +13,17 @@ from segnet_deploy.metadata import Metadata
 
 def test_metadata_survives_the_round_trip() -> None:
     data = Metadata(
-        *CAMVID, (1.5, 2, 3), (4, 5, 6), "rgb", "frame", "lowered", "fp16", 32, "ab", {"torch": "2"}
+        *CAMVID,
+        (1.5, 2, 3),
+        (4, 5, 6),
+        "rgb",
+        "frame",
+        "lowered",
+        "fp16",
+        32,
+        "ab",
+        "0f",
+        {"torch": "2"},
     )
     props = data.to_props()
     assert all(isinstance(value, str) for value in props.values())
@@ -36,6 +46,16 @@ def test_foreign_file_gets_the_defaults() -> None:
         {"segnet.multiple": "0"},
         {"segnet.classes": '["a"]'},
         {"segnet.mean": "7"},
+        {"segnet.mean": '["1", 2, 3]'},
+        {"segnet.std": "[NaN, 1, 1]"},
+        {"segnet.std": "[1e999, 1, 1]"},
+        {"segnet.classes": "[1]", "segnet.palette": "[[0, 0, 0]]"},
+        {"segnet.classes": '["a"]', "segnet.palette": "[[0, 0, 256]]"},
+        {"segnet.classes": '["a"]', "segnet.palette": "[[0]]"},
+        {"segnet.classes": "[" * 5000 + "]" * 5000},
+        {"segnet.multiple": "1e3"},
+        {"segnet.versions": "[]"},
+        {"segnet.network": "null"},
     ],
 )
 def test_damaged_metadata_is_an_input_error(props: dict[str, str]) -> None:

@@ -66,6 +66,13 @@ def test_run_of_an_earlier_version_is_read() -> None:
     assert (network.name, network.paper, network.added_bytes) == ("a.onnx", "SegNet", 50)
 
 
+def test_network_that_runs_in_less_than_the_baseline_adds_nothing() -> None:
+    network = NetworkResult(name="a", baseline_bytes=132_263_936, running_bytes=132_259_840)
+    assert network.running_added_bytes == 0
+    network.running_bytes = 132_264_960
+    assert network.running_added_bytes == 1024
+
+
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("paper-*.json")), ids=lambda path: path.name)
 def test_published_comparison_keeps_every_value(path: Path) -> None:
     content = json.loads(path.read_text())
