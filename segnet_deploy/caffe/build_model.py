@@ -82,7 +82,7 @@ def _check_layers(net: Net) -> None:
 
 
 class _Graph:
-    """The graph of one net while it is built. Blobs are found by name: layers may overwrite them."""
+    """The graph of a net while it is built. Layers find blobs by name, and may overwrite them."""
 
     def __init__(
         self, net: Net, weights: Weights, size: Size | None, batch: int, bn_statistics: bool
@@ -97,9 +97,7 @@ class _Graph:
         self.graph = ir.Graph([image], [], nodes=[], opset_imports={"": OPSET}, name="caffe")
         self.blobs = {net.image: Blob(image, shape)}
         self.unread = {net.image}
-        self.statistics: dict[str, tuple[ir.Value, ir.Value]] | None = (
-            {} if bn_statistics else None
-        )
+        self.statistics: dict[str, tuple[ir.Value, ir.Value]] | None = {} if bn_statistics else None
         self.notes: list[str] = []
 
     def build(self) -> _Graph:
@@ -139,18 +137,35 @@ class _Graph:
         if not outputs:
             raise UnsupportedModelError("no layer of the prototxt has a result that no other reads")
         for name in outputs:
-            self.graph.outputs.append(_without_argmax(self.blobs[name].value))
+            self._add_output(name)
         for node in list(self.graph):
             if node.op_type == "Dropout" and not keep_dropout:
                 replace(node.outputs[0], _first_input(node))
                 self.graph.remove(node, safe=True)
-        for mean_and_variance in (self.statistics or {}).values():
-            self.graph.outputs.extend(mean_and_variance)
-        _name_outputs(self.graph, outputs)
+        for layer, mean_and_variance in (self.statistics or {}).items():
+            for value, what in zip(mean_and_variance, ("mean", "variance"), strict=True):
+                value.name = f"{layer}.{what}"
+                self.graph.outputs.append(value)
         model = ir.Model(self.graph, ir_version=8, producer_name="segnet-deploy")
         if self.statistics is None:
             fold_batch_norm(model)
         return infer_shapes(remove_dead(model))
+
+    def _add_output(self, name: str) -> None:
+        """Make the blob `name` an output of the graph; of an ArgMax, the scores that it reads."""
+        last = next(layer for layer in reversed(self.net.layers) if name in layer.tops)
+        blob = self.blobs[name]
+        if last.type == "ArgMax" and blob.shape[1:2] == (1,):
+            cast = blob.value.producer()
+            argmax = None if cast is None else _first_input(cast).producer()
+            assert argmax is not None
+            value, name = _first_input(argmax), last.bottoms[0]
+            self.notes.append(f"{last} is left out: the file gives '{name}', labels are its argmax")
+        else:
+            value = blob.value
+        if not value.is_graph_output():
+            value.name = name
+            self.graph.outputs.append(value)
 
 
 def _name_nodes(layer: Layer, nodes: Iterable[ir.Node]) -> None:
@@ -165,25 +180,7 @@ def _name_nodes(layer: Layer, nodes: Iterable[ir.Node]) -> None:
         node.name = layer.name if node is main else f"{layer.name}.{node.op_type}{number}"
 
 
-def _without_argmax(value: ir.Value) -> ir.Value:
-    """Return the scores that an ArgMax over the channels at the end reads, else `value`."""
-    cast = value.producer()
-    node = _first_input(cast).producer() if cast is not None and cast.op_type == "Cast" else None
-    if node is None or node.op_type != "ArgMax" or node.attributes["axis"].as_int() != 1:
-        return value
-    return _first_input(node)
-
-
 def _first_input(node: ir.Node) -> ir.Value:
     value = node.inputs[0]
     assert value is not None
     return value
-
-
-def _name_outputs(graph: ir.Graph, names: list[str]) -> None:
-    """Name the outputs after their blobs, or after the layer if an ArgMax was left out."""
-    for value, name in zip(graph.outputs, names, strict=False):
-        producer = value.producer()
-        value.name = name if producer is None or producer.name is None else producer.name
-    for number, value in enumerate(graph.outputs[len(names) :]):
-        value.name = f"statistics_{number}"

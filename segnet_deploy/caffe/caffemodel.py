@@ -69,9 +69,9 @@ def _map(path: Path) -> memoryview:
 def _check_kind(path: Path, start: bytes) -> None:
     if start.startswith(_HDF5):
         raise InputError(
-            f"{path} is an HDF5 file (snapshot_format: HDF5), which is not supported: its layout is "
-            "Caffe's own; write it with snapshot_format: BINARYPROTO, or load it in Caffe and "
-            "call net.save('model.caffemodel')"
+            f"{path} is an HDF5 file (snapshot_format: HDF5), not protobuf: its layout is another, "
+            "which is not supported; write it with snapshot_format: BINARYPROTO, or load it in "
+            "Caffe and call net.save('model.caffemodel')"
         )
     if _PRINTABLE.issuperset(start):
         raise InputError(

@@ -8,10 +8,10 @@ phase are left out, and so are data, losses and accuracies.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from segnet_deploy.caffe.prototxt import Message, read_prototxt
+from segnet_deploy.caffe.prototxt import Field, Message, read_prototxt
 from segnet_deploy.errors import InputError, UnsupportedModelError
 
 # Names of the older types that are not the newer ones in capitals with underscores.
@@ -70,6 +70,17 @@ class Net:
     scale: float = 1.0
     notes: tuple[str, ...] = field(default=())
 
+    def with_inference_bn(self) -> Net:
+        """Return the net with every BN layer in the mode INFERENCE."""
+        mode = Field("bn_param", Message("", [Field("bn_mode", "INFERENCE", 0)]), 0)
+        changed = [
+            replace(layer, fields=Message(layer.fields.where, [*layer.fields.fields, mode]))
+            if layer.type == "BN"
+            else layer
+            for layer in self.layers
+        ]
+        return replace(self, layers=tuple(changed))
+
 
 def read_net(path: Path) -> Net:
     """Read the inference net of a prototxt. Raises InputError or UnsupportedModelError."""
@@ -78,7 +89,7 @@ def read_net(path: Path) -> Net:
     layers += [_old_layer(item, str(path)) for item in message.messages("layers")]
     if not layers:
         raise InputError(
-            f"{path} describes no layer; expected the prototxt of a net (a solver's names it as net:)"
+            f"{path} describes no layer; expected the prototxt of a net (a solver names it as net:)"
         )
     layers = [layer for layer in layers if _in_test_phase(layer.fields)]
     return _with_input(message, layers, path)
@@ -94,8 +105,8 @@ def _layer(message: Message, where: str) -> Layer:
 def _old_layer(message: Message, where: str) -> Layer:
     if message.messages("layer"):
         raise UnsupportedModelError(
-            f"{where} is a prototxt of 2013 (layers {{ layer {{ ... }} }}); convert it with Caffe's "
-            "upgrade_net_proto_text"
+            f"{where} is a prototxt of 2013 (layers {{ layer {{ ... }} }}); convert it with "
+            "Caffe's upgrade_net_proto_text"
         )
     layer = _layer(message, where)
     kind = _OLD_TYPES.get(layer.type) or "".join(
@@ -123,9 +134,7 @@ def _rule_holds(rule: Message) -> bool:
 def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
     """Separate the input from the layers that compute, and return the net."""
     sources = [layer for layer in layers if not layer.bottoms]
-    computing = [
-        layer for layer in layers if layer.bottoms and not layer.type.endswith(_NO_RESULT)
-    ]
+    computing = [layer for layer in layers if layer.bottoms and not layer.type.endswith(_NO_RESULT)]
     _check_silent(layers, computing)
     names = message.texts("input")
     if names:
@@ -158,8 +167,12 @@ def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
 
 def _check_silent(layers: list[Layer], computing: list[Layer]) -> None:
     """Raise UnsupportedModelError if a layer that is left out has a result that others read."""
-    dropped = {top: layer for layer in layers if layer.bottoms and layer not in computing
-               for top in layer.tops}
+    dropped = {
+        top: layer
+        for layer in layers
+        if layer.bottoms and layer not in computing
+        for top in layer.tops
+    }
     for layer in computing:
         for bottom in set(layer.bottoms) & set(dropped):
             raise UnsupportedModelError(f"{layer} reads '{bottom}' of {dropped[bottom]}")

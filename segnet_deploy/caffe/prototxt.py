@@ -64,7 +64,7 @@ class Message:
 
     def integer(self, name: str, default: int) -> int:
         """Return the last value called `name` as an integer, or `default`."""
-        return next(reversed(self.integers(name)), default)
+        return self._last(name, default, int)
 
     def reals(self, name: str) -> list[float]:
         """Return every value called `name` as a number. Raises InputError."""
@@ -72,7 +72,7 @@ class Message:
 
     def real(self, name: str, default: float) -> float:
         """Return the last value called `name` as a number, or `default`."""
-        return next(reversed(self.reals(name)), default)
+        return self._last(name, default, float)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return the last value called `name` as true or false, or `default`."""
@@ -81,14 +81,16 @@ class Message:
             raise InputError(f"{self.where}: {name} is {text!r}; expected true or false")
         return text in ("true", "1")
 
+    def _last(self, name: str, default: Any, kind: type[Any]) -> Any:
+        texts = self.texts(name)
+        return self._number(name, texts[-1], kind) if texts else default
+
     def _all(self, name: str) -> list[Field]:
         return [field for field in self.fields if field.name == name]
 
     def _typed(self, field: Field, kind: type[Any], expected: str) -> Any:
         if not isinstance(field.value, kind):
-            raise InputError(
-                f"{self.where}: {field.name} on line {field.line} is not {expected}"
-            )
+            raise InputError(f"{self.where}: {field.name} on line {field.line} is not {expected}")
         return field.value
 
     def _number(self, name: str, text: str, kind: type[Any]) -> Any:
@@ -137,8 +139,9 @@ class _Parser:
             line, name = self._line, self._take()
             if not name.isidentifier():
                 raise self._error(
-                    f"found {name!r} where the name of a field was expected" if name else
-                    f"the file ends before {closing!r}"
+                    f"found {name!r} where the name of a field was expected"
+                    if name
+                    else f"the file ends before {closing!r}"
                 )
             colon = self._skip(":")
             if self._next in ("{", "<"):

@@ -10,7 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import PassResult
-from segnet_deploy.passes.graph import add_initializer, constant, int_attribute, remove_dead, replace
+from segnet_deploy.passes.graph import (
+    add_initializer,
+    constant,
+    int_attribute,
+    remove_dead,
+    replace,
+)
 from segnet_deploy.types import Array
 
 
@@ -46,7 +52,9 @@ def _fold(graph: ir.Graph, node: ir.Node) -> bool:
     new_bias = term + (0 if bias is None else bias.astype(np.float64) * factor)
     operands = {"weight": weight.astype(np.float64) * column, "bias": new_bias}
     inputs = [
-        add_initializer(graph, _new_name(graph, f"{conv.name}.folded_{what}"), array.astype(weight.dtype))
+        add_initializer(
+            graph, _new_name(graph, f"{conv.name}.folded_{what}"), array.astype(weight.dtype)
+        )
         for what, array in operands.items()
     ]
     conv.replace_input_with(1, inputs[0])

@@ -18,15 +18,26 @@ Array = Any
 _OLD = {"Bn": "BN", "Lrn": "LRN", "Relu": "ReLU", "Argmax": "ArgMax"}
 
 
-def run(text: str, weights: Mapping[str, Sequence[Array]], image: Array) -> dict[str, Array]:
-    """Return every blob at the end, for `image`, (N, C, H, W); in-place layers overwrite."""
+def run(
+    text: str,
+    weights: Mapping[str, Sequence[Array]],
+    image: Array,
+    masks: Sequence[Array] | None = None,
+) -> dict[str, Array]:
+    """Return every blob at the end, for `image`, (N, C, H, W); in-place layers overwrite.
+
+    `masks` replaces the masks of the pools, in order: values come from these positions.
+    """
     blobs: dict[str, Array] = {}
+    given = iter(masks or ())
     for layer in _layers(text):
         kind, bottoms = _kind(layer), [blobs.get(name) for name in layer.bottom]
         if not layer.bottom or kind == "Input":
             blobs[layer.top[0]] = image
         elif not kind.endswith(("Loss", "Accuracy")):
             results = _FUNCTIONS[kind](layer, bottoms, weights.get(layer.name, ()))
+            if len(layer.top) == 2 and kind == "Pooling" and masks is not None:
+                results = _pool_at(bottoms[0], next(given))
             blobs.update(zip(layer.top, results, strict=False))
     return blobs
 
@@ -180,13 +191,18 @@ def _fast_pooling(layer: Any, bottoms: list[Array], blobs: Sequence[Array]) -> l
     p, x = layer.pooling_param, bottoms[0]
     if p.pool == "AVE" or _two(p, "kernel", 1) != (2, 2) or _two(p, "stride", 1) != (2, 2) or p.pad:
         return _pooling(layer, bottoms, blobs)
-    n, c, h, w = x.shape
+    h, w = x.shape[2:]
     padded = np.pad(x, ((0, 0), (0, 0), (0, h % 2), (0, w % 2)), constant_values=-np.inf)
     parts = np.stack([padded[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)])
     first = parts.argmax(0)
     rows = 2 * np.arange(parts.shape[3])[:, None] + first // 2
     columns = 2 * np.arange(parts.shape[4]) + first % 2
     return [parts.max(0), rows * w + columns]
+
+
+def _pool_at(x: Array, mask: Array) -> list[Array]:
+    flat = np.take_along_axis(x.reshape(*x.shape[:2], -1), mask.reshape(*mask.shape[:2], -1), 2)
+    return [flat.reshape(mask.shape), mask]
 
 
 def _unpool(layer: Any, bottoms: list[Array], _: Sequence[Array]) -> list[Array]:
@@ -282,7 +298,9 @@ def _inner_product(layer: Any, bottoms: list[Array], blobs: Sequence[Array]) -> 
 
 
 def _reshape(layer: Any, bottoms: list[Array], _: Sequence[Array]) -> list[Array]:
-    dims = [bottoms[0].shape[i] if d == 0 else d for i, d in enumerate(layer.reshape_param.shape.dim)]
+    dims = [
+        bottoms[0].shape[i] if d == 0 else d for i, d in enumerate(layer.reshape_param.shape.dim)
+    ]
     return [bottoms[0].reshape(dims)]
 
 

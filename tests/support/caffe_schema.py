@@ -211,6 +211,16 @@ def caffemodel(weights: Mapping[str, Any], old: bool = False, shape: str = "new"
                 blob.num, blob.channels, blob.height, blob.width = sizes
             else:
                 blob.shape.dim.extend(array.shape)
-            blob.data.extend(np.asarray(array, np.float32).ravel().tolist())
+            values = np.asarray(array, "<f4").tobytes()
+            blob.MergeFromString(b"\x2a" + _varint(len(values)) + values)  # field 5, packed
     data: bytes = net.SerializeToString()
     return data
+
+
+def _varint(number: int) -> bytes:
+    """Return `number` as protobuf writes it."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])

@@ -68,10 +68,15 @@ class Context:
 
         Raises InputError if the caffemodel has another shape: it belongs to another net.
         """
+        if not self.weights:
+            raise InputError(
+                f"{self.layer}: the caffemodel has no weights for a layer of this name; expected "
+                f"{what} {list(shape)}: they belong to different nets"
+            )
         if number >= len(self.weights):
             raise InputError(
-                f"{self.layer}: the caffemodel has {len(self.weights)} blobs for it; expected {what} "
-                f"{list(shape)} as blob {number}: it belongs to another prototxt"
+                f"{self.layer}: the caffemodel has {len(self.weights)} blobs for it; expected "
+                f"{what} {list(shape)} as blob {number}: it belongs to another prototxt"
             )
         blob = self.weights[number]
         if [size for size in blob.shape if size != 1] != [size for size in shape if size != 1]:
@@ -133,5 +138,6 @@ def check_size(shape: Sequence[int], layer: Layer) -> None:
     """Raise InputError if a blob of `shape` cannot exist."""
     if min(shape) < 1 or math.prod(shape) > 1 << 33:
         raise InputError(
-            f"{layer} would give a blob of {list(shape)}; use another --imgsz, or correct the prototxt"
+            f"{layer} would give a blob of {list(shape)}; use another --imgsz, or correct the "
+            "prototxt"
         )

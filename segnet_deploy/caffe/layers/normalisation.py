@@ -7,6 +7,7 @@ Sources: bn_layer.cpp of caffe-segnet; batch_norm_layer.cpp, scale_layer.cpp and
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from segnet_deploy.caffe.layers.context import FILLERS, Blob, Context
 from segnet_deploy.errors import UnsupportedModelError
@@ -22,13 +23,10 @@ def bn(context: Context) -> list[Blob]:
     itself.
     """
     context.require()
-    settings = context.settings(
-        "bn_param", ("bn_mode", "scale_filler", "shift_filler", "engine")
-    )
+    settings = context.settings("bn_param", ("bn_mode", "scale_filler", "shift_filler", "engine"))
     channels = context.bottom.shape[1]
     scale, shift = (
-        context.weight(number, (channels,), what)
-        for number, what in enumerate(("scale", "shift"))
+        context.weight(number, (channels,), what) for number, what in enumerate(("scale", "shift"))
     )
     context.check_blob_count(2)
     if context.statistics is not None:
@@ -49,17 +47,15 @@ def _normalised_batch(context: Context, scale: Array, shift: Array) -> Blob:
     x, build = context.bottom.value, context.build
     assert context.statistics is not None
 
-    def mean_of(value: object) -> object:
-        return context.op("ReduceMean", value, axes=(0, 2, 3), keepdims=1)
+    def mean_of(value: ir.Value) -> ir.Value:
+        return context.op("ReduceMean", value, build.const([0, 2, 3]), keepdims=1)
 
     mean = mean_of(x)
     # The square of the difference is what E(x^2) - E(x)^2 means, without its loss of digits.
     centred = context.op("Sub", x, mean)
     variance = mean_of(context.op("Mul", centred, centred))
     context.statistics[context.layer.name] = (mean, variance)
-    deviation = context.op(
-        "Sqrt", context.op("Add", variance, build.const(BN_EPSILON, np.float32))
-    )
+    deviation = context.op("Sqrt", context.op("Add", variance, build.const(BN_EPSILON, np.float32)))
     column = (1, len(scale), 1, 1)
     scaled = context.op(
         "Mul",

@@ -43,7 +43,11 @@ def power(context: Context) -> list[Blob]:
     """(shift + scale * x) ** power."""
     settings = context.settings("power_param", ("power", "scale", "shift"))
     value = context.bottom.value
-    for operator, name, neutral in (("Mul", "scale", 1.0), ("Add", "shift", 0.0), ("Pow", "power", 1.0)):
+    for operator, name, neutral in (
+        ("Mul", "scale", 1.0),
+        ("Add", "shift", 0.0),
+        ("Pow", "power", 1.0),
+    ):
         number = settings.real(name, neutral)
         if number != neutral:
             value = context.op(operator, value, context.build.const(number, np.float32))
@@ -88,9 +92,13 @@ def eltwise(context: Context) -> list[Blob]:
     coefficients = settings.reals("coeff")
     shapes = {blob.shape for blob in context.bottoms}
     if len(shapes) != 1:
-        raise InputError(f"{context.layer} joins blobs of {sorted(map(list, shapes))}; expected one shape")
+        raise InputError(
+            f"{context.layer} joins blobs of {sorted(map(list, shapes))}; expected one shape"
+        )
     if coefficients and len(coefficients) != len(context.bottoms):
-        raise InputError(f"{context.layer}: {len(coefficients)} coeff for {len(context.bottoms)} blobs")
+        raise InputError(
+            f"{context.layer}: {len(coefficients)} coeff for {len(context.bottoms)} blobs"
+        )
     names = {"PROD": "Mul", "0": "Mul", "SUM": "Add", "1": "Add", "MAX": "Max", "2": "Max"}
     if operation not in names:
         raise context.refusal(f"operation {operation}; expected SUM, PROD or MAX")
@@ -137,10 +145,12 @@ def crop(context: Context) -> list[Blob]:
         raise InputError(f"{context.layer}: {len(offsets)} offsets for {len(axes)} axes")
     sizes = [context.bottoms[1].shape[a] for a in axes]
     ends = [offset + size for offset, size in zip(offsets, sizes, strict=True)]
-    if min(offsets) < 0 or any(e > context.bottom.shape[a] for e, a in zip(ends, axes, strict=True)):
+    if min(offsets) < 0 or any(
+        e > context.bottom.shape[a] for e, a in zip(ends, axes, strict=True)
+    ):
         raise InputError(
-            f"{context.layer} crops {list(context.bottom.shape)} at {offsets} to {sizes}: too large; "
-            "use another --imgsz, or correct the offset"
+            f"{context.layer} crops {list(context.bottom.shape)} at {offsets} to {sizes}: too "
+            "large; use another --imgsz, or correct the offset"
         )
     build = context.build
     value = context.op(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from segnet_deploy.caffe.layers.context import Blob, Context, check_size, pair
 from segnet_deploy.errors import InputError
@@ -75,7 +76,10 @@ def _windows(context: Context) -> _Windows:
     kernel = pair(settings, "kernel", 0, context.layer)
     if settings.flag("global_pooling", False):
         kernel = (height, width)
-    pad, stride = pair(settings, "pad", 0, context.layer), pair(settings, "stride", 1, context.layer)
+    pad, stride = (
+        pair(settings, "pad", 0, context.layer),
+        pair(settings, "stride", 1, context.layer),
+    )
     if min(kernel) < 1 or any(p >= k for p, k in zip(pad, kernel, strict=True)):
         raise InputError(f"{context.layer}: kernel {list(kernel)}, pad {list(pad)}: no such pool")
     counts, ends = [], []
@@ -92,7 +96,7 @@ def _windows(context: Context) -> _Windows:
     return _Windows(kernel, stride, pad, (counts[0], counts[1]), (ends[0], ends[1]))
 
 
-def _average(context: Context, windows: _Windows) -> object:
+def _average(context: Context, windows: _Windows) -> ir.Value:
     """Average as Caffe: padding counts as zeros, what is beyond the padding does not count."""
     ends = [b - p for p, b in zip(windows.pad, windows.beyond, strict=True)]
     attributes = {"kernel_shape": windows.kernel, "strides": windows.stride}
@@ -182,7 +186,5 @@ def _unpool(context: Context, stated: Size, name: str) -> Blob:
     )
     if mask.plane != mask.read:
         build = context.build
-        x = context.op(
-            "Slice", x, build.const([0, 0]), build.const(mask.read), build.const([2, 3])
-        )
+        x = context.op("Slice", x, build.const([0, 0]), build.const(mask.read), build.const([2, 3]))
     return Blob(x, shape)
