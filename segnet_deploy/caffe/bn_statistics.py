@@ -35,7 +35,6 @@ def compute_bn_statistics(
     weights: Weights,
     folder: Path,
     metadata: Metadata,
-    *,
     size: Size | None = None,
     progress: Progress = silent,
 ) -> Weights:

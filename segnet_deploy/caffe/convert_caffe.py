@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from segnet_deploy.caffe.bn_statistics import compute_bn_statistics
-from segnet_deploy.caffe.build_model import CaffeModel, build_model
+from segnet_deploy.caffe.build_model import build_model
 from segnet_deploy.caffe.caffemodel import read_caffemodel
 from segnet_deploy.caffe.net import Net, read_net
 from segnet_deploy.caffe.training_signs import find_training_signs
@@ -62,59 +63,52 @@ def convert_caffe(
     min_agreement: float | None = None,
     progress: Progress = silent,
 ) -> CaffeResult:
-    """Write the net of `prototxt` with the weights of `caffemodel` as ONNX, and compare the forms.
+    """Write the net of `prototxt` with the weights of `caffemodel` as ONNX, and check the file.
 
-    `size` replaces the (height, width) of the prototxt. `form` and `precision` are as for
-    `convert`, which compares the file with the net in ONNX Runtime's own operators. `io` is tensor
-    or frame. `normalisation` (mean, std, channel_order) and `classes` (as for load_classes) are
-    what the net was trained with; by default raw BGR, 0 to 255, as the authors of SegNet trained.
-    `bn_statistics` is a folder of training images, from which the statistics of a training
-    snapshot are computed. Labels of `images`, by default drawn streets, are looked at: a snapshot
-    without statistics gives one class everywhere.
+    `form`, `precision` and `min_agreement` are as for `convert`. `size`, (height, width), replaces
+    that of the prototxt; `io` is tensor or frame. `normalisation` (mean, std, channel_order) and
+    `classes` (as for load_classes) are what the net was trained with, by default raw BGR from 0 to
+    255. `bn_statistics` is a folder of images for a training snapshot. The labels of `images`, by
+    default drawn streets, are looked at. Raises InputError, UnsupportedModelError or ParityError;
+    then no file is written.
 
-    Raises InputError, UnsupportedModelError or ParityError; then no file is written.
-
-    >>> result = convert_caffe("net.caffemodel", "net.prototxt", "segnet.onnx")
+    >>> result = convert_caffe("net.caffemodel", "net.prototxt", "segnet.onnx", size=(24, 32))
     >>> result.classes, result.conversion.agreement
-    (3, 1.0)
+    (5, 1.0)
     """
     check_writable(path)
     net, weights = read_net(Path(prototxt)), read_caffemodel(Path(caffemodel))
     metadata = _metadata(net, normalisation or {})
     if bn_statistics is not None:
-        weights = compute_bn_statistics(
-            net, weights, Path(bn_statistics), metadata, size=size, progress=progress
-        )
+        images_folder = Path(bn_statistics)
+        weights = compute_bn_statistics(net, weights, images_folder, metadata, size, progress)
         net = net.with_inference_bn()
     built = build_model(net, weights, size=size, batch=batch)
-    count, shape = _count_classes(built.model)
-    names = load_classes(classes, count)
-    metadata = replace(
-        metadata,
-        classes=names.names,
-        palette=names.palette,
-        form="standard",
-        source_sha256=sha256(caffemodel),
-        versions=exporter_versions(),
-    )
-    built.model.metadata_props.update(metadata.to_props())
+    count, shape = _describe(built.model, metadata, classes, sha256(caffemodel))
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f"{Path(caffemodel).stem}.onnx"
-        save_model(built.model, source)
         shown = naming(progress, source, caffemodel)
+        save_model(built.model, source)
         warnings = find_training_signs(net, weights, source, images, shown)
         if io == "frame":
-            _write_frame_io(built, replace(metadata, io="frame"), source)
-        try:
+            _rewrite_to_frame_io(built.model, source)
+        with _named(source, caffemodel):
             result = convert(
                 source, path, form, precision, min_agreement=min_agreement, progress=shown
             )
-        except SegNetError as error:
-            error.args = tuple(str(t).replace(str(source), str(caffemodel)) for t in error.args)
-            raise
     return CaffeResult(
         result, built.parameters, count, shape, built.dropouts, built.notes, warnings
     )
+
+
+@contextlib.contextmanager
+def _named(temporary: Path, path: object) -> Iterator[None]:
+    """Let errors of the block name the file `path` instead of `temporary`."""
+    try:
+        yield
+    except SegNetError as error:
+        error.args = tuple(str(text).replace(str(temporary), str(path)) for text in error.args)
+        raise
 
 
 def _metadata(net: Net, normalisation: Mapping[str, Any]) -> Metadata:
@@ -125,17 +119,31 @@ def _metadata(net: Net, normalisation: Mapping[str, Any]) -> Metadata:
     return Metadata(**stated | dict(normalisation))
 
 
-def _count_classes(model: ir.Model) -> tuple[int, Size]:
-    """Return the number of classes and the input's size. Raises UnsupportedModelError."""
+def _describe(
+    model: ir.Model, metadata: Metadata, classes: str | None, digest: str
+) -> tuple[int, Size]:
+    """Record what the model is; return the number of classes and the input's (height, width)."""
     x, y = model.graph.inputs[0], model.graph.outputs[0]
     if x.shape is None or y.shape is None or len(y.shape) != 4:
         raise UnsupportedModelError(
             f"the net's result '{y.name}' is {y.shape}; expected (N, classes, H, W)"
         )
-    return int(y.shape.numpy()[1]), (int(x.shape.numpy()[2]), int(x.shape.numpy()[3]))
+    count = int(y.shape.numpy()[1])
+    names = load_classes(classes, count)
+    described = replace(
+        metadata,
+        classes=names.names,
+        palette=names.palette,
+        form="standard",
+        source_sha256=digest,
+        versions=exporter_versions(),
+    )
+    model.metadata_props.update(described.to_props())
+    return count, (int(x.shape.numpy()[2]), int(x.shape.numpy()[3]))
 
 
-def _write_frame_io(built: CaffeModel, metadata: Metadata, path: Path) -> None:
-    to_frame_io(built.model, metadata.mean, metadata.std, metadata.channel_order)
-    built.model.metadata_props.update(metadata.to_props())
-    save_model(built.model, path)
+def _rewrite_to_frame_io(model: ir.Model, path: Path) -> None:
+    metadata = Metadata.from_props(dict(model.metadata_props))
+    to_frame_io(model, metadata.mean, metadata.std, metadata.channel_order)
+    model.metadata_props.update(replace(metadata, io="frame").to_props())
+    save_model(model, path)

@@ -14,7 +14,7 @@ from segnet_deploy.types import Array, Size
 
 
 class Builder:
-    """Insert nodes before `anchor`, or at the end of the graph, one per call."""
+    """Insert nodes before `anchor`, one per call; without an anchor at the end of the graph."""
 
     def __init__(self, graph: ir.Graph, anchor: ir.Node | None = None):
         self.graph = graph
