@@ -74,15 +74,15 @@ def export_caffe(
         min_agreement=arguments.min_agreement,
         progress=arguments.progress,
     )
-    for note in result.notes:
+    for note in result.model.notes:
         arguments.progress(f"note: {note}")
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    height, width = result.size
+    (height, width), dropouts = result.size, result.model.dropouts
     print(
         f"{arguments.prototxt}: {result.classes} classes, {height}x{width}, "
-        f"{result.parameters:,} parameters"
-        + (f", {len(result.dropouts)} Dropout layers left out" if result.dropouts else "")
+        f"{result.model.parameters:,} parameters"
+        + (f", {len(dropouts)} Dropout layers left out" if dropouts else "")
     )
     conversion = result.conversion
     print(

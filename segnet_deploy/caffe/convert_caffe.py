@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from segnet_deploy.caffe.bn_statistics import compute_bn_statistics
-from segnet_deploy.caffe.build_model import build_model
+from segnet_deploy.caffe.build_model import CaffeModel, build_model
 from segnet_deploy.caffe.caffemodel import read_caffemodel
 from segnet_deploy.caffe.net import Net, read_net
 from segnet_deploy.caffe.training_signs import find_training_signs
@@ -33,16 +33,14 @@ from segnet_deploy.types import Frame, Size
 class CaffeResult:
     """The written file, and what was found out about the net.
 
-    `warnings` are doubts about the caffemodel, `notes` what else the user should know; `dropouts`
-    names the Dropout layers, which the file leaves out; `size` is the input's (height, width).
+    `model` counts its parameters and names its Dropout layers, which the file leaves out; `size` is
+    the input's (height, width); `warnings` are doubts about the caffemodel.
     """
 
     conversion: ConvertResult
-    parameters: int
+    model: CaffeModel
     classes: int
     size: Size
-    dropouts: tuple[str, ...]
-    notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -65,12 +63,11 @@ def convert_caffe(
 ) -> CaffeResult:
     """Write the net of `prototxt` with the weights of `caffemodel` as ONNX, and check the file.
 
-    `form`, `precision` and `min_agreement` are as for `convert`. `size`, (height, width), replaces
-    that of the prototxt; `io` is tensor or frame. `normalisation` (mean, std, channel_order) and
-    `classes` (as for load_classes) are what the net was trained with, by default raw BGR from 0 to
-    255. `bn_statistics` is a folder of images for a training snapshot. The labels of `images`, by
-    default drawn streets, are looked at. Raises InputError, UnsupportedModelError or ParityError;
-    then no file is written.
+    `form`, `precision` and `min_agreement` are as for `convert`; `io` is tensor or frame. `size`,
+    (height, width), replaces that of the prototxt. `normalisation` (mean, std, channel_order) and
+    `classes` (as for load_classes) are what the net was trained with; default: raw BGR, 0 to 255.
+    `bn_statistics` is a folder of images for a training snapshot. The labels of `images`, by
+    default drawn streets, are looked at. Raises InputError, UnsupportedModelError, ParityError.
 
     >>> result = convert_caffe("net.caffemodel", "net.prototxt", "segnet.onnx", size=(24, 32))
     >>> result.classes, result.conversion.agreement
@@ -80,13 +77,13 @@ def convert_caffe(
     net, weights = read_net(Path(prototxt)), read_caffemodel(Path(caffemodel))
     metadata = _metadata(net, normalisation or {})
     if bn_statistics is not None:
-        images_folder = Path(bn_statistics)
-        weights = compute_bn_statistics(net, weights, images_folder, metadata, size, progress)
+        folder = Path(bn_statistics)
+        weights = compute_bn_statistics(net, weights, folder, metadata, size, progress)
         net = net.with_inference_bn()
     built = build_model(net, weights, size=size, batch=batch)
     count, shape = _describe(built.model, metadata, classes, sha256(caffemodel))
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / f"{Path(caffemodel).stem}.onnx"
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / f"{Path(caffemodel).stem}.onnx"
         shown = naming(progress, source, caffemodel)
         save_model(built.model, source)
         warnings = find_training_signs(net, weights, source, images, shown)
@@ -96,9 +93,7 @@ def convert_caffe(
             result = convert(
                 source, path, form, precision, min_agreement=min_agreement, progress=shown
             )
-    return CaffeResult(
-        result, built.parameters, count, shape, built.dropouts, built.notes, warnings
-    )
+    return CaffeResult(result, built, count, shape, warnings)
 
 
 @contextlib.contextmanager

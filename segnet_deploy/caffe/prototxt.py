@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from segnet_deploy.errors import InputError
 
+T = TypeVar("T", int, float)
 _DEEPEST = 32  # messages within messages; Caffe's own nets have 4
 _LARGEST = 16 << 20  # bytes
 _TOKEN = re.compile(
@@ -64,7 +65,7 @@ class Message:
 
     def integer(self, name: str, default: int) -> int:
         """Return the last value called `name` as an integer, or `default`."""
-        return self._last(name, default, int)
+        return self._number(name, self.text(name, str(default)), int)
 
     def reals(self, name: str) -> list[float]:
         """Return every value called `name` as a number. Raises InputError."""
@@ -72,7 +73,7 @@ class Message:
 
     def real(self, name: str, default: float) -> float:
         """Return the last value called `name` as a number, or `default`."""
-        return self._last(name, default, float)
+        return self._number(name, self.text(name, str(default)), float)
 
     def flag(self, name: str, default: bool) -> bool:
         """Return the last value called `name` as true or false, or `default`."""
@@ -80,10 +81,6 @@ class Message:
         if text not in ("true", "false", "1", "0"):
             raise InputError(f"{self.where}: {name} is {text!r}; expected true or false")
         return text in ("true", "1")
-
-    def _last(self, name: str, default: Any, kind: type[Any]) -> Any:
-        texts = self.texts(name)
-        return self._number(name, texts[-1], kind) if texts else default
 
     def _all(self, name: str) -> list[Field]:
         return [field for field in self.fields if field.name == name]
@@ -93,9 +90,9 @@ class Message:
             raise InputError(f"{self.where}: {field.name} on line {field.line} is not {expected}")
         return field.value
 
-    def _number(self, name: str, text: str, kind: type[Any]) -> Any:
+    def _number(self, name: str, text: str, kind: type[T]) -> T:
         try:
-            return kind(text.removesuffix("f") if kind is float else text)
+            return kind(text.removesuffix("f"))
         except ValueError as error:
             expected = "an integer" if kind is int else "a number"
             raise InputError(f"{self.where}: {name} is {text!r}; expected {expected}") from error

@@ -85,7 +85,7 @@ def check(path: Path, form: str) -> str:
     given = caffe_reference.run(text, weights, x, masks)[name]
     delta = float(np.abs(found - given).max() / np.abs(given).max())
     return (
-        f"{size[0]:>4}x{size[1]:<4} {plain.shape[1]:>7} {result.parameters:>11,} "
+        f"{size[0]:>4}x{size[1]:<4} {plain.shape[1]:>7} {result.model.parameters:>11,} "
         f"{_agreement(found, plain):>9.4%} {flips:>5} {sum(m.size for m in masks):>8} "
         f"{_agreement(found, given):>9.4%} {delta:8.0e} {seconds:7.1f}"
     )
