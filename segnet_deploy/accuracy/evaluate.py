@@ -46,11 +46,7 @@ def evaluate(
     True
     """
     names = segmenter.metadata.classes
-    if other is not None and len(other.metadata.classes) != len(names):
-        raise InputError(
-            f"{len(names)} classes against {len(other.metadata.classes)}; expected two files of "
-            "one network"
-        )
+    _check_classes(segmenter, other)
     segmenters = [segmenter] if other is None else [segmenter, other]
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
@@ -109,6 +105,15 @@ def class_losses(result: dict[str, Any]) -> list[str]:
         for name, change in class_changes(result).items()
         if change < -CLASS_LIMIT
     ]
+
+
+def _check_classes(segmenter: Segmenter, other: Segmenter | None) -> None:
+    if other is None or len(segmenter.metadata.classes) == len(other.metadata.classes):
+        return
+    raise InputError(
+        f"{len(segmenter.metadata.classes)} classes against {len(other.metadata.classes)}; "
+        "expected two files of one network"
+    )
 
 
 def _pairs(
