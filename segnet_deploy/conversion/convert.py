@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
+from segnet_deploy.types import Frame
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ConvertResult:
     """The file at `path`, the number of rewritten pairs, and the comparison with the source.
 
     `agreement` is the lowest share of equal labels, 0 to 1, and `delta` the largest absolute
-    difference of an output, over `runtimes`.
+    difference of an output, over `runtimes`. `computed` is what each of them computes in.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class ConvertResult:
     agreement: float
     delta: float
     runtimes: tuple[str, ...]
+    computed: tuple[str, ...] = ()
 
 
 def convert(
@@ -49,6 +51,7 @@ def convert(
     min_agreement: float | None = None,
     classes: str | None = None,
     normalisation: Mapping[str, Any] | None = None,
+    images: Sequence[Frame] = (),
     progress: Progress = silent,
 ) -> ConvertResult:
     """Write `source`, an ONNX file, in another `form` and `precision`, and compare both.
@@ -57,7 +60,8 @@ def convert(
     INT8 file keeps its own. `for_tensorrt` writes the INT8 that TensorRT parses. `classes` (as
     for load_classes) and `normalisation` (mean, std, channel_order) replace what the file
     records. A reduced precision is compared in every installed runtime, fp32 in ONNX Runtime;
-    `min_agreement` is the share of equal labels that is required.
+    `min_agreement` is the share of equal labels that is required; its default depends on what a
+    runtime computes in. `images`, (H, W, 3) uint8 BGR, are compared on; none: a drawn street.
 
     Raises InputError, UsageError, UnsupportedModelError or ParityError; then no file is written.
 
@@ -84,10 +88,15 @@ def convert(
     with atomic_path(path) as temporary:
         save_model(result.model, temporary)
         shown = naming(progress, temporary, path)
-        found = compare_files(source, temporary, shape, metadata, min_agreement, shown)
-    agreements, deltas = zip(*found.values(), strict=True)
+        found = compare_files(source, temporary, shape, metadata, min_agreement, shown, images)
     return ConvertResult(
-        Path(path), result.changed, precision, min(agreements), max(deltas), tuple(found)
+        Path(path),
+        result.changed,
+        precision,
+        min(row.agreement for row in found),
+        max(row.delta for row in found),
+        tuple(row.runtime for row in found),
+        tuple(row.computed for row in found),
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import nn
 
+from segnet_deploy.accuracy.agreement import arithmetic, default_limit
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent, track
@@ -72,15 +73,17 @@ def gate_labels(
     module: nn.Module,
     inputs: Sequence[GateInput],
     runtimes: Sequence[str] | None = None,
-    min_agreement: float = 0.99,
+    min_agreement: float | None = None,
     progress: Progress = silent,
+    *,
+    precision: str,
 ) -> GateReport:
-    """Compare labels only, on natural input: the rule for a reduced precision.
+    """Compare labels only, on natural input: the rule for a reduced `precision`, fp16 or bf16.
 
-    Most CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
+    Many CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
     rounded; the rows record this. A runtime that rejects the file is left out and reported. Raises
-    ParityError if the share of equal labels is below `min_agreement` in a runtime, or if no
-    runtime runs the file.
+    ParityError if a runtime keeps less than `min_agreement` of the labels, as the mean over the
+    images, or if no runtime runs the file. None is the default of what the runtime computes in.
     """
     rows: list[GateRow] = []
     natural = [item for item in inputs if item.name == "natural"]
@@ -91,17 +94,22 @@ def gate_labels(
             progress(f"left out: {error}")
             continue
         with contextlib.closing(engine):
-            for item in track(natural, f"{runtime}: comparing labels with PyTorch", progress):
-                rows.append(compare_labels(runtime, engine, module, item, min_agreement))
-    report = _report(path, rows)
-    if not report.passed:
-        failed = report.failed[0]
-        raise ParityError(
-            f"{path} keeps too few labels in {failed.runtime}: {failed.failures[0]} (limit "
-            f"{min_agreement:.2%}). No file was written; lower --min-agreement, or give --image "
-            "with images of the model's own kind"
-        )
-    return report
+            computed = arithmetic(precision, engine.computes_half)
+            found = [
+                compare_labels(runtime, engine, module, item, computed)
+                for item in track(natural, f"{runtime}: comparing labels with PyTorch", progress)
+            ]
+            limit = default_limit(precision, engine.computes_half)
+        limit = limit if min_agreement is None else min_agreement
+        mean = sum(row.agreement for row in found) / len(found)
+        if mean < limit:
+            raise ParityError(
+                f"{path} keeps only {mean:.2%} of the labels of {len(found)} images in {runtime} "
+                f"({computed}, limit {limit:.2%}). No file was written; give --image with images "
+                "of the model's own kind, or lower --min-agreement"
+            )
+        rows += found
+    return _report(path, rows)
 
 
 def _report(path: str | os.PathLike[str], rows: Sequence[GateRow]) -> GateReport:
