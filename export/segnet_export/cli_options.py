@@ -13,7 +13,7 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "key"),
+    *("bn_order", "module", "module_args", "key", "outputs"),
 )
 
 
@@ -100,6 +100,12 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         "(default: tensor)",
     )
     group.add_argument(
+        "--outputs",
+        metavar="NAME[,NAME]",
+        help="which tensors of the network's result to export, the label output first (default: "
+        "all; the label output is 'out', or the first)",
+    )
+    group.add_argument(
         "--opset",
         type=int,
         default=OLDEST_OPSET,
@@ -141,7 +147,9 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         help="which weights of a file with several networks, such as student or state_dict_ema",
     )
     group.add_argument(
-        "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
+        "--unsafe-load",
+        action="store_true",
+        help="import and call what the file names: runs code from the file",
     )
 
 

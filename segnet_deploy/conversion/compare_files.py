@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.agreement import arithmetic, default_limit
+from segnet_deploy.accuracy.agreement import arithmetic, default_limit, share_kept
 from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
+from segnet_deploy.runtimes.base import Engine
+from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import open_file
 from segnet_deploy.types import Array, Frame, Size
 
+Outputs = dict[str, Array]
 DYNAMIC_SIZE: Size = (96, 128)  # at which files of dynamic size are compared
 
 
@@ -48,7 +51,8 @@ def compare_files(
 ) -> list[Likeness]:
     """Return the likeness in each runtime. Raises ParityError.
 
-    `images` are (H, W, 3) uint8 BGR; none: a drawn street. `min_agreement` None is the default of
+    `images` are (H, W, 3) uint8 BGR; none: a drawn street. The agreement is the lowest of the
+    labels and of what other outputs keep of their values. `min_agreement` None is the default of
     the arithmetic.
     """
     inputs = _inputs(shape, metadata, images)
@@ -71,8 +75,9 @@ def compare_files(
         minimum = minimum if min_agreement is None else min_agreement
         if likeness.agreement < minimum and not np.isclose(likeness.delta, 0):
             raise ParityError(
-                f"labels agree with {source} on only {likeness.agreement:.4%} of {len(inputs)} "
-                f"images in {name} ({computed}, limit {minimum:.2%}); no file was written"
+                f"{'labels agree' if len(expected[0]) == 1 else 'outputs agree'} with {source} on "
+                f"only {likeness.agreement:.4%} in {name}, over {len(inputs)} inputs ({computed}, "
+                f"limit {minimum:.2%}); no file was written"
             )
         found.append(likeness)
     return found
@@ -93,28 +98,41 @@ def _inputs(
     return [maker.natural(size, start).feed for start in range(0, max(1, len(images)), batch)]
 
 
-def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Array]:
+def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
     """Run the source as it is, in ONNX Runtime's own operators: not in a rewrite of this package.
 
     Only the plugin's operators, which ONNX Runtime does not have, are those of this package.
     """
     file = ModelFile.read(path)
     with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
-        return [np.array(engine.run(x)) for x in inputs]
+        attach_masks(engine, Metadata.from_props(file.props))
+        return [_outputs(engine, x) for x in inputs]
 
 
 def _run(
     path: str | os.PathLike[str], runtime: str, inputs: Sequence[Array]
-) -> tuple[bool, list[Array]]:
-    """Return whether halves are computed as such, and the result of each input."""
+) -> tuple[bool, list[Outputs]]:
+    """Return whether halves are computed as such, and the results of each input."""
     with contextlib.closing(runtimes.open(path, runtime)) as engine:
-        return engine.computes_half, [np.array(engine.run(x)) for x in inputs]
+        return engine.computes_half, [_outputs(engine, x) for x in inputs]
 
 
-def _agreement(old: Array, new: Array) -> tuple[float, float]:
-    """Return the share of equal labels and the largest absolute difference."""
-    if old.shape != new.shape:
-        raise ParityError(f"the result is {new.shape}, was {old.shape}; no file was written")
-    labels = [array.argmax(1) if array.ndim == 4 else array for array in (old, new)]
-    delta = float(np.abs(old.astype(np.float64) - new).max())
-    return float((labels[0] == labels[1]).mean()), delta
+def _outputs(engine: Engine, x: Array) -> Outputs:
+    return {name: np.array(value) for name, value in engine.run_all(x).items()}
+
+
+def _agreement(old: Outputs, new: Outputs) -> tuple[float, float]:
+    """Return the lowest share kept, of labels and of other values, and the largest difference."""
+    shapes = [{name: value.shape for name, value in found.items()} for found in (new, old)]
+    if list(shapes[0].items()) != list(shapes[1].items()):
+        raise ParityError(f"the results are {shapes[0]}, were {shapes[1]}; no file was written")
+    shares, deltas = [], []
+    for number, name in enumerate(old):
+        one, other = old[name], new[name]
+        if number == 0:
+            labels = [array.argmax(1) if array.ndim == 4 else array for array in (one, other)]
+            shares.append(float((labels[0] == labels[1]).mean()))
+        else:
+            shares.append(share_kept(other, one))
+        deltas.append(float(np.abs(one.astype(np.float64) - other).max()))
+    return min(shares), max(deltas)

@@ -20,7 +20,7 @@ from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.scenes import draw_scene
 from segnet_export import Trace, export, trace, write
-from segnet_export.parity.gate import gate, gate_labels
+from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateRow
 
 
@@ -182,10 +182,10 @@ def test_reduced_file_is_judged_by_the_mean_over_images(
     assert len(set(shares)) == 2
     mean = sum(shares) / 2
     assert len(_rows(exported, other, inputs, mean - 1e-6)) == 2
-    with pytest.raises(ParityError, match=r"2 images in onnxruntime \(weight rounding only, limit"):
+    with pytest.raises(ParityError, match=r"2 inputs in onnxruntime \(weight rounding only, limit"):
         _rows(exported, other, inputs, mean + 1e-6)
 
 
 def _rows(path: Path, module: nn.Module, inputs: list[GateInput], limit: float) -> list[GateRow]:
-    report = gate_labels(path, module, inputs, ["onnxruntime"], limit, precision="bf16")
+    report = gate_reduced(path, module, inputs, ["onnxruntime"], limit, precision="bf16")
     return list(report.rows)

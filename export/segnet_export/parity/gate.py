@@ -4,7 +4,8 @@ The convolutions of two libraries differ in the last bits. That flips the index 
 two largest values are nearly tied, and the decoder then moves a value by one pixel; after a dense
 layer (DeconvNet's) one such index affects every label. The rule therefore has three parts: an
 index may flip only in a nearly tied window, and few do; given the file's indices, PyTorch's
-decoder computes the same logits; and the labels of the file without exposed indices agree.
+decoder computes the same outputs; and the labels of the file without exposed indices agree. An
+output without labels keeps its values (`share_kept`) as far as the labels must agree.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from segnet_deploy.accuracy.agreement import arithmetic, default_limit
@@ -23,7 +25,7 @@ from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.runtimes.loader import open as open_engine
-from segnet_export.parity.compare import OpenedFile, compare, compare_labels
+from segnet_export.parity.compare import OpenedFile, compare, compare_reduced
 from segnet_export.parity.report import GateReport, GateRow
 
 
@@ -68,7 +70,7 @@ def gate(
     return report
 
 
-def gate_labels(
+def gate_reduced(
     path: str | os.PathLike[str],
     module: nn.Module,
     inputs: Sequence[GateInput],
@@ -78,12 +80,12 @@ def gate_labels(
     *,
     precision: str,
 ) -> GateReport:
-    """Compare labels only, on natural input: the rule for a reduced `precision`, fp16 or bf16.
+    """Compare labels and values on natural input: the rule for a reduced `precision`.
 
     Many CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
     rounded; the rows record this. A runtime that rejects the file is left out and reported. Raises
-    ParityError if a runtime keeps less than `min_agreement` of the labels, as the mean over the
-    images, or if no runtime runs the file. None is the default of what the runtime computes in.
+    ParityError if a runtime keeps less than `min_agreement`, as the mean over the images, or if no
+    runtime runs the file. None is the default of what the runtime computes in.
     """
     rows: list[GateRow] = []
     natural = [item for item in inputs if item.name == "natural"]
@@ -96,20 +98,29 @@ def gate_labels(
         with contextlib.closing(engine):
             computed = arithmetic(precision, engine.computes_half)
             found = [
-                compare_labels(runtime, engine, module, item, computed)
-                for item in track(natural, f"{runtime}: comparing labels with PyTorch", progress)
+                compare_reduced(runtime, engine, module, item, computed)
+                for item in track(natural, f"{runtime}: comparing with PyTorch", progress)
             ]
             limit = default_limit(precision, engine.computes_half)
         limit = limit if min_agreement is None else min_agreement
-        mean = sum(row.agreement for row in found) / len(found)
-        if mean < limit:
+        share, what = min(_shares_kept(found))
+        if share < limit:
             raise ParityError(
-                f"{path} keeps only {mean:.2%} of the labels of {len(found)} images in {runtime} "
+                f"{path} keeps only {share:.2%} of {what} on {len(found)} inputs in {runtime} "
                 f"({computed}, limit {limit:.2%}). No file was written; give --image with images "
                 "of the model's own kind, or lower --min-agreement"
             )
         rows += found
     return _report(path, rows)
+
+
+def _shares_kept(rows: Sequence[GateRow]) -> list[tuple[float, str]]:
+    """Return what is kept of each output, as the mean over `rows`, with its name."""
+    shares = [(float(np.mean([row.agreement for row in rows])), "the labels")]
+    for outputs in zip(*(row.outputs for row in rows), strict=True):
+        kept = float(np.mean([output.kept for output in outputs]))
+        shares.append((kept, f"output '{outputs[0].name}'"))
+    return shares
 
 
 def _report(path: str | os.PathLike[str], rows: Sequence[GateRow]) -> GateReport:
