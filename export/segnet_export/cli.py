@@ -1,4 +1,4 @@
-"""`segnet-export`: a checkpoint, a module or an ONNX file -> a checked ONNX file."""
+"""`segnet-export`: a checkpoint, module, Caffe or ONNX file -> a checked ONNX file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.optional import require
 from segnet_deploy.types import DEFAULT_SIZE, Frame, Size
+from segnet_export.caffe_options import export_caffe, is_caffe
 from segnet_export.cli_options import (
     assumes_segnet,
     build_parser,
@@ -47,10 +48,18 @@ def command(arguments: argparse.Namespace) -> int:
     elif source is not None and source.suffix == ".onnx":
         _convert(arguments, source, target)
     else:
-        _export(arguments, source, target)
+        _export_any(arguments, source, target)
     if arguments.engine:
         _build_engine(arguments, target)
     return 0
+
+
+def _export_any(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
+    """Export a Caffe model, a checkpoint, or the network of --arch."""
+    if source is not None and is_caffe(arguments):
+        export_caffe(arguments, source, target, _given_normalisation(arguments))
+    else:
+        _export(arguments, source, target)
 
 
 def _export(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
@@ -137,7 +146,7 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "fp32.onnx"
         changes = {"form": "standard", "precision": "fp32", "min_agreement": None}
-        _export(argparse.Namespace(**vars(arguments) | changes), source, fp32)
+        _export_any(argparse.Namespace(**vars(arguments) | changes), source, fp32)
         _quantise_onnx(arguments, fp32, target)
 
 
