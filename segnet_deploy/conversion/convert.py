@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from segnet_deploy.classes import load_classes
-from segnet_deploy.conversion.compare_files import compare_files
+from segnet_deploy.conversion.compare_files import Likeness, compare_files
 from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
@@ -90,9 +90,13 @@ def convert(
         save_model(result.model, temporary)
         shown = naming(progress, temporary, path)
         found = compare_files(source, temporary, shape, metadata, min_agreement, shown, images)
+    return _summary(Path(path), result.changed, precision, found)
+
+
+def _summary(path: Path, changed: int, precision: str, found: Sequence[Likeness]) -> ConvertResult:
     return ConvertResult(
-        Path(path),
-        result.changed,
+        path,
+        changed,
         precision,
         min(row.agreement for row in found),
         max(row.delta for row in found),
