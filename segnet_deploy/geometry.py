@@ -1,4 +1,4 @@
-"""Fit frames to the model's input size, and restore label maps to the frame's size."""
+"""Fit frames to the model's input size, and restore label maps and other outputs to the frame's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
-from segnet_deploy.types import FITS, Frame, Size
+from segnet_deploy.types import FITS, Array, Frame, Size
 
 
 @dataclass(frozen=True)
@@ -63,3 +63,10 @@ def restore_labels(labels: Frame, placement: Placement) -> Frame:
     size = (placement.source[1], placement.source[0])
     restored: Frame = cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
     return restored
+
+
+def restore_values(values: Array, placement: Placement) -> Array:
+    """Do the same with every plane of `values`, (..., H, W) of the model's size and any type."""
+    planes = values.reshape(-1, *values.shape[-2:])
+    restored = np.stack([restore_labels(plane, placement) for plane in planes])
+    return restored.reshape(*values.shape[:-2], *placement.source)

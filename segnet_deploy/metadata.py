@@ -19,8 +19,10 @@ class Metadata:
 
     `mean` and `std` are on the 0-255 scale in the model's `channel_order`; `palette` is RGB.
     `multiple`: input sizes must be multiples of it. `fp32_layers` names the convolutions that an
-    int8 file keeps in fp32. Files of other tools have no such entries and get the defaults: no
-    classes, no normalisation, and the order 'bgr' in which frames are read.
+    int8 file keeps in fp32; `label_output` is the output with logits or labels, which is the first.
+    A file that samples its dropout has the number of `samples`, and in `dropout` the share of
+    elements that each of its masks drops. Files of other tools have no such entries and get the
+    defaults: no classes, no normalisation, and the order 'bgr' in which frames are read.
     Raises InputError for values that cannot be used.
 
     >>> metadata = Metadata(classes=("road", "sky"), palette=((128, 64, 128), (70, 130, 180)))
@@ -41,6 +43,9 @@ class Metadata:
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     fp32_layers: tuple[str, ...] = ()
+    label_output: str = ""
+    samples: int = 0
+    dropout: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):
@@ -55,6 +60,11 @@ class Metadata:
             raise InputError(f"{len(self.classes)} classes but {len(self.palette)} colours")
         if self.multiple < 1:
             raise InputError(f"multiple {self.multiple}; expected 1 or more")
+        if self.samples < 0 or not all(0 < ratio < 1 for ratio in self.dropout):
+            raise InputError(
+                f"{self.samples} samples, dropout {self.dropout}; expected 0 or more samples, and "
+                "ratios between 0 and 1"
+            )
 
     def to_props(self) -> dict[str, str]:
         """Return metadata_props entries; each value is JSON."""
@@ -119,4 +129,6 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "multiple": _is_size,
     "versions": lambda value: isinstance(value, dict),
     "fp32_layers": _are_texts,
+    "samples": _is_size,
+    "dropout": _are_numbers,
 }

@@ -1,4 +1,4 @@
-"""Frames in, label maps out: `load(path).segment(frame)`."""
+"""Frames in, label maps out: `load(path).segment(frame)`, or every output: `run(frame)`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from segnet_deploy import runtimes
 from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels
+from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels, restore_values
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.progress import Progress, silent
@@ -67,6 +67,10 @@ class Segmenter:
     ...     labels = segmenter.segment(frame)
     >>> labels.shape, labels.dtype.name
     ((480, 640), 'uint8')
+    >>> with load("segnet.onnx") as segmenter:
+    ...     outputs = segmenter.run(frame)
+    >>> {name: values.shape for name, values in outputs.items()}
+    {'logits': (5, 480, 640), 'labels': (480, 640)}
     """
 
     def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):
@@ -97,6 +101,22 @@ class Segmenter:
     def segment(self, frame: Frame) -> Frame:
         """Return the (H, W) uint8 labels of an (H, W, 3) uint8 BGR frame, at its own size."""
         return self.segment_batch([frame])[0]
+
+    def run(self, frame: Frame) -> dict[str, Array]:
+        """Return every output of the model for a frame, by name, and the label map as `labels`.
+
+        The outputs have no batch axis. Maps of the input's size, (C, H, W) or (H, W), are fitted to
+        the frame as the labels are, with nearest neighbours; others stay as the model returns them.
+        """
+        prepared = self.preprocess([frame])
+        placement, target = prepared.placements[0], _input_size(prepared.x)
+        raw = self.engine.run_all(prepared.x)
+        label_output = raw[self.engine.outputs[0].name]
+        found = {name: np.array(value[0]) for name, value in raw.items()}
+        for name, value in found.items():
+            if value.ndim > 1 and value.shape[-2:] == target:
+                found[name] = restore_values(value, placement)
+        return found | {"labels": self.postprocess(label_output, prepared.placements)[0]}
 
     def segment_batch(self, frames: Sequence[Frame]) -> list[Frame]:
         """Return the labels of each frame, in batches of the model's size.
@@ -192,7 +212,8 @@ def _complete(metadata: Metadata, engine: Engine) -> Metadata:
     inputs, output = engine.inputs, engine.outputs[0]
     channel_axis = 3 if metadata.io == "frame" else 1
     port = inputs[0]
-    if len(inputs) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
+    images = inputs[:1] if engine.masks is not None else inputs
+    if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
         raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
     size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
     if not _is_map(output, size):
@@ -234,6 +255,12 @@ def _ports(ports: Sequence[Port]) -> str:
         f"{'x'.join('?' if n is None else str(n) for n in port.shape)} {port.dtype}"
         for port in ports
     )
+
+
+def _input_size(x: Array) -> Size:
+    """Return the (height, width) of an input, (N, H, W, 3) uint8 or (N, C, H, W) float."""
+    height, width = x.shape[1:3] if x.dtype == np.uint8 else x.shape[2:4]
+    return int(height), int(width)
 
 
 def _check_frame(frame: Any) -> None:

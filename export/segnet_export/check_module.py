@@ -1,40 +1,53 @@
-"""Check that a module can be exported, before torch's exporter runs."""
+"""Run a module once, and check that it can be exported, before torch's exporter runs."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_export.module_outputs import name_tensors
 
 
-def check_module(module: nn.Module, example: Tensor) -> int:
-    """Run `module` once on `example`, (N, C, H, W) float32; return its number of classes.
+def run_once(module: nn.Module, example: Tensor) -> dict[str, Tensor]:
+    """Run `module` on `example`, (N, C, H, W) float32; return the tensors of its result by name.
 
-    Raises InputError (unusable sizes or weights, or the module does not run) or
-    UnsupportedModelError (the output is not logits of the input's size).
+    Raises InputError (unusable sizes or weights, or the module does not run).
     """
     _check_example(example)
     _check_weights(module)
     height, width = example.shape[2:]
     try:
         with torch.no_grad():
-            out = module(example)
+            return name_tensors(module(example))
     except Exception as error:  # a user's module raises anything; torch's unpooling a ValueError
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the model does not run at {height}x{width}: {reason}; networks that unpool without "
             "output_size need multiples of 32: choose another --imgsz"
         ) from error
-    expected = f"expected logits (N, classes, {height}, {width})"
-    if not isinstance(out, Tensor) or out.dim() != 4 or out.shape[2:] != example.shape[2:]:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+
+
+def count_classes(found: Mapping[str, Tensor], name: str, example: Tensor) -> int:
+    """Return the number of classes of the label output `name`, one of the tensors in `found`.
+
+    Raises UnsupportedModelError if it is not logits of the size of `example`.
+    """
+    out = found[name]
+    height, width = example.shape[2:]
+    expected = f"expected logits (N, classes, {height}, {width}) of 2 classes or more"
+    if len(found) > 1:
+        expected += f"; name the output with the logits first in --outputs: {', '.join(found)}"
+    if out.dim() != 4 or out.shape[2:] != example.shape[2:]:
         raise UnsupportedModelError(
-            f"the model returns {shape} for an input of {tuple(example.shape)}; {expected}"
+            f"the model returns {tuple(out.shape)} as '{name}' for an input of "
+            f"{tuple(example.shape)}; {expected}"
         )
     if out.shape[1] < 2:
         raise UnsupportedModelError(
-            f"the model returns {tuple(out.shape)}, one class; {expected} of 2 classes or more"
+            f"the model returns {tuple(out.shape)} as '{name}', one class; {expected}"
         )
     return int(out.shape[1])
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from segnet_deploy.quant.sensitivity import AccuracyDrop
     from segnet_export.export_options import GateKeywords
+    from segnet_export.exporter import ExportResult
 
 RELU_BEFORE_BN = {None: None, "bn-relu": False, "relu-bn": True}
 
@@ -74,6 +75,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
         channel_order=arguments.order or "bgr",
         classes=arguments.classes,
         opset=arguments.opset,
+        outputs=arguments.outputs and arguments.outputs.split(","),
         multiple=multiple,
         network=arguments.arch or "",
         source_sha256="" if source is None else sha256(source),
@@ -82,8 +84,16 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
     print(result.gate)
     print(
         f"{target}: {arguments.form} form, {arguments.io} io, {result.pairs} pool/unpool pairs, "
-        f"{target.stat().st_size / 1e6:.1f} MB, gate passed"
+        f"{_further_outputs(result)}{target.stat().st_size / 1e6:.1f} MB, gate passed"
     )
+
+
+def _further_outputs(result: ExportResult) -> str:
+    """Return the names of the outputs, for the last line, if there are several."""
+    names = [output.name for output in result.gate.rows[0].outputs]
+    if not names:
+        return ""
+    return f"labels from '{result.metadata.label_output}', also {', '.join(names)}, "
 
 
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:

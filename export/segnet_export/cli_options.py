@@ -13,7 +13,7 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "key"),
+    *("bn_order", "module", "module_args", "key", "outputs"),
 )
 
 
@@ -98,6 +98,12 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
         default="tensor",
         help="tensor: float NCHW in, logits out; frame: uint8 BGR in, uint8 labels out "
         "(default: tensor)",
+    )
+    group.add_argument(
+        "--outputs",
+        metavar="NAME[,NAME]",
+        help="which tensors of the network's result to export, the label output first (default: "
+        "all; the label output is 'out', or the first)",
     )
     group.add_argument(
         "--opset",

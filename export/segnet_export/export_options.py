@@ -32,6 +32,8 @@ class ExportOptions:
     `mean` and `std`: three numbers each on the 0-255 scale, in `channel_order`, 'bgr' or 'rgb'.
     `classes`: 'camvid', 'sunrgbd', the path of a file with names and colours, or None.
     `opset`: of the ONNX file, 20 or newer.
+    `outputs`: the names of the tensors to export, the label output first; None: all that the module
+    returns. Tensors in dicts have their keys as names, those in tuples `output_0` and so on.
     `multiple`: height and width must be multiples of it, in px.
     `network` and `source_sha256`: recorded in the file; the architecture's name and the SHA-256 of
     the checkpoint.
@@ -51,6 +53,7 @@ class ExportOptions:
     channel_order: str = "bgr"
     classes: str | None = None
     opset: int = OLDEST_OPSET
+    outputs: Sequence[str] | None = None
     multiple: int = 1
     network: str = ""
     source_sha256: str = ""
@@ -102,6 +105,7 @@ class ExportKeywords(TypedDict, total=False):
     channel_order: str
     classes: str | None
     opset: int
+    outputs: Sequence[str] | None
     multiple: int
     network: str
     source_sha256: str

@@ -20,16 +20,17 @@ from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_form import to_form
-from segnet_deploy.passes.to_frame_io import to_frame_io
+from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.check_module import check_module
+from segnet_export.check_module import count_classes, run_once
 from segnet_export.export_options import ExportOptions, GateOptions
-from segnet_export.parity.gate import gate, gate_labels
+from segnet_export.module_outputs import NamedOutputs, choose_outputs
+from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
-from segnet_export.torch_graph import FirstOutput, evaluation_mode, to_onnx
+from segnet_export.torch_graph import evaluation_mode, to_onnx
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -54,17 +55,22 @@ class ExportResult:
 class Trace:
     """A module's graph as torch exported it, from which `write` makes any number of files.
 
-    `module` returns logits only; `example` is (N, C, H, W) float32; `pairs` counts the pool/unpool
-    pairs of `model`, and `classes` the channels of its logits. Made by `trace`, which has an
-    example.
+    `module` returns what the files have as outputs, and `outputs` are their names, the label output
+    first; `example` is (N, C, H, W) float32; `pairs` counts the pools of `model` whose indices are
+    used, and `classes` the channels of its label output. Made by `trace`, which has an example.
     """
 
-    module: nn.Module
+    module: NamedOutputs
     example: Tensor
     options: ExportOptions
     model: ir.Model
     pairs: int
     classes: int
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs, the label output first."""
+        return self.module.names
 
 
 def export(
@@ -78,9 +84,9 @@ def export(
     """Export a module with max-pool/unpool pairs to `path`, and check the file against it.
 
     `example` is (N, C, H, W) float32; the file has its sizes in px, except for those that are
-    `dynamic`. If the module returns several tensors, the first is exported. `options` are the
-    fields of ExportOptions and of GateOptions. A reduced precision is written after the fp32 graph
-    has passed the gate. `progress` receives one message per step.
+    `dynamic`. All tensors that the module returns are exported, or those of the option `outputs`.
+    `options` are the fields of ExportOptions and of GateOptions. A reduced precision is written
+    after the fp32 graph has passed the gate. `progress` receives one message per step.
 
     Raises InputError (unusable options or sizes), UnsupportedModelError (the module cannot be
     exported exactly) or ParityError (the file disagrees with the module); then no file is left.
@@ -101,8 +107,8 @@ def export(
 def trace(module: nn.Module, example: Tensor, **options: Unpack[ExportKeywords]) -> Trace:
     """Run torch's exporter on `module`; `write` makes files of the result.
 
-    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions; `opset` and
-    `dynamic` are fixed from here on. Raises InputError or UnsupportedModelError.
+    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions; `opset`, `dynamic`
+    and `outputs` are fixed from here on. Raises InputError or UnsupportedModelError.
 
     >>> import torch
     >>> from segnet_export import SegNetBasic, trace, write
@@ -126,10 +132,10 @@ def write(
     """Write one file of `traced` to `path`, and check it.
 
     `options` are the fields of GateOptions and of ExportOptions; the latter replace those of the
-    trace, except `opset` and `dynamic`. Errors as of `export`, and an example at `trace`.
+    trace, except those that it fixed. Errors as of `export`, and an example at `trace`.
     """
     checks, changes = _split(options)
-    if fixed := {"opset", "dynamic"} & set(changes):
+    if fixed := {"opset", "dynamic", "outputs"} & set(changes):
         raise InputError(f"{', '.join(sorted(fixed))} cannot change after the trace; trace again")
     changed = replace(traced, options=replace(traced.options, **changes))
     return _write(changed, path, checks, progress)
@@ -137,8 +143,9 @@ def write(
 
 def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     """Rewrite `model` in place to the form and io of `options`; record and return its metadata."""
-    metadata = _describe(options, classes)
+    metadata = replace(_describe(options, classes), label_output=str(model.graph.outputs[0].name))
     if options.io == "frame":
+        metadata = replace(metadata, label_output=LABELS)
         to_frame_io(model, options.mean, options.std, options.channel_order)
     to_form(model, options.form)
     model.metadata_props.update(metadata.to_props())
@@ -153,11 +160,12 @@ def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
 
 
 def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
-    wrapped = FirstOutput(module)
     with evaluation_mode(module):
-        classes = check_module(wrapped, example)
+        found = run_once(module, example)
+        wrapped = NamedOutputs(module, choose_outputs(found, options.outputs))
+        classes = count_classes(found, wrapped.names[0], example)
         _describe(options, classes)  # reports wrong options before the long part
-        model, pairs = to_onnx(wrapped, example, options.opset, options.dynamic)
+        model, pairs = to_onnx(wrapped, example, options.opset, options.dynamic, wrapped.names)
     if options.dynamic == "size" and options.multiple == 1:
         options = replace(options, multiple=_multiple(model, pairs))
     return Trace(wrapped, example, options, model, pairs, classes)
@@ -182,7 +190,7 @@ def _write(
         )
         if options.precision != "fp32":
             metadata = _reduce(model, metadata, options.precision, temporary)
-            reduced = gate_labels(
+            reduced = gate_reduced(
                 temporary, module, inputs, checks.runtimes, checks.min_reduced, progress
             )
             report = report.joined(reduced)

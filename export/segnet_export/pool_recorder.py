@@ -62,12 +62,13 @@ class PoolRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
 @torch.no_grad()
 def run_recorded(
     module: nn.Module, x: Tensor, replacements: Mapping[int, Tensor] | None = None
-) -> tuple[Tensor, list[PoolCall]]:
-    """Run `module` on `x`; return its output and every call of a pool, in execution order.
+) -> tuple[tuple[Tensor, ...], list[PoolCall]]:
+    """Run `module` on `x`; return its outputs and every call of a pool, in execution order.
 
-    `replacements` maps the number of a call, from 0, to the indices that the pool returns instead.
+    The module returns a tensor or a tuple of tensors. `replacements` maps the number of a call,
+    from 0, to the indices that the pool returns instead.
     """
     recorder = PoolRecorder(replacements or {})
     with recorder:
         output = module(x)
-    return output, recorder.calls
+    return output if isinstance(output, tuple) else (output,), recorder.calls

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 import torch
@@ -17,31 +17,20 @@ from segnet_deploy.optional import require
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_export.export_options import OLDEST_OPSET
-
-
-class FirstOutput(nn.Module):
-    """Call a module and return its logits: the output, or the first of several."""
-
-    def __init__(self, module: nn.Module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.module(x)
-        if isinstance(out, dict):
-            out = out["out"] if "out" in out else next(iter(out.values()))
-        while isinstance(out, (tuple, list)):
-            out = out[0]
-        return out  # type: ignore[no-any-return]  # whatever the user's module returns
+from segnet_export.module_outputs import IMAGE, LOGITS
 
 
 def to_onnx(
-    module: nn.Module, example: Tensor, opset: int = OLDEST_OPSET, dynamic: str | None = None
+    module: nn.Module,
+    example: Tensor,
+    opset: int = OLDEST_OPSET,
+    dynamic: str | None = None,
+    outputs: Sequence[str] = (LOGITS,),
 ) -> tuple[ir.Model, int]:
     """Export with torch and restore the unpooling; return the model and its number of pairs.
 
-    `example` is (N, C, H, W) float32; `dynamic` is None, 'batch' or 'size'. Batch normalisation is
-    folded. Raises UnsupportedModelError.
+    `example` is (N, C, H, W) float32; `dynamic` is None, 'batch' or 'size'; `outputs` are the names
+    of what `module` returns. Batch normalisation is folded. Raises UnsupportedModelError.
     """
     require("onnxscript", extra="export")
     auto = torch.export.Dim.DYNAMIC
@@ -55,8 +44,8 @@ def to_onnx(
                 (example,),
                 dynamo=True,
                 opset_version=opset,
-                input_names=["image"],
-                output_names=["logits"],
+                input_names=[IMAGE],
+                output_names=list(outputs),
                 dynamic_shapes=(axes,) if axes else None,
                 verbose=False,
             )
@@ -66,6 +55,7 @@ def to_onnx(
     assert program is not None
     for node in program.model.graph.all_nodes():  # source lines and paths of this machine
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
+    _free_names(program.model.graph, outputs)
     result = restore_unpooling(program.model)
     return fuse_lrn(result.model).model, result.changed
 
@@ -80,6 +70,14 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for item in training:
             item.training = True
+
+
+def _free_names(graph: ir.Graph, names: Sequence[str]) -> None:
+    """Rename values inside the graph that have the name of an output, such as `relu`."""
+    for node in graph:
+        for value in node.outputs:
+            if value.name in names and not value.is_graph_output():
+                value.name = f"{value.name}_inside"
 
 
 def _root_cause(error: BaseException) -> str:

@@ -6,8 +6,8 @@ A file can be right in one runtime and wrong in another, so every runtime is che
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.segmenter import load
-from segnet_deploy.types import Frame
+from segnet_deploy.types import Array, Frame
 
 MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.93}
 """The default limits, as the share of labels kept."""
@@ -25,17 +25,32 @@ MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.93}
 class Agreement:
     """The share of labels that one runtime keeps on each frame, 0 to 1.
 
-    `half`: whether it computes an fp16 or bf16 file in that precision.
+    `half`: whether it computes an fp16 or bf16 file in that precision. `outputs` has the same for
+    each further output by name: how much of its values it keeps (`share_kept`).
     """
 
     runtime: str
     half: bool
     shares: tuple[float, ...]
+    outputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
         """The mean over frames."""
         return float(np.mean(self.shares))
+
+
+def share_kept(found: Array, expected: Array) -> float:
+    """Return how much of an output's values another run keeps: 1 - |difference|^2 / |values|^2.
+
+    1 for equal values, 0 or less for unrelated ones; 0 for another shape.
+    """
+    if found.shape != expected.shape:
+        return 0.0
+    values = expected.astype(np.float64)
+    error = float(np.square(found - values).sum())
+    total = float(np.square(values).sum())
+    return 1 - error / total if total else float(error == 0)
 
 
 def compare_labels(
@@ -52,16 +67,15 @@ def compare_labels(
     """
     names = list(runtimes or installed())
     first = "auto" if runtimes is None else names[0]
-    expected = _labels(source, first, frames, "source", progress)[1]
+    expected = _run(source, first, frames, "source", progress)[1]
     found = []
     for name in names:
         try:
-            half, labels = _labels(target, name, frames, name, progress)
+            half, results = _run(target, name, frames, name, progress)
         except EngineError as error:
             progress(f"left out: {error}")
             continue
-        shares = tuple(float((a == b).mean()) for a, b in zip(labels, expected, strict=True))
-        found.append(Agreement(name, half, shares))
+        found.append(_agreement(name, half, results, expected))
     if not found:
         raise ParityError(
             f"no installed runtime accepts {target}, so it is not checked; no file was written"
@@ -84,6 +98,12 @@ def check_agreement(
                 f"{row.runtime} keeps only {row.mean:.2%} of the labels (limit {minimum:.2%}). No "
                 f"file was written; {advice}"
             )
+        for name, shares in row.outputs.items():
+            if not np.mean(shares) >= minimum:
+                raise ParityError(
+                    f"{row.runtime} keeps only {np.mean(shares):.2%} of the values of '{name}' "
+                    f"(limit {minimum:.2%}). No file was written; {advice}"
+                )
 
 
 def format_agreement(found: Sequence[Agreement], precision: str) -> str:
@@ -94,6 +114,10 @@ def format_agreement(found: Sequence[Agreement], precision: str) -> str:
             f"{row.runtime:12} {arithmetic(precision, row.half):22}{len(row.shares):7}"
             f"{row.mean:13.3%}{min(row.shares):13.3%}"
         )
+        lines += [
+            f"  values of {name:29.29}{len(shares):7}{np.mean(shares):13.3%}{min(shares):13.3%}"
+            for name, shares in row.outputs.items()
+        ]
     return "\n".join(lines)
 
 
@@ -102,19 +126,40 @@ def arithmetic(precision: str, half: bool) -> str:
     return precision if half or precision not in ("fp16", "bf16") else "weight rounding only"
 
 
-def _labels(
+_Results = dict[str, Array]
+"""`labels`, (H, W), and every output but the one that they come from."""
+
+
+def _agreement(
+    runtime: str, half: bool, results: Sequence[_Results], expected: Sequence[_Results]
+) -> Agreement:
+    pairs = list(zip(results, expected, strict=True))
+    labels = tuple(float((a["labels"] == b["labels"]).mean()) for a, b in pairs)
+    names = [name for name in expected[0] if name != "labels"] if expected else []
+    others = {n: tuple(share_kept(a[n], b[n]) for a, b in pairs) for n in names}
+    return Agreement(runtime, half, labels, others)
+
+
+def _run(
     path: str | os.PathLike[str],
     runtime: str,
     frames: Sequence[Frame],
     title: str,
     progress: Progress,
-) -> tuple[bool, list[Frame]]:
-    """Return whether halves are computed as such, and the labels of each frame."""
-    labels: list[Frame] = []
+) -> tuple[bool, list[_Results]]:
+    """Return whether halves are computed as such, and the results of each frame."""
+    results: list[_Results] = []
     with load(path, runtime) as segmenter:
-        step = segmenter.batch or 1
+        several = len(segmenter.engine.outputs) > 1
+        logits = segmenter.engine.outputs[0].name
+        step = 1 if several else segmenter.batch or 1
         progress(f"labels ({title})", 0, len(frames))
         for start in range(0, len(frames), step):
-            labels += segmenter.segment_batch(frames[start : start + step])
-            progress(f"labels ({title})", len(labels), len(frames))
-        return segmenter.engine.computes_half, labels
+            if several:
+                found = segmenter.run(frames[start])
+                results.append({k: v for k, v in found.items() if k == "labels" or k != logits})
+            else:
+                batch = segmenter.segment_batch(frames[start : start + step])
+                results += [{"labels": labels} for labels in batch]
+            progress(f"labels ({title})", len(results), len(frames))
+        return segmenter.engine.computes_half, results

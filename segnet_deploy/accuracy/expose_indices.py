@@ -18,10 +18,13 @@ from segnet_deploy.types import Array
 
 @dataclass(frozen=True)
 class IndexedModel:
-    """A model whose outputs are `logits` and, by pooling stage, one index or four masks."""
+    """A model with further outputs: by pooling stage, one index or four masks.
+
+    `values` are the file's own outputs in its order, with the logits instead of a label map.
+    """
 
     model: ir.Model
-    logits: str
+    values: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -60,6 +63,7 @@ def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
         logits, producer = inner, inner.producer()
     if logits.name is None:
         logits.name = "segnet.logits"
+    others = graph.outputs[1:]
     stages = _masks(model) or [(p.pool.outputs[1],) for p in find_pairs(graph)]
     names = []
     for stage in stages:
@@ -68,11 +72,12 @@ def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
         names.append(tuple(str(value.name) for value in stage))
     old = graph.outputs[0]
     graph.outputs.clear()
-    graph.outputs.append(logits)
+    graph.outputs.extend([logits, *others])
     if old is not logits:
         graph.outputs.append(old)
     graph.outputs.extend([value for stage in stages for value in stage])
-    return IndexedModel(model, str(logits.name), tuple(names))
+    values = tuple(str(value.name) for value in (logits, *others))
+    return IndexedModel(model, values, tuple(names))
 
 
 def write_indexed_model(

@@ -16,6 +16,7 @@ from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import PassResult
+from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.passes.to_form import to_form, to_tensorrt_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.progress import Progress, naming, silent
@@ -121,7 +122,8 @@ def _input_shape(model: ir.Model, source: object) -> tuple[int | None, ...]:
     """Return the input's shape. Raises UnsupportedModelError if it is not a segmentation model."""
     x, y = model.graph.inputs[0], model.graph.outputs[0]
     ranks = (0 if x.shape is None else len(x.shape), 0 if y.shape is None else len(y.shape))
-    if len(model.graph.inputs) != 1 or ranks[0] != 4 or ranks[1] not in (3, 4):
+    images = [value for value in model.graph.inputs if not is_mask(str(value.name))]
+    if len(images) != 1 or ranks[0] != 4 or ranks[1] not in (3, 4):
         raise UnsupportedModelError(
             f"{source} is not a segmentation model: its input is {x.shape}, its output {y.shape}; "
             "expected one image (N, C, H, W) and logits (N, classes, H, W) or labels (N, H, W)"

@@ -14,9 +14,9 @@ from segnet_deploy.types import Array, Size
 
 
 class Builder:
-    """Insert nodes before `anchor`, one per call."""
+    """Insert nodes before `anchor`, one per call; without an anchor at the end of the graph."""
 
-    def __init__(self, graph: ir.Graph, anchor: ir.Node):
+    def __init__(self, graph: ir.Graph, anchor: ir.Node | None = None):
         self.graph = graph
         self.anchor = anchor
 
@@ -36,7 +36,10 @@ class Builder:
     ) -> tuple[ir.Value, ...]:
         """Add a node with several outputs and return them."""
         node = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=outputs)
-        self.graph.insert_before(self.anchor, node)
+        if self.anchor is None:
+            self.graph.append(node)
+        else:
+            self.graph.insert_before(self.anchor, node)
         return tuple(node.outputs)
 
     def const(self, value: Any, dtype: Any = np.int64) -> ir.Value:

@@ -87,6 +87,8 @@ def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
     for unpool in pair.unpools:
         _lower_unpool(Builder(graph, unpool), pair, unpool, masks)
         graph.remove(unpool, safe=True)
+    for node in pair.repeats:  # the masks of one image are broadcast to all samples
+        graph.remove(node, safe=True)
     graph.remove(pair.pool, safe=True)
 
 

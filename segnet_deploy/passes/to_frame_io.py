@@ -11,13 +11,16 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import Builder, infer_shapes
 
+FRAME, LABELS = "frame", "labels"  # the names of the input and of the label output
+
 
 def to_frame_io(
     model: ir.Model, mean: Sequence[float], std: Sequence[float], channel_order: str
 ) -> PassResult:
     """Rewrite `model` in place to read frames and write label maps; return the PassResult.
 
-    The input becomes `frame`, (N, H, W, 3) uint8 BGR; the output `labels`, (N, H, W) uint8.
+    The input becomes `frame`, (N, H, W, 3) uint8 BGR; the first output `labels`, (N, H, W) uint8;
+    other outputs stay as they are.
     `mean` and `std` are on the 0-255 scale in the model's `channel_order` ('bgr' or 'rgb').
     Raises UnsupportedModelError if the model's input does not have three channels.
     """
@@ -29,7 +32,7 @@ def to_frame_io(
         )
     n, _, height, width = old.shape
     frame = ir.Value(
-        name="frame",
+        name=FRAME,
         type=ir.TensorType(ir.DataType.UINT8),
         shape=ir.Shape([n, height, width, 3]),
     )
@@ -50,7 +53,7 @@ def to_frame_io(
     cast = ir.node("Cast", arg.outputs, {"to": int(ir.DataType.UINT8)})
     graph.extend([arg, cast])
     labels = cast.outputs[0]
-    labels.name = "labels"
+    labels.name = LABELS
     labels.type = ir.TensorType(ir.DataType.UINT8)
     graph.outputs[0] = labels
     return PassResult(infer_shapes(model), 1)

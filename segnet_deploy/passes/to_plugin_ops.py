@@ -23,6 +23,7 @@ from segnet_deploy.passes.unpooling_pairs import (
     find_pairs,
     is_non_negative,
     is_two_by_two,
+    repeat_count,
     unpool_size,
 )
 from segnet_deploy.types import Size
@@ -73,10 +74,18 @@ def _rewrite(graph: ir.Graph, pair: Pair) -> None:
     y.shape = pair.pool.outputs[0].shape
     code.type = ir.TensorType(ir.DataType.INT32)
     replace(pair.pool.outputs[0], y)
+    codes = {id(pair.pool.outputs[1]): code}
+    for node in pair.repeats:
+        count = repeat_count(node, pair.pool)
+        repeated = build.op("Expand", code, build.const([count, 1, 1, 1]))
+        repeated.type = code.type
+        codes[id(node.outputs[0])] = repeated
     for unpool in pair.unpools:
-        _rewrite_unpool(Builder(graph, unpool), unpool, source, code, ceil_mode, level)
+        given = codes[id(unpool.inputs[1])]
+        _rewrite_unpool(Builder(graph, unpool), unpool, source, given, ceil_mode, level)
         graph.remove(unpool, safe=True)
-    graph.remove(pair.pool, safe=True)
+    for node in (*pair.repeats, pair.pool):
+        graph.remove(node, safe=True)
 
 
 def _rewrite_unpool(
@@ -99,7 +108,7 @@ def _rewrite_unpool(
     x = build.op(contract.UNPOOL, *inputs, domain=contract.DOMAIN, **attributes, **_COMMON)
     values = unpool.inputs[0]
     x.type = (values.type if values is not None else None) or source.type
-    x.shape = source.shape
+    x.shape = _with_batch_of(values, source.shape)
     old = unpool.outputs[0]
     crop = _crop_to(old, size, unpool_size(unpool))
     if crop is not None:
@@ -107,6 +116,13 @@ def _rewrite_unpool(
         build.graph.remove(crop, safe=True)
     else:
         replace(old, x)
+
+
+def _with_batch_of(values: ir.Value | None, shape: ir.Shape | None) -> ir.Shape | None:
+    """Return `shape` with the first size of `values`, which may be samples of one image."""
+    if shape is None or values is None or values.shape is None:
+        return shape
+    return ir.Shape([values.shape[0], *shape[1:]])
 
 
 def _without_pad(pair: Pair) -> tuple[ir.Value, bool]:

@@ -1,9 +1,9 @@
 """Convert an fp32 graph to fp16 or bf16, with the precision in the graph itself.
 
 The nodes that normalise the image stay fp32 (squares of 0-255 values overflow fp16), and so does
-the argmax. Everything between is converted, weights included. Masks stay boolean and codes int32:
-there is no cast between a pool, its codes and the unpooling. The graph's inputs and outputs keep
-their types.
+the argmax and the statistics of dropout samples. Everything between is converted, weights included.
+Masks stay boolean and codes int32: there is no cast between a pool, its codes and the unpooling.
+The graph's inputs and outputs keep their types.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Converter:
     def __init__(self, graph: ir.Graph, half: ir.DataType):
         self.graph, self.half = graph, half
         self.kept = {id(node) for node in _normalising(graph)}
-        self.kept |= {id(node) for node in _from_argmax(graph)}
+        self.kept |= {id(node) for node in _final(graph)}
         self.constants: dict[int, ir.Value] = {}
         self.to_half: dict[int, ir.Value] = {}
         self.to_float: dict[int, ir.Value] = {}
@@ -185,7 +185,7 @@ class _Converter:
 
 def _normalising(graph: ir.Graph) -> list[ir.Node]:
     """Return the nodes that only normalise the image: all their other inputs are constants."""
-    reached = {id(value) for value in graph.inputs}
+    reached = {id(graph.inputs[0])}
     found = []
     for node in graph:
         variable = [v for v in node.inputs if v is not None and v.const_value is None]
@@ -199,12 +199,13 @@ def _normalising(graph: ir.Graph) -> list[ir.Node]:
     return found
 
 
-def _from_argmax(graph: ir.Graph) -> list[ir.Node]:
-    """Return the ArgMax and all nodes downstream of it."""
+def _final(graph: ir.Graph) -> list[ir.Node]:
+    """Return all nodes from an ArgMax, or the softmax of samples, to the outputs."""
+    first = ("ArgMax", "LogSoftmax") if len(graph.inputs) > 1 else ("ArgMax",)
     reached: set[int] = set()
     found = []
     for node in graph:
-        if node.op_type == "ArgMax" or any(id(v) in reached for v in node.inputs if v is not None):
+        if node.op_type in first or any(id(v) in reached for v in node.inputs if v is not None):
             found.append(node)
             reached |= {id(value) for value in node.outputs}
     return found

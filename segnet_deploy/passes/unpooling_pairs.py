@@ -6,8 +6,10 @@ the size of the pool's input. Any other pair raises an error that names its node
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
@@ -15,20 +17,22 @@ from segnet_deploy.passes import contract
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Size
 
-_SIGN_PRESERVING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose")
+_SIGN_PRESERVING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose", "Cast")
 
 
 @dataclass(frozen=True)
 class Pair:
     """A pool with indices and the unpoolings that use them.
 
-    `non_negative`: the graph proves that the pool's input has no element below 0.
+    `non_negative`: the graph proves that the pool's input has no element below 0. `repeats` are the
+    nodes that repeat the indices of one image for a batch of samples (sample_dropout).
     """
 
     pool: ir.Node
     unpools: tuple[ir.Node, ...]
     ceil_mode: bool
     non_negative: bool
+    repeats: tuple[ir.Node, ...] = ()
 
     @property
     def source(self) -> ir.Value:
@@ -75,10 +79,17 @@ def is_non_negative(value: ir.Value | None) -> bool:
             zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
             if zero is None or zero.any():
                 return False
+        elif node.op_type == "Mul":
+            return all(map(_is_non_negative_factor, node.inputs))
         elif node.op_type not in _SIGN_PRESERVING:
             return False
         value = node.inputs[0]
     return False
+
+
+def _is_non_negative_factor(value: ir.Value | None) -> bool:
+    array = constant(value)
+    return bool((array >= 0).all()) if array is not None else is_non_negative(value)
 
 
 def _is_unpool(node: ir.Node) -> bool:
@@ -99,7 +110,10 @@ def _pair(pool: ir.Node) -> Pair:
     index = pool.outputs[1]
     if index.is_graph_output():
         raise _refusal(pool, "its indices are an output of the graph")
-    users = tuple(use.node for use in index.uses())
+    direct = [use.node for use in index.uses()]
+    repeats = tuple(node for node in direct if repeat_count(node, pool))
+    repeated = [use.node for node in repeats for use in node.outputs[0].uses()]
+    users = (*(node for node in direct if node not in repeats), *repeated)
     for user in users:
         if not _is_unpool(user):
             raise _refusal(pool, f"its indices also feed {user.op_type} '{user.name}'")
@@ -108,8 +122,27 @@ def _pair(pool: ir.Node) -> Pair:
     source = pool.inputs[0]
     assert source is not None
     for unpool in users:
-        _check_unpool(pool, unpool, source)
-    return Pair(pool, users, bool(int_attribute(pool, "ceil_mode", 0)), is_non_negative(source))
+        _check_unpool(pool, unpool, source, repeated=unpool in repeated)
+    ceil_mode = bool(int_attribute(pool, "ceil_mode", 0))
+    return Pair(pool, users, ceil_mode, is_non_negative(source), repeats)
+
+
+def repeat_count(node: ir.Node, pool: ir.Node) -> int:
+    """Return how often `node` repeats the indices that `pool` computes for one image; else 0.
+
+    Codes are expanded; flat indices are added to the offset of each copy, which must be right.
+    """
+    values = constant(node.inputs[1]) if len(node.inputs) == 2 else None
+    if values is None or node.domain or node.op_type not in ("Add", "Expand"):
+        return 0
+    if node.op_type == "Expand":
+        return int(values[0]) if values.shape == (4,) and (values[1:] == 1).all() else 0
+    source = pool.inputs[0]
+    shape = None if source is None else source.shape
+    if pool.domain or shape is None or not shape.is_static() or shape[0] != 1:
+        return 0
+    expected = np.arange(len(values)) * math.prod(shape.numpy())
+    return len(values) if np.array_equal(values, expected.reshape(-1, 1, 1, 1)) else 0
 
 
 def is_two_by_two(node: ir.Node) -> bool:
@@ -137,14 +170,14 @@ def _require_two_by_two(node: ir.Node) -> None:
         raise _refusal(node, "column-major indices (storage_order 1)")
 
 
-def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
+def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bool = False) -> None:
     if unpool.domain == "":
         _require_two_by_two(unpool)
     pooled, values = pool.outputs[0].shape, _shape(unpool.inputs[0])
     if pooled is not None and values is not None:
         differ = [
             (a, b)
-            for a, b in zip(pooled, values, strict=False)
+            for a, b in list(zip(pooled, values, strict=False))[int(repeated) :]
             if isinstance(a, int) and isinstance(b, int) and a != b
         ]
         if differ or len(pooled) != len(values):

@@ -8,9 +8,12 @@ from typing import Any
 import onnx_ir as ir
 
 from segnet_deploy.errors import EngineError, InputError
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import require
 from segnet_deploy.passes.graph import opset
 from segnet_deploy.progress import Progress, silent, track
+from segnet_deploy.runtimes.base import Port
+from segnet_deploy.runtimes.dropout_masks import DropoutMasks
 from segnet_deploy.types import Array
 
 _SEVERITY_FATAL = 4
@@ -26,14 +29,17 @@ def read_values(
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
     """Yield the values called `names` and the channel means of `means`, for each input.
 
+    A network that samples its dropout gets the masks of frame 0, 1, and so on.
     Q/DQ are computed in float exactly as ONNX defines them, never in a runtime's int8 kernels.
     Raises InputError if the model cannot run on an input, EngineError if it cannot be loaded.
     """
     session = _session(_with_outputs(model, names, means))
-    feed = session.get_inputs()[0].name
+    feed, *ports = [_port(value) for value in model.graph.inputs]
+    dropout = Metadata.from_props(dict(model.metadata_props)).dropout
+    masks = DropoutMasks(ports, dropout)  # random ones, as when the network runs
     for x in track(inputs, title, progress):
         try:
-            found = session.run(None, {feed: x})
+            found = session.run(None, {feed.name: x} | masks.next())
         except Exception as error:
             raise InputError(f"the model cannot run on a calibration frame: {error}") from error
         yield (
@@ -77,6 +83,11 @@ def _added(graph: ir.Graph, op_type: str, *inputs: ir.Value, **attributes: Any) 
     out = node.outputs[0]
     out.name, out.type = f"{inputs[0].name}.{op_type}", inputs[0].type
     return out
+
+
+def _port(value: ir.Value) -> Port:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape or ())
+    return Port(str(value.name), shape, (value.dtype or ir.DataType.FLOAT).numpy())
 
 
 def _session(data: bytes) -> Any:

@@ -19,6 +19,8 @@ from segnet_deploy.types import Array
 if TYPE_CHECKING:
     import numpy as np
 
+    from segnet_deploy.runtimes.dropout_masks import DropoutMasks
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -78,8 +80,10 @@ class Port:
 class Engine(ABC):
     """A loaded model. One instance per thread; a result is valid until the next call.
 
+    The first of `outputs` is the one with the labels or their logits.
     `device` is cpu or cuda. `lowered` if the pool/unpool pairs were rewritten in memory as plain
-    operators. `metadata` is what the file records about itself.
+    operators. `metadata` is what the file records about itself. `masks` fills the inputs after the
+    first in a file that samples its dropout; it is None for other files.
     """
 
     name: str
@@ -88,6 +92,7 @@ class Engine(ABC):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     metadata: Metadata = Metadata()
+    masks: DropoutMasks | None = None
 
     @property
     def computes_half(self) -> bool:
@@ -119,6 +124,15 @@ class Engine(ABC):
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output; errors as of `run_all`."""
         return self.run_all(x)[self.outputs[0].name]
+
+    def feed(self, x: Array) -> dict[str, Array]:
+        """Return every input by name: `x`, and the masks of the next frame if the file has masks.
+
+        Raises InputError if `x` does not fit the first input.
+        """
+        check_input(self.inputs[0], x)
+        feed = {self.inputs[0].name: x}
+        return feed if self.masks is None else feed | self.masks.next()
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]] | None:
         """Return `name`, `op` and median `seconds` of each layer over `runs`.

@@ -10,7 +10,7 @@ from segnet_deploy.types import Array
 
 
 class FunctionEngine(Engine):
-    """Calls `function` with the input and returns its result as the first output.
+    """Calls `function` with the input; its result is the first output, or a dict of all by name.
 
     >>> import numpy as np
     >>> from segnet_deploy.runtimes import Port
@@ -23,7 +23,7 @@ class FunctionEngine(Engine):
 
     def __init__(
         self,
-        function: Callable[[Array], Array],
+        function: Callable[[Array], Array | dict[str, Array]],
         inputs: Sequence[Port],
         outputs: Sequence[Port],
         *,
@@ -42,4 +42,5 @@ class FunctionEngine(Engine):
     def run_all(self, x: Array) -> dict[str, Array]:
         """Call the function. Raises InputError if `x` does not fit the input."""
         check_input(self.inputs[0], x)
-        return {self.outputs[0].name: self._function(x)}
+        result = self._function(x)
+        return result if isinstance(result, dict) else {self.outputs[0].name: result}

@@ -57,13 +57,18 @@ def open(
     if threads is not None and threads < 1:
         raise InputError(f"threads {threads}; expected 1 or more")
     if is_engine_file(path):
-        return _open_built(Path(path), rebuild)
-    from segnet_deploy.runtimes.model_file import ModelFile
+        engine = _open_built(Path(path), rebuild)
+    else:
+        from segnet_deploy.runtimes.model_file import ModelFile
 
-    file = ModelFile.read(path)
-    metadata = Metadata.from_props(file.props)
-    engine = _open_onnx(file, runtime, threads or quota_threads(), progress)
-    engine.metadata = metadata
+        file = ModelFile.read(path)
+        metadata = Metadata.from_props(file.props)
+        engine = _open_onnx(file, runtime, threads or quota_threads(), progress)
+        engine.metadata = metadata
+    if engine.metadata.dropout:
+        from segnet_deploy.runtimes.dropout_masks import attach_masks
+
+        attach_masks(engine, engine.metadata)
     return engine
 
 

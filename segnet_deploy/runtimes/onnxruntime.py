@@ -18,7 +18,7 @@ import numpy as np
 from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
 from segnet_deploy.native.find import find_library
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes.base import Engine, Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
 from segnet_deploy.types import Array
@@ -79,12 +79,12 @@ class OrtEngine(Engine):
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""
-        return self._infer([self.outputs[0].name], x)[0]
+        return self._infer([self.outputs[0].name], self.feed(x))[0]
 
     def run_all(self, x: Array) -> dict[str, Array]:
         """Run the first input and return every output by name."""
         names = [port.name for port in self.outputs]
-        return dict(zip(names, self._infer(names, x), strict=True))
+        return dict(zip(names, self._infer(names, self.feed(x)), strict=True))
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
         """Return each node's name, operator and median seconds, from a separate session."""
@@ -154,11 +154,9 @@ class OrtEngine(Engine):
         self.inputs = tuple(_port(value) for value in session.get_inputs())
         self.outputs = tuple(_port(value) for value in session.get_outputs())
 
-    def _infer(self, names: list[str], x: Array) -> list[Array]:
+    def _infer(self, names: list[str], feed: dict[str, Array]) -> list[Array]:
         if self._session is None:
             raise EngineError(f"{self._file.path} is closed; open it again")
-        check_input(self.inputs[0], x)
-        feed = {self.inputs[0].name: x}
         try:
             with self._translated("cannot run"):
                 return list(self._session.run(names, feed))
@@ -168,7 +166,7 @@ class OrtEngine(Engine):
         # Odd sizes are rejected only when MaxUnpool runs: continue with the lowered form.
         self.lowered, self.operators = True, False
         self._start(*self.source())
-        return self._infer(names, x)
+        return self._infer(names, feed)
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
         # ONNX Runtime's error types have no common base.

@@ -14,7 +14,7 @@ import numpy as np
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
 from segnet_deploy.optional import require
-from segnet_deploy.runtimes.base import Engine, Port, check_input
+from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.types import Array
 
@@ -107,10 +107,10 @@ class OpenVinoEngine(Engine):
     def _infer(self, x: Array) -> list[Array]:
         if self._request is None:
             raise EngineError(f"{self._path} is closed; open it again")
-        check_input(self.inputs[0], x)
-        x = np.ascontiguousarray(x)
+        given = self.feed(x)
+        feed = {i: np.ascontiguousarray(given[port.name]) for i, port in enumerate(self.inputs)}
         with self._translated("cannot run"):
-            results = self._request.infer({0: x}, share_inputs=True, share_outputs=True)
+            results = self._request.infer(feed, share_inputs=True, share_outputs=True)
             return [results[index] for index in range(len(self.outputs))]
 
     def _translated(self, what: str) -> AbstractContextManager[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import cases
 import cuda_kernels
 import numpy as np
 import pytest
 import torch
+from test_cuda_launch_sizes import run_launch_errors
 from torch.nn import functional as F
 
 pytestmark = pytest.mark.needs("gpu", "nvcc")
@@ -26,11 +28,16 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def check(
-    kernels: ctypes.CDLL, values: cases.Array, kind: str, layout: str, ceil_mode: bool
+    kernels: ctypes.CDLL,
+    values: cases.Array,
+    kind: str,
+    layout: str,
+    ceil_mode: bool,
+    spread: bool = True,
 ) -> None:
     """Compare pool, codes and unpool with torch on the CPU; outputs are poisoned first."""
     n, c, h, w = values.shape
-    if kind == "int8":
+    if kind == "int8" and spread:
         values = cases.spread_over_int8(values)
     x = torch.from_numpy(np.ascontiguousarray(values)).to(TYPES[kind])
     wide = x.float()
@@ -60,6 +67,24 @@ def check(
     assert np.array_equal(back.float().cpu().numpy(), expected.numpy(), equal_nan=True)
     found = cases.unpack_codes(codes.cpu().numpy(), c)
     assert np.array_equal(found, cases.codes_from_index(index.numpy(), w))
+
+
+@pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
+@pytest.mark.parametrize("shape", [(1, 17, 9, 7), (2, 33, 24, 26), (1, 3, 5, 4)], ids=str)
+def test_int8_tiles_order_negative_values(
+    kernels: ctypes.CDLL, shape: tuple[int, ...], layout: str
+) -> None:
+    """First, since a simulator of PTX got this wrong; the machine code extends the sign."""
+    values = np.random.default_rng(0).integers(-128, 128, shape).astype(np.float32)
+    for ceil_mode in (False, True):
+        check(kernels, values, "int8", layout, ceil_mode, spread=False)
+        check(kernels, -np.abs(values), "int8", layout, ceil_mode, spread=False)
+
+
+def test_launchers_report_their_own_errors_only(tmp_path: Path) -> None:
+    answers = run_launch_errors(tmp_path, "native")
+    assert len(answers) == 6
+    assert set(answers.values()) == {"1"}, answers
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -165,5 +190,5 @@ def test_out_of_memory_error_reports_the_free_memory() -> None:
     from segnet_deploy.errors import EngineError
     from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
 
-    with pytest.raises(EngineError, match=r"out of GPU memory: .* MB asked for, .* MB are free"):
+    with pytest.raises(EngineError, match=r"out of GPU memory: .* MB requested, .* MB are free"):
         DeviceBuffer(1 << 46)

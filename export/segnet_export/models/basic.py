@@ -13,6 +13,8 @@ class SegNetBasic(nn.Module):
     `width` is the channels of every stage; `ceil_mode`: pools round sizes up; `lrn`: local response
     normalisation of the input. Two of the paper's variants (Table 1): `encoder_addition` adds each
     encoder's map to its decoder's; with `single_channel` each decoder filter reads one channel.
+    `dropout`: values are dropped with probability 0.5 at Bayesian SegNet-Basic's four places, after
+    the last two pools and the first two decoders.
 
     >>> import torch
     >>> from segnet_export import SegNetBasic
@@ -30,10 +32,12 @@ class SegNetBasic(nn.Module):
         lrn: bool = True,
         encoder_addition: bool = False,
         single_channel: bool = False,
+        dropout: bool = False,
     ):
         super().__init__()
         self.ceil_mode = ceil_mode
         self.encoder_addition = encoder_addition
+        self.drops, self.dropout = dropout, nn.Dropout(0.5)
         self.lrn = nn.LocalResponseNorm(5, 1e-4, 0.75) if lrn else nn.Identity()
         self.encoder = nn.ModuleList(
             basic_unit(in_channels if stage == 0 else width, width) for stage in range(4)
@@ -46,17 +50,19 @@ class SegNetBasic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.lrn(x)
         pooled: list[tuple[Tensor, Tensor]] = []
-        for unit in self.encoder:
+        for number, unit in enumerate(self.encoder):
             feature = F.relu(unit(x))
             x, plane_index = F.max_pool2d(
                 feature, 2, 2, ceil_mode=self.ceil_mode, return_indices=True
             )
+            x = self.dropout(x) if self.drops and number >= 2 else x
             pooled.append((plane_index, feature))
-        for unit in self.decoder:
+        for number, unit in enumerate(self.decoder):
             plane_index, feature = pooled.pop()
             size = list(feature.shape[-2:])
             x = unit(F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=size))
             x = x + feature if self.encoder_addition else x
+            x = self.dropout(x) if self.drops and number < 2 else x
         return self.classifier(x)  # type: ignore[no-any-return]  # torch's module calls are Any
 
 

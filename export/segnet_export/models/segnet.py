@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
+DROPOUTS = ("bayesian", "pascal")
+CENTRAL_STAGES = 3  # of the encoder and of the decoder, in Bayesian SegNet
 DECODER = ((8, 8, 8), (8, 8, 4), (4, 4, 2), (2, 1), (1,))
 
 
@@ -29,6 +31,9 @@ class SegNetConfig:
     `keep_size`: unpooling restores the pool's input size; without it the output is
     exactly twice the input, which needs sizes that are multiples of 32.
     `classifier_kernel`: its height and width in px. `eps`: of batch normalisation.
+    `dropout`: where values are dropped, with probability 0.5: '' nowhere; 'bayesian' after the last
+    three pools and the first three stages of the decoder (Bayesian SegNet); 'pascal' before every
+    pool and every unpooling (the authors' model for Pascal VOC).
 
     >>> SegNetConfig.standard(11, width=8).encoder
     ((8, 8), (16, 16), (32, 32, 32), (64, 64, 64), (64, 64, 64))
@@ -45,6 +50,7 @@ class SegNetConfig:
     keep_size: bool = True
     classifier_kernel: int = 3
     eps: float = 1e-5
+    dropout: str = ""
 
     @classmethod
     def standard(cls, num_classes: int, width: int = 64, **options: object) -> SegNetConfig:
@@ -98,6 +104,7 @@ class SegNet(nn.Module):
                 units.append(ConvUnit(channels, width, config.relu_before_bn, config.eps, bn))
                 channels = width
         self.units = nn.ModuleList(units)
+        self.dropout = nn.Dropout(0.5)
         kernel = config.classifier_kernel
         self.classifier = nn.Conv2d(channels, config.num_classes, kernel, padding=kernel // 2)
         self.classifier_bn = (
@@ -109,19 +116,25 @@ class SegNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         units = iter(self.units)
         pooled: list[tuple[Tensor, torch.Size]] = []
-        for stage in self.config.encoder:
+        bayesian, pascal = (self.config.dropout == name for name in DROPOUTS)
+        first_central = len(self.config.encoder) - CENTRAL_STAGES
+        for number, stage in enumerate(self.config.encoder):
             for _ in stage:
                 x = next(units)(x)
+            x = self.dropout(x) if pascal else x
             size = x.shape[-2:]
             x, plane_index = F.max_pool2d(
                 x, 2, 2, ceil_mode=self.config.ceil_mode, return_indices=True
             )
+            x = self.dropout(x) if bayesian and number >= first_central else x
             pooled.append((plane_index, size))
-        for stage in self.config.decoder:
+        for number, stage in enumerate(self.config.decoder):
+            x = self.dropout(x) if pascal else x
             plane_index, size = pooled.pop()
             output_size = list(size) if self.config.keep_size else None
             x = F.max_unpool2d(x, plane_index, (2, 2), (2, 2), output_size=output_size)
             for _ in stage:
                 x = next(units)(x)
+            x = self.dropout(x) if bayesian and number < CENTRAL_STAGES else x
         x = self.classifier_bn(self.classifier(x))
         return F.relu(x) if self.config.classifier_bn_relu else x

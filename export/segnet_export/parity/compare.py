@@ -1,32 +1,32 @@
 """Compare an exported file with its PyTorch model on one input, in one runtime.
 
-`compare` applies the full rule of the parity gate: the file's indices, its logits given those
-indices, and its labels. `compare_labels` compares labels only, for a reduced precision.
+`compare` applies the full rule of the parity gate: the file's indices, its outputs given those
+indices, and its labels. `compare_reduced` compares labels and values only, for a reduced precision.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from segnet_deploy.accuracy.agreement import share_kept
 from segnet_deploy.accuracy.expose_indices import IndexedModel, write_indexed_model
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import ParityError
 from segnet_deploy.runtimes.base import WINOGRAD, Engine
 from segnet_deploy.runtimes.loader import open as open_engine
 from segnet_deploy.types import Array
-from segnet_export.parity.report import GateRow
+from segnet_export.parity.report import GateRow, OutputDelta
 from segnet_export.pool_recorder import PoolCall, run_recorded
 
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
 WINOGRAD_FLIP_LIMIT = 2e-2  # breaks ties at the edges of flat areas (docs/runtimes.md)
-LOGIT_LIMIT = 1e-4  # of the largest logit
+LOGIT_LIMIT = 1e-4  # of the largest logit, or value of another output
 
 
 @dataclass(frozen=True)
@@ -65,72 +65,107 @@ class StageFlips:
 
 
 @dataclass(frozen=True)
-class _Results:
-    """What both sides computed for one input.
+class _Output:
+    """What both sides computed of one output, float32.
 
-    `expected` are PyTorch's logits, `given` its logits with the file's indices in its decoder,
-    `logits` the file's: (N, K, H, W) float32. `labels`, (N, H, W) int64, come from the file as it
-    is. `flips` has one entry per stage; `misplaced` lists the stages, from 1, with an index
-    outside its window: then `given` equals `expected` and `flips` is empty.
+    `expected` are PyTorch's values, `given` those with the file's indices in its decoder, `found`
+    the file's; `plain` comes from the file as it is, without exposed indices: labels (N, H, W)
+    int64 of the label output.
     """
 
+    name: str
     expected: Tensor
     given: Tensor
-    logits: Tensor
-    labels: Tensor
+    found: Tensor
+    plain: Tensor
+
+    @property
+    def limit(self) -> float:
+        return LOGIT_LIMIT * float(self.given.abs().max())
+
+    @property
+    def delta_given(self) -> float:
+        """The largest difference of a value, given the same indices."""
+        return _largest_difference(self.found, self.given)
+
+    @property
+    def kept(self) -> float:
+        """How much of the values the file as it is keeps, given the same indices."""
+        return share_kept(self.plain.numpy(), self.given.numpy())
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What both sides computed for one input: the label output first.
+
+    `flips` has one entry per stage; `misplaced` lists the stages, from 1, with an index outside its
+    window: then `given` of each output equals `expected` and `flips` is empty.
+    """
+
+    outputs: tuple[_Output, ...]
     flips: tuple[StageFlips, ...]
     misplaced: tuple[int, ...]
 
     @property
-    def logit_limit(self) -> float:
-        return LOGIT_LIMIT * float(self.given.abs().max())
+    def labels(self) -> _Output:
+        """The label output."""
+        return self.outputs[0]
 
-    @cached_property
-    def delta_given(self) -> float:
-        """The largest difference of a logit, given the same indices."""
-        return _largest_difference(self.logits, self.given)
-
-    @cached_property
+    @property
     def agreement_given(self) -> float:
         """The share of equal labels, given the same indices."""
-        return _agreement(self.labels, self.given, margin=2 * self.logit_limit)
+        return _agreement(self.labels.plain, self.labels.given, margin=2 * self.labels.limit)
 
 
 def compare(file: OpenedFile, module: nn.Module, item: GateInput, min_agreement: float) -> GateRow:
     """Compare the file with `module`; the row lists the rules that fail.
 
-    Raises ParityError if the file has another number of pool/unpool pairs than PyTorch uses.
+    Raises ParityError if the file has other outputs than the module, or another number of
+    pool/unpool pairs than PyTorch uses.
     """
     results = _run_both(file, module, item)
     flip_limit = WINOGRAD_FLIP_LIMIT if file.runtime in WINOGRAD else FLIP_LIMIT
     failures = [
         *_check_indices(results, None if item.adversarial else flip_limit),
-        *_check_logits(results),
+        *_check_values(results),
         *_check_labels(results, min_agreement),
     ]
+    labels = results.labels
     return GateRow(
         file.runtime,
         item.name,
         tuple(item.feed.shape),
-        _agreement(results.labels, results.expected),
-        _largest_difference(results.logits, results.expected),
-        results.delta_given,
+        _agreement(labels.plain, labels.expected),
+        _largest_difference(labels.found, labels.expected),
+        labels.delta_given,
         tuple(stage.count for stage in results.flips),
         tuple(stage.windows for stage in results.flips),
         max((stage.gap for stage in results.flips), default=0.0),
         tuple(failures),
+        tuple(OutputDelta(o.name, o.delta_given, o.kept) for o in results.outputs[1:]),
     )
 
 
-def compare_labels(
+def compare_reduced(
     runtime: str, engine: Engine, module: nn.Module, item: GateInput, min_agreement: float
 ) -> GateRow:
-    """Compare the labels of a file in reduced precision with those of `module`."""
-    with torch.no_grad():
-        expected = module(torch.as_tensor(item.x))
-    output = torch.from_numpy(np.array(engine.run(item.feed)))
+    """Compare a file in reduced precision with `module`: its labels, and the values it keeps."""
+    outputs, _ = run_recorded(module, torch.as_tensor(item.x))
+    expected = outputs[0]
+    found = [torch.from_numpy(np.array(value)) for value in engine.run_all(item.feed).values()]
+    output = found[0]
     agreement = _agreement(_label_map(output), expected)
-    failures = () if agreement >= min_agreement else (f"labels agree on {agreement:.3%} only",)
+    names = [port.name for port in engine.outputs]
+    others = tuple(
+        OutputDelta(name, np.nan, share_kept(value.numpy(), wanted.numpy()))
+        for name, value, wanted in zip(names[1:], found[1:], outputs[1:], strict=True)
+    )
+    failures = [] if agreement >= min_agreement else [f"labels agree on {agreement:.3%} only"]
+    failures += [
+        f"output '{other.name}' keeps {other.kept:.3%} of its values only"
+        for other in others
+        if not other.kept >= min_agreement
+    ]
     return GateRow(
         runtime,
         "natural, reduced" if engine.computes_half else "weight rounding only",
@@ -141,7 +176,8 @@ def compare_labels(
         flips=(),
         windows=(),
         largest_gap=0.0,
-        failures=failures,
+        failures=tuple(failures),
+        outputs=others,
     )
 
 
@@ -158,11 +194,17 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
         if not _in_windows(indices[number], calls[number])
     )
     given, given_calls = (expected, calls) if misplaced else run_recorded(module, x, indices)
+    plain = [torch.from_numpy(np.array(v)) for v in file.plain.run_all(item.feed).values()]
+    plain[0] = _label_map(plain[0])
+    names = [port.name for port in file.plain.outputs]
+    if len(expected) != len(names):
+        raise ParityError(
+            f"PyTorch returns {len(expected)} outputs but the file has {len(names)}: "
+            f"{', '.join(names)}"
+        )
+    found = [torch.from_numpy(outputs[name]) for name in file.indexed.values]
     return _Results(
-        expected,
-        given,
-        torch.from_numpy(outputs[file.indexed.logits]),
-        _label_map(torch.from_numpy(np.array(file.plain.run(item.feed)))),
+        tuple(map(_Output, names, expected, given, found, plain)),
         () if misplaced else tuple(_flips(given_calls[number]) for number in used),
         misplaced,
     )
@@ -189,8 +231,9 @@ def _check_indices(results: _Results, flip_limit: float | None) -> list[str]:
     `flip_limit` is the share of a stage's windows that may flip; None: any number.
     """
     failures = [f"stage {stage}: an index is outside its window" for stage in results.misplaced]
-    if not np.isfinite(float(results.expected.abs().max())):
-        failures.append("PyTorch's own output is not finite")
+    for output in results.outputs:
+        if not torch.isfinite(output.expected).all():
+            failures.append(f"PyTorch's own output '{output.name}' is not finite")
     for number, stage in enumerate(results.flips, start=1):
         if stage.gap > GAP_LIMIT:
             failures.append(
@@ -202,21 +245,24 @@ def _check_indices(results: _Results, flip_limit: float | None) -> list[str]:
     return failures
 
 
-def _check_logits(results: _Results) -> list[str]:
-    """Rule 2: given the file's indices, PyTorch's decoder computes the file's logits."""
-    delta, limit = results.delta_given, results.logit_limit
-    if delta <= limit:  # false for NaN
-        return []
-    return [f"with the same indices logits differ by {delta:.1e} (limit {limit:.1e})"]
+def _check_values(results: _Results) -> list[str]:
+    """Rule 2: given the file's indices, PyTorch's decoder computes the file's outputs."""
+    return [
+        f"with the same indices '{output.name}' differs by {output.delta_given:.1e} "
+        f"(limit {output.limit:.1e})"
+        for output in results.outputs
+        if not output.delta_given <= output.limit  # false for NaN
+    ]
 
 
 def _check_labels(results: _Results, min_agreement: float) -> list[str]:
-    """Rule 3: the file without exposed indices yields the same labels."""
-    agreement = results.agreement_given
-    if agreement >= min_agreement:
-        return []
+    """Rule 3: the file without exposed indices yields the same labels and other outputs."""
+    shares = {"labels agree on": results.agreement_given}
+    shares |= {f"'{output.name}' keeps": output.kept for output in results.outputs[1:]}
     return [
-        f"with the same indices labels agree on {agreement:.4%} only (limit {min_agreement:.2%})"
+        f"with the same indices {what} {share:.4%} only (limit {min_agreement:.2%})"
+        for what, share in shares.items()
+        if not share >= min_agreement
     ]
 
 

@@ -4,7 +4,8 @@ The convolutions of two libraries differ in the last bits. That flips the index 
 two largest values are nearly tied, and the decoder then moves a value by one pixel; after a dense
 layer (DeconvNet's) one such index affects every label. The rule therefore has three parts: an
 index may flip only in a nearly tied window, and few do; given the file's indices, PyTorch's
-decoder computes the same logits; and the labels of the file without exposed indices agree.
+decoder computes the same outputs; and the labels of the file without exposed indices agree. An
+output without labels keeps its values (`share_kept`) as far as the labels must agree.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.runtimes.loader import open as open_engine
-from segnet_export.parity.compare import OpenedFile, compare, compare_labels
+from segnet_export.parity.compare import OpenedFile, compare, compare_reduced
 from segnet_export.parity.report import GateReport, GateRow
 
 
@@ -67,7 +68,7 @@ def gate(
     return report
 
 
-def gate_labels(
+def gate_reduced(
     path: str | os.PathLike[str],
     module: nn.Module,
     inputs: Sequence[GateInput],
@@ -75,12 +76,11 @@ def gate_labels(
     min_agreement: float = 0.99,
     progress: Progress = silent,
 ) -> GateReport:
-    """Compare labels only, on natural input: the rule for a reduced precision.
+    """Compare labels and values on natural input: the rule for a reduced precision.
 
     Most CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
     rounded; the rows record this. A runtime that rejects the file is left out and reported. Raises
-    ParityError if the share of equal labels is below `min_agreement` in a runtime, or if no
-    runtime runs the file.
+    ParityError if less than `min_agreement` is kept in a runtime, or if no runtime runs the file.
     """
     rows: list[GateRow] = []
     natural = [item for item in inputs if item.name == "natural"]
@@ -91,13 +91,13 @@ def gate_labels(
             progress(f"left out: {error}")
             continue
         with contextlib.closing(engine):
-            for item in track(natural, f"{runtime}: comparing labels with PyTorch", progress):
-                rows.append(compare_labels(runtime, engine, module, item, min_agreement))
+            for item in track(natural, f"{runtime}: comparing with PyTorch", progress):
+                rows.append(compare_reduced(runtime, engine, module, item, min_agreement))
     report = _report(path, rows)
     if not report.passed:
         failed = report.failed[0]
         raise ParityError(
-            f"{path} keeps too few labels in {failed.runtime}: {failed.failures[0]} (limit "
+            f"{path} keeps too little in {failed.runtime}: {failed.failures[0]} (limit "
             f"{min_agreement:.2%}). No file was written; lower --min-agreement, or give --image "
             "with images of the model's own kind"
         )

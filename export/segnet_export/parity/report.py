@@ -6,6 +6,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class OutputDelta:
+    """The comparison of one further output, which holds values and not labels.
+
+    `delta_given_indices` is as in GateRow; `kept` is how much of PyTorch's values the file keeps
+    (segnet_deploy.accuracy.agreement.share_kept).
+    """
+
+    name: str
+    delta_given_indices: float
+    kept: float
+
+
+@dataclass(frozen=True)
 class GateRow:
     """The comparison of the file with PyTorch on one input in one runtime.
 
@@ -13,7 +26,8 @@ class GateRow:
     and `delta_given_indices` the same with the file's indices in PyTorch's decoder; NaN if not
     compared. `flips` and `windows` count differing indices and all windows by stage; `largest_gap`
     is the largest difference of the values at two differing indices, as a share of the stage's
-    largest magnitude. `failures` states each rule that failed.
+    largest magnitude. `outputs` are the others than the label output. `failures` states each rule
+    that failed.
     """
 
     runtime: str
@@ -26,6 +40,7 @@ class GateRow:
     windows: tuple[int, ...]
     largest_gap: float
     failures: tuple[str, ...] = ()
+    outputs: tuple[OutputDelta, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,4 +83,9 @@ def _line(row: GateRow) -> str:
         f"{row.runtime:12}{row.input:22}{shape:>16}  {row.agreement:9.4%}  {row.delta:8.1e}  "
         f"{row.delta_given_indices:9.1e}  {flips}"
     )
+    for output in row.outputs:
+        line += (
+            f"\n    output {output.name}: values kept {output.kept:.4%}, given the indices "
+            f"{output.delta_given_indices:.1e}"
+        )
     return line + "".join(f"\n    FAILED: {failure}" for failure in row.failures)

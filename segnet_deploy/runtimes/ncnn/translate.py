@@ -22,6 +22,7 @@ from segnet_deploy.native.max_unpool import MAX_CLASSES
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
 from segnet_deploy.passes.graph import constant, int_attribute
+from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.passes.unpooling_pairs import find_pairs
@@ -38,6 +39,12 @@ def to_program(model: ir.Model) -> Program:
 
     Raises UnsupportedModelError that names a node which neither ncnn nor the host supports.
     """
+    if len(model.graph.inputs) > 1:
+        raise UnsupportedModelError(
+            "it samples its dropout, and ncnn's nets here have one image as their only input"
+            if is_mask(str(model.graph.inputs[1].name))
+            else f"it has {len(model.graph.inputs)} inputs; expected one"
+        )
     to_symmetric_int8(model)
     fuse_lrn(model)
     indices = _remove_index_outputs(model.graph)

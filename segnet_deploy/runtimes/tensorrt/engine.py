@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import EngineError
-from segnet_deploy.runtimes.base import Engine, Port, check_input
+from segnet_deploy.passes.sampling_names import is_mask
+from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.tensorrt.cuda_objects import call, spin_wait
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
 from segnet_deploy.runtimes.tensorrt.library import choose, load
@@ -64,8 +65,10 @@ class TensorRtEngine(Engine):
             raise self._error("cannot create an execution context")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
-        self.inputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if r)
-        self.outputs = tuple(self._port(n) for n, r in zip(names, reads, strict=True) if not r)
+        inputs = [self._port(n) for n, r in zip(names, reads, strict=True) if r]
+        self.inputs = tuple(sorted(inputs, key=lambda port: is_mask(port.name)))
+        outputs = [self._port(n) for n, r in zip(names, reads, strict=True) if not r]
+        self.outputs = tuple(sorted(outputs, key=lambda p: p.name != self.metadata.label_output))
 
     @property
     def computes_half(self) -> bool:
@@ -85,11 +88,16 @@ class TensorRtEngine(Engine):
 
     def run_all(self, x: Array) -> dict[str, Array]:
         """Run the first input and return every output by name."""
-        check_input(self.inputs[0], x)
-        return self._session(x.shape).run({self.inputs[0].name: x})
+        feed = self.feed(x)
+        return self._session(x.shape).run(feed)
 
     def run_on_device(self, x: Any) -> dict[str, DeviceArray]:
         """Run an array on the GPU (CUDA Array Interface or DLPack); the outputs stay there."""
+        if self.masks is not None:
+            raise EngineError(
+                f"{self._plan.path} samples its dropout, whose masks are made on the host; use "
+                "run_all with an array on the host"
+            )
         array = device_array(x)
         return self._session(array.shape).run_on_device({self.inputs[0].name: array})
 
@@ -101,7 +109,7 @@ class TensorRtEngine(Engine):
         from segnet_deploy.runtimes.tensorrt.layer_profiler import layer_times
 
         session = self._session(x.shape)
-        session.run({self.inputs[0].name: x})
+        session.run(self.feed(x))
         return layer_times(self._trt, self._context, session.enqueue_directly, runs)
 
     @property
@@ -142,7 +150,8 @@ class TensorRtEngine(Engine):
                 Port(p.name, tuple(self._context.get_tensor_shape(p.name)), p.dtype)
                 for p in self.outputs
             ]
-            self._sessions[shape] = Session(self, [Port(port.name, shape, port.dtype)], outputs)
+            inputs = [Port(port.name, shape, port.dtype), *self.inputs[1:]]  # masks are static
+            self._sessions[shape] = Session(self, inputs, outputs)
         self._last = self._sessions[shape]
         return self._last
 
