@@ -30,6 +30,7 @@ from segnet_deploy.runtimes.ncnn import integers
 from segnet_deploy.runtimes.ncnn.integers import is_integer, to_integer_layers
 from segnet_deploy.runtimes.ncnn.layers import IDENTITIES, Layer, to_layer, unsupported
 from segnet_deploy.runtimes.ncnn.program import HostStep, Net, Program
+from segnet_deploy.runtimes.ncnn.shapes import check_shapes
 
 _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": np.add}
 
@@ -45,6 +46,7 @@ def to_program(model: ir.Model) -> Program:
             if is_mask(str(model.graph.inputs[1].name))
             else f"it has {len(model.graph.inputs)} inputs; expected one"
         )
+    check_shapes(model)
     to_symmetric_int8(model)
     fuse_lrn(model)
     indices = _remove_index_outputs(model.graph)

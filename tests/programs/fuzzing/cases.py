@@ -34,6 +34,7 @@ class Case:
     run: Callable[[], int | None] = lambda: 0
     written: tuple[str, ...] = ()
     partial: bool = False
+    is_command: bool = True
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -104,7 +105,7 @@ def _build(case: Case, source: Path, seeds: Path, rng: random.Random) -> None:
     from segnet_deploy.tensorrt_build.builder import inspect, prepare
 
     form = rng.choice(("plugin", "lowered"))
-    case.name, case.written = f"build {form}", ("n.onnx",)
+    case.name, case.written, case.is_command = f"build {form}", ("n.onnx",), False
 
     def run() -> int:
         precision, _ = inspect(source)
@@ -147,7 +148,7 @@ def _compare(case: Case, engine: Path, seeds: Path, rng: random.Random) -> None:
     """Compare a runtime with ONNX Runtime's own operators: a file that both accept is equal."""
     runtime = rng.choice(RUNTIMES[1:])
     x = np.random.default_rng(rng.randrange(100)).random((1, 3, *SIZE), np.float32) * 255
-    case.name = f"compare {runtime}"
+    case.name, case.is_command = f"compare {runtime}", False
     case.run = lambda: _differs(case, engine, runtime, x)
 
 
@@ -192,7 +193,7 @@ def _checkpoint(case: Case, seeds: Path, rng: random.Random) -> None:
             loaded.model.eval()(torch.zeros(1, loaded.in_channels, 32, 32))
         return 0
 
-    case.name, case.run = f"checkpoint {seed.stem}", run
+    case.name, case.run, case.is_command = f"checkpoint {seed.stem}", run, False
 
 
 def _engine(case: Case, seeds: Path, rng: random.Random) -> None:
@@ -219,7 +220,7 @@ def _engine(case: Case, seeds: Path, rng: random.Random) -> None:
         return 0
 
     if rng.random() < 0.7:
-        case.name, case.run = "plan", run
+        case.name, case.run, case.is_command = "plan", run, False
 
 
 def _config(case: Case, seeds: Path, rng: random.Random) -> None:

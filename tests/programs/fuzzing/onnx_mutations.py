@@ -48,7 +48,7 @@ def mutate_model(model: Model, rng: random.Random) -> bytes:
         change = rng.choice(_CHANGES)
         try:
             change(model, rng)
-        except (IndexError, ValueError, TypeError, KeyError):
+        except (IndexError, ValueError, TypeError, KeyError, OverflowError):
             continue  # an earlier mutation removed what this one changes
     return bytes(model.SerializeToString())
 

@@ -115,7 +115,7 @@ def judge(case: Case) -> str:
     lines = [line for line in text.splitlines() if "error: " in line]
     if status not in (0, 1, 2) or (status and not lines):
         return f"status {status} with {text[-300:]!r}"
-    if status and max(map(len, lines)) > 4000:
+    if case.is_command and status and max(map(len, lines)) > 4000:
         return f"an error of {max(map(len, lines))} characters: {lines[0][:200]!r}"
     left = _stray(case, status)
     if left or _listing(case.given) != given:
