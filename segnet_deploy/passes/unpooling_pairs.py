@@ -17,8 +17,10 @@ from segnet_deploy.passes import contract
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Size
 
-_SIGN_PRESERVING = ("Identity", "Dropout", "MaxPool", "MaxUnpool", "Slice", "Reshape", "Transpose")
-_SIGN_PRESERVING += ("Cast", contract.POOL, contract.UNPOOL)
+_SIGN_PRESERVING = (
+    *("Identity", "Dropout", "MaxPool", "MaxUnpool", "Slice", "Reshape", "Transpose", "Cast"),
+    *(contract.POOL, contract.UNPOOL),
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
-from segnet_deploy.passes.graph import infer_shapes, int_attribute, shape_contradiction, static_size
+from segnet_deploy.passes.graph import (
+    infer_shapes,
+    int_attribute,
+    producer,
+    shape_contradiction,
+    static_size,
+)
 from segnet_deploy.types import Size
 
 
@@ -22,8 +28,8 @@ def check_shapes(model: ir.Model) -> None:
 def _check_plugin_node(node: ir.Node) -> None:
     """Compare what the file records of a node of the plugin, which onnx cannot infer."""
     is_pool = node.op_type == contract.POOL
-    pool = node if is_pool else node.inputs[1] and node.inputs[1].producer()
-    if pool is None or pool.op_type != contract.POOL:
+    pool = node if is_pool else producer(node.inputs[1], contract.POOL)
+    if pool is None:
         return  # refused where it is translated
     source, pooled = pool.inputs[0], pool.outputs[0]
     size = None if source is None else static_size(source)
@@ -35,8 +41,8 @@ def _check_plugin_node(node: ir.Node) -> None:
     for value, expected in wanted:
         if value is not None and static_size(value) not in (None, expected):
             raise UnsupportedModelError(
-                f"{node.op_type} '{node.name}': '{value.name}' is {value.shape}, but its pool reads "
-                f"{size[0]}x{size[1]}"
+                f"{node.op_type} '{node.name}': '{value.name}' is {value.shape}, but its pool "
+                f"reads {size[0]}x{size[1]}"
             )
 
 
