@@ -17,6 +17,7 @@ from segnet_deploy.errors import EngineError
 
 PLUGINS = ROOT / "plugins"
 STAMP = "sources.sha256"
+PLUGIN = "libsegnet_tensorrt.so"
 _GPU, _HOST = ["nvcc", "-std=c++17", "-O3"], ["c++", "-std=c++17", "-O1"]
 _SHARED_GPU, _SHARED_HOST = ["-shared", "-Xcompiler=-fPIC"], ["-shared", "-fPIC"]
 _KERNELS = ["cuda/kernels.cu", "cuda/c_interface.cpp"]
@@ -74,7 +75,11 @@ def compile_native(name: str, folder: Path, architecture: str = "native") -> Pat
     native, target = NATIVE[name], folder / NATIVE[name].file
     command = [*native.options, f"-I{PLUGINS / 'include'}", f"-I{PLUGINS / 'cuda'}"]
     command += [f"-arch={architecture}"] if native.for_gpu else []
-    command += [*(str(PLUGINS / source) for source in native.sources), "-o", str(target)]
+    return _compile([*command, *(str(PLUGINS / source) for source in native.sources)], target)
+
+
+def _compile(command: list[str], target: Path) -> Path:
+    command = [*command, "-o", str(target)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
@@ -85,6 +90,15 @@ def compile_native(name: str, folder: Path, architecture: str = "native") -> Pat
         reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
         raise EngineError(f"{target.name} cannot be built: {reason}")
     return target
+
+
+def compile_plugin(folder: Path, headers: Path, architecture: str) -> Path:
+    """Compile the TensorRT plugin into `folder`; see compile_native."""
+    target = folder / PLUGIN
+    command = [*_GPU, *_SHARED_GPU, "-Xcompiler=-fvisibility=hidden", f"-arch={architecture}"]
+    command += [f"-I{path}" for path in (PLUGINS / "include", PLUGINS / "cuda", headers)]
+    sources = ("cuda/kernels.cu", "tensorrt/plugin.cpp", "tensorrt/creators.cpp")
+    return _compile([*command, *(str(PLUGINS / source) for source in sources)], target)
 
 
 def find_native(name: str, place: Place) -> tuple[Path, str]:
