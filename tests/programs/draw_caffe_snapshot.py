@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import caffe_from_torch
 import caffe_nets
@@ -27,6 +26,7 @@ from segnet_deploy.overlay import colorize
 from segnet_deploy.scenes import draw_scene
 from segnet_export import load_checkpoint
 
+ROOT = Path(__file__).parents[2]
 SIZE = (180, 240)
 NORMALISATION = {"mean": (110.0, 110.0, 110.0), "std": (60.0, 60.0, 60.0)}
 STREET, IMAGES = 1_000_004, range(1000, 1040)  # seeds; the street is unseen
