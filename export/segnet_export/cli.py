@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.optional import require
-from segnet_deploy.types import DEFAULT_SIZE, Size
+from segnet_deploy.types import DEFAULT_SIZE, Frame, Size
 from segnet_export.caffe_options import export_caffe, is_caffe
 from segnet_export.cli_options import (
     assumes_segnet,
@@ -119,12 +119,14 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         min_agreement=arguments.min_agreement,
         classes=arguments.classes,
         normalisation=_given_normalisation(arguments),
+        images=_gate_images(arguments),
         progress=arguments.progress,
     )
+    checked = [f"{r}: {c}" for r, c in zip(result.runtimes, result.computed, strict=True)]
     print(
         f"{target}: {arguments.form} form, {result.precision}, {result.changed} pool/unpool pairs "
         f"rewritten, labels agree on {result.agreement:.4%}, max|d| {result.delta:.1e} "
-        f"({', '.join(result.runtimes)})"
+        f"({', '.join(checked)})"
     )
 
 
@@ -137,6 +139,8 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
                 "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
                 f"(segnet-export {source} -o named.onnx ...), then quantise that"
             )
+        if arguments.image:
+            raise UsageError("--image: an INT8 file is compared on calibration images; omit it")
         _quantise_onnx(arguments, source, target)
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -280,14 +284,18 @@ def _warn_of_missing_normalisation(arguments: argparse.Namespace) -> None:
 
 
 def _gate_options(arguments: argparse.Namespace) -> GateKeywords:
-    from segnet_deploy.frames import find_inputs, read_image
-
-    options: GateKeywords = {"images": [read_image(path) for path in find_inputs(arguments.image)]}
+    options: GateKeywords = {"images": _gate_images(arguments)}
     if arguments.min_agreement is not None and arguments.precision == "fp32":
         options["min_agreement"] = arguments.min_agreement
     elif arguments.min_agreement is not None:
         options["min_reduced"] = arguments.min_agreement
     return options
+
+
+def _gate_images(arguments: argparse.Namespace) -> list[Frame]:
+    from segnet_deploy.frames import find_inputs, read_image
+
+    return [read_image(path) for path in find_inputs(arguments.image)]
 
 
 def _image_size(arguments: argparse.Namespace, multiple: int) -> Size:

@@ -13,7 +13,7 @@ from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
-    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
+    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
     *("bn_order", "module", "module_args", "key", "outputs"),
 )
 
@@ -173,7 +173,8 @@ def _add_gate_options(parser: argparse.ArgumentParser) -> None:
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="of labels, 0 to 1 (default: fp32 0.9999, fp16 and bf16 0.99, int8 0.93)",
+        help="of labels, 0 to 1, the mean over all images (default: fp32 0.9999, fp16 0.98 or, if "
+        "only weights are rounded, 0.99, bf16 0.97, int8 0.93)",
     )
 
 
@@ -237,7 +238,7 @@ def check_conversion_options(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) != getattr(default, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} requires a checkpoint; an .onnx file supports --form, "
-                "--precision, --classes, --mean, --std, --bgr and --rgb"
+                "--precision, --classes, --mean, --std, --bgr, --rgb and --image"
             )
 
 
