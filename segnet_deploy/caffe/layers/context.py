@@ -87,8 +87,8 @@ class Context:
             )
         if not np.isfinite(blob).all():
             raise InputError(
-                f"{self.layer}: {what} (blob {number}) contains NaN or infinity: training diverged, "
-                "or the caffemodel is damaged; use another snapshot"
+                f"{self.layer}: {what} (blob {number}) contains NaN or infinity: training diverged "
+                "or the file is damaged; use another snapshot"
             )
         return blob.reshape(tuple(shape))
 
