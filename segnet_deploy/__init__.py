@@ -5,7 +5,7 @@ the commands do is available here:
 
 segnet-predict  load, predict_files
 segnet-eval     find_examples, evaluate
-segnet-export   convert and quantise, for ONNX files; for checkpoints see segnet_export
+segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
 segnet-build    build
 segnet-bench    run_model, compare
 segnet-tune     tune
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
     from segnet_deploy.bench.result import Comparison, RunResult
     from segnet_deploy.bench.run_model import run_model
+    from segnet_deploy.caffe.convert_caffe import CaffeResult, convert_caffe
     from segnet_deploy.camera import Camera
     from segnet_deploy.conversion.convert import ConvertResult, convert
     from segnet_deploy.metadata import Metadata
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BuildOptions",
     "Built",
+    "CaffeResult",
     "Camera",
     "Comparison",
     "ComparisonExtras",
@@ -74,6 +76,7 @@ __all__ = [
     "build",
     "compare",
     "convert",
+    "convert_caffe",
     "evaluate",
     "find_examples",
     "load",
@@ -90,6 +93,7 @@ _MODULES = {
     "bench.comparison": ("ComparisonExtras", "ComparisonSettings", "compare"),
     "bench.result": ("Comparison", "RunResult"),
     "bench.run_model": ("run_model",),
+    "caffe.convert_caffe": ("CaffeResult", "convert_caffe"),
     "camera": ("Camera",),
     "conversion.convert": ("ConvertResult", "convert"),
     "metadata": ("Metadata",),
