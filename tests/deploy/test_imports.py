@@ -35,7 +35,9 @@ def test_every_device_module_imports_without_torch() -> None:
     assert len(MODULES) > 20
 
 
-@pytest.mark.parametrize("command", ["predict", "bench", "build", "eval", "doctor", "camera"])
+@pytest.mark.parametrize(
+    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm', 'av'}"
     out = python(
