@@ -31,5 +31,7 @@ PARTS = {
     "counters": Part(25),
     "compiled": Part(58),
     "gpu_tests": Part(60, spare=True),
+    "onnxruntime_cuda": Part(200, standard=False),
+    "rtx": Part(150, standard=False),
 }
 STANDARD = tuple(name for name, part in PARTS.items() if part.standard)

@@ -115,20 +115,25 @@ class PairSegNet(SegNet):
 
 
 def build_network(place: Place, pair: bool, dtype: torch.dtype, classes: int = 11) -> SegNet:
-    """Return the SegNet with weights of seed 0 and batch normalisation in the convolutions.
+    """Return the SegNet of `draw_network` on the device; with `pair` it uses our operators."""
+    made = PairSegNet if pair else SegNet
+    return draw_network(made, place.sized(64, 4), classes).to(place.device, dtype)
 
-    With `pair` it uses our operators. The weights keep the values' size from layer to layer.
+
+def draw_network(made: type[SegNet], width: int = 64, classes: int = 11) -> SegNet:
+    """Return a SegNet with weights of seed 0 and batch normalisation in the convolutions.
+
+    The weights keep the values' size from layer to layer.
     """
     torch.manual_seed(0)
-    config = SegNetConfig.standard(classes, width=place.sized(64, 4))
-    network = (PairSegNet if pair else SegNet)(config).eval()
+    network = made(SegNetConfig.standard(classes, width=width)).eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     for unit in network.units:
         layer: Any = unit
         layer.conv, layer.bn = nn.utils.fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
-    return network.requires_grad_(False).to(place.device, dtype)
+    return network.requires_grad_(False)
 
 
 def channels_last(network: Any) -> Any:

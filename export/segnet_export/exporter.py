@@ -19,6 +19,7 @@ from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.cast_frame_first import cast_frame_first
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
@@ -147,6 +148,8 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     if options.io == "frame":
         metadata = replace(metadata, label_output=LABELS)
         to_frame_io(model, options.mean, options.std, options.channel_order)
+    if options.form == "plugin":
+        cast_frame_first(model)  # trtexec reads the file as it is
     to_form(model, options.form)
     model.metadata_props.update(metadata.to_props())
     return metadata
@@ -191,7 +194,13 @@ def _write(
         if options.precision != "fp32":
             metadata = _reduce(model, metadata, options.precision, temporary)
             reduced = gate_reduced(
-                temporary, module, inputs, checks.runtimes, checks.min_reduced, progress
+                temporary,
+                module,
+                inputs,
+                checks.runtimes,
+                checks.min_reduced,
+                progress,
+                precision=options.precision,
             )
             report = report.joined(reduced)
     return ExportResult(Path(path), metadata, traced.pairs, report)

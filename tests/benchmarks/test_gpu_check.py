@@ -7,14 +7,26 @@ import ctypes
 import importlib
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import gpu_check
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from gpu import bandwidth, counters, exactness, libraries, network, sanitizer, torch_pair
+from gpu import (
+    bandwidth,
+    counters,
+    exactness,
+    libraries,
+    network,
+    onnx_skeletons,
+    sanitizer,
+    torch_pair,
+    wheels,
+)
 from gpu import window_rule as rule
 from gpu.exactness_cases import all_cases
 from gpu.parts import BUDGET, PARTS, STANDARD, Part
@@ -225,6 +237,11 @@ def test_prebuilt_library_is_used_only_for_its_sources(place: Place, tmp_path: P
     assert libraries.find_native("paths", other) == (built, "built here")
     (prebuilt / libraries.STAMP).write_text(libraries.source_hash() + "\n")
     assert libraries.find_native("paths", other) == (prebuilt / built.name, "prebuilt")
+    foreign = Place(True, place.folder, tmp_path / "foreign")
+    foreign.prebuilt.mkdir()
+    (foreign.prebuilt / built.name).write_bytes(b"for another machine")
+    shutil.copy(prebuilt / libraries.STAMP, foreign.prebuilt)
+    assert libraries.find_native("paths", foreign) == (built, "built here")
 
 
 def test_calls_of_the_cuda_runtime_are_counted() -> None:
@@ -282,3 +299,66 @@ def test_labels_of_the_camera_engine_are_those_of_the_network(
     x = (torch.from_numpy(frame).float() - torch.tensor(MEAN)) / STD
     labels = plain(x.permute(0, 3, 1, 2).contiguous()).argmax(1).numpy()
     assert np.mean(engine.run(frame) == labels) > 0.999
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """Return a wheel with a package of one module."""
+    path = tmp_path / "small-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("small/__init__.py", "VALUE = 7\n")
+        archive.writestr("small/data.bin", np.random.default_rng(0).bytes(5000))
+    return path
+
+
+def test_wheel_is_joined_from_its_pieces_in_any_order(wheel: Path, tmp_path: Path) -> None:
+    size = wheel.stat().st_size // 3
+    folders = wheels.split(wheel, tmp_path / "parts", size)
+    assert len(folders) == 4
+    assert all(p.stat().st_size <= size for f in folders for p in f.glob("*.whl.*"))
+    target = tmp_path / "extra"
+    assert wheels.join([folders[2]], target) == [f"{wheel.name}.{n:02d}" for n in (1, 2, 4)]
+    assert wheels.join([folders[0], folders[3]], target) == [f"{wheel.name}.02"]
+    assert wheels.join([folders[1]], target) == []
+    assert (target / "small/__init__.py").read_text() == "VALUE = 7\n"
+    assert list((target / wheels.PIECES).iterdir()) == []
+
+
+def test_damaged_piece_is_refused(
+    wheel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["split", str(wheel), "-o", str(tmp_path / "parts"), "--megabytes", "0.004"]
+    assert wheels.main(command) == 0
+    piece = tmp_path / "parts/1" / f"{wheel.name}.01"
+    piece.write_bytes(piece.read_bytes()[:-1] + b"?")
+    target = tmp_path / "extra"
+    assert wheels.main(["join", str(tmp_path / "parts/1"), "--into", str(target)]) == 1
+    assert "is damaged: SHA-256" in capsys.readouterr().err
+    assert wheels.main(["join", str(tmp_path / "parts/2"), "--into", str(target)]) == 0
+    assert capsys.readouterr().out == f"missing: {wheel.name}.01\n"
+    (tmp_path / "parts/1/manifest.json").write_text("{}")
+    assert wheels.main(["join", str(tmp_path / "parts/1"), "--into", str(target)]) == 1
+    assert wheels.main(["split", str(piece), "-o", str(target)]) == 1
+
+
+def test_skeleton_keeps_types_shapes_and_spread_of_the_weights() -> None:
+    rng = np.random.default_rng(1)
+    weights = {
+        "float": (rng.standard_normal((40, 50)) * 0.1).astype(np.float32),
+        "half": rng.standard_normal((50, 50)).astype(np.float16),
+        "int8": rng.integers(-90, 90, (80, 80), np.int8),
+        "small": np.arange(4, dtype=np.int64),
+    }
+    graph = onnx.helper.make_graph(
+        [], "net", [], [], [onnx.numpy_helper.from_array(a, n) for n, a in weights.items()]
+    )
+    data = onnx_skeletons.strip(onnx.helper.make_model(graph)).SerializeToString()
+    assert len(data) < 1000
+    filled = onnx_skeletons.fill(onnx.load_from_string(data))
+    again = onnx_skeletons.fill(onnx.load_from_string(data))
+    assert filled == again
+    for tensor in filled.graph.initializer:
+        found, wanted = onnx.numpy_helper.to_array(tensor), weights[tensor.name]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        assert np.std(found.astype(float)) == pytest.approx(np.std(wanted.astype(float)), rel=0.1)
+    assert np.array_equal(onnx.numpy_helper.to_array(filled.graph.initializer[3]), np.arange(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from pathlib import Path
 
 import cases
@@ -166,6 +167,58 @@ def test_session_accepts_and_returns_gpu_arrays(session) -> None:  # type: ignor
         y = torch.as_tensor(out["y"], device="cuda")
         assert y.data_ptr() == out["y"].pointer  # no copy
         assert torch.equal(y, F.max_pool2d(x, 2, 2, ceil_mode=True))
+
+
+class OnStream:
+    """The CUDA Array Interface of a tensor that is computed on another stream."""
+
+    def __init__(self, tensor: torch.Tensor, stream: int):
+        self.__cuda_array_interface__ = {
+            "shape": tuple(tensor.shape),
+            "typestr": "<f4",
+            "data": (tensor.data_ptr(), False),
+            "stream": stream,
+            "version": 3,
+        }
+
+
+@pytest.mark.parametrize("interface", ["dlpack", "array interface"])
+def test_session_waits_for_the_stream_that_writes_its_input(session, interface: str) -> None:  # type: ignore[no-untyped-def]
+    source = torch.randn(1, 17, 45, 61, device="cuda")
+    expected = F.max_pool2d(source, 2, 2, ceil_mode=True)
+    stream = torch.cuda.Stream()
+    for _ in range(2):  # directly, then from the graph
+        x = torch.zeros_like(source)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(50_000_000)  # the producer is still at work
+            x.copy_(source)
+            value = x if interface == "dlpack" else OnStream(x, stream.cuda_stream)
+            out = session.run_on_device({"x": value})
+        assert torch.equal(torch.as_tensor(out["y"], device="cuda"), expected)
+
+
+def test_capture_ignores_other_threads(session) -> None:  # type: ignore[no-untyped-def]
+    """Work on the default stream and allocations of another thread do not break a capture."""
+    from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
+
+    stop, busy = threading.Event(), torch.zeros(1 << 20, device="cuda")
+
+    def work() -> None:
+        while not stop.is_set():
+            busy.add_(1)
+            DeviceBuffer(1 << 20).close()
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        x = np.random.default_rng(2).standard_normal((1, 17, 45, 61)).astype(np.float32)
+        for _ in range(3):
+            session.run({"x": x})
+    finally:
+        stop.set()
+        other.join()
+    assert session.captured, session.capture_error
 
 
 def test_dlpack_array_is_not_copied() -> None:
