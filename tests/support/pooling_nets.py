@@ -124,9 +124,8 @@ class Attention(nn.Module):
     The attention modules pool the shared feature maps again and ignore those indices.
     """
 
-    def __init__(self, width: int = 8, classes: int = 13, log_softmax: bool = True):
+    def __init__(self, width: int = 8, classes: int = 13):
         super().__init__()
-        self.log_softmax = log_softmax
         widths = [width] * 5
         self.encoder = nn.ModuleList(map(conv, [3, *widths[1:]], widths))
         self.second = nn.ModuleList(map(conv, widths, widths))
@@ -148,7 +147,7 @@ class Attention(nn.Module):
             x = second(first(u))
             decoded.append((u, x))
         seg, depth = (task(encoded, decoded) for task in self.tasks)
-        return [F.log_softmax(seg, dim=1) if self.log_softmax else seg, depth]
+        return [F.log_softmax(seg, dim=1), depth]
 
 
 def steep_attention() -> nn.Module:
