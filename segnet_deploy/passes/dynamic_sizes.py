@@ -21,12 +21,29 @@ _Size = tuple[ir.Value, int] | int  # an axis of a value, or a number
 def is_size_of(shape: ir.Value | None, source: ir.Value) -> bool:
     """Return whether the graph proves that height and width in `shape` are those of `source`.
 
-    `shape` is a one-dimensional (N, C, H, W); `source` a value of that many axes.
+    `shape` has one dimension, (N, C, H, W) or (H, W); `source` has four.
     """
     sizes = _sizes(shape)
-    return sizes is not None and len(sizes) == 4 and all(
-        _equal(sizes[axis], source, axis) for axis in (2, 3)
-    )
+    if sizes is None or len(sizes) not in (2, 4):
+        return False
+    return all(_equal(size, source, axis) for size, axis in zip(sizes[-2:], (2, 3), strict=True))
+
+
+def crop_to(value: ir.Value, source: ir.Value) -> ir.Node | None:
+    """Return the Slice, the only use of `value`, that crops it to the height and width of `source`.
+
+    None if there is no such node.
+    """
+    uses = tuple(value.uses())
+    node = uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    if node is None or (node.domain, node.op_type) != ("", "Slice") or len(node.inputs) < 4:
+        return None
+    starts, _, axes, *steps = (constant(number) for number in node.inputs[1:])
+    if starts is None or axes is None or starts.any() or list(axes % 4) != [2, 3]:
+        return None
+    if any(step is None or (step != 1).any() for step in steps):
+        return None
+    return node if is_size_of(node.inputs[2], source) else None
 
 
 def _sizes(shape: ir.Value | None) -> list[_Size] | None:
