@@ -111,7 +111,8 @@ def session_is_exact(pieces: Pieces) -> Any:
             x = pieces.input()
             expect(x, session.run({"x": x}))
         if session.captured == pieces.place.dry:
-            raise AssertionError(f"captured is {session.captured}")
+            reason = getattr(session, "capture_error", None)
+            raise AssertionError(f"captured is {session.captured}: {reason}")
         return f"{1e6 * session.gpu_seconds:.1f} us on the GPU"
 
 
