@@ -7,13 +7,14 @@ from pathlib import Path
 
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "key", "outputs"),
+    *("bn_order", "module", "module_args", "key", "outputs", "mc_dropout", "dropout"),
 )
 
 
@@ -36,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shape_options(parser)
     _add_training_options(parser)
     _add_file_options(parser)
+    _add_sampling_options(parser)
     _add_engine_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
@@ -79,6 +81,25 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", metavar="camvid|sunrgbd|FILE", help="names and colours")
     group.add_argument(
         "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
+    )
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("uncertainty")
+    group.add_argument(
+        "--mc-dropout",
+        nargs="?",
+        type=int,
+        const=DEFAULT_SAMPLES,
+        metavar="SAMPLES",
+        help="sample the network's dropout: mean probabilities and an uncertainty map (default "
+        "without a number: %(const)s)",
+    )
+    group.add_argument(
+        "--dropout",
+        choices=("bayesian", "pascal"),
+        help="with --mc-dropout: place dropout in a SegNet that was trained with it: bayesian, as "
+        "in Bayesian SegNet; pascal, before every pool and unpooling",
     )
 
 
@@ -175,6 +196,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
     check_int8_options(arguments)
     _check_network_options(arguments)
+    _check_sampling_options(arguments)
     _check_file_options(arguments)
 
 
@@ -196,6 +218,16 @@ def _check_network_options(arguments: argparse.Namespace) -> None:
                 raise UsageError(f"{name} does not apply with --arch or --module; omit it")
     if arguments.module_args and not arguments.module:
         raise UsageError("--module-args requires --module")
+
+
+def _check_sampling_options(arguments: argparse.Namespace) -> None:
+    samples = arguments.mc_dropout
+    if samples is not None and not 1 <= samples <= MAX_SAMPLES:
+        raise UsageError(f"--mc-dropout {samples}; expected 1 to {MAX_SAMPLES} samples, such as 8")
+    if arguments.dropout and samples is None:
+        raise UsageError("--dropout requires --mc-dropout: otherwise a file drops nothing")
+    if samples is not None and (arguments.dynamic or arguments.batch != 1):
+        raise UsageError("--mc-dropout needs one image of static size; omit --dynamic and --batch")
 
 
 def _check_file_options(arguments: argparse.Namespace) -> None:
