@@ -51,9 +51,11 @@ fuzz: $(VENV)/.installed
 sanitize: $(VENV)/.installed
 	$(BIN)/python tests/programs/sanitize.py --cases 20000
 
-# Needs a GPU; uses the installed Python packages and installs nothing.
-gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py -o $(OUT)/gpu
+# Needs a GPU; uses the installed Python packages and installs nothing. DRY=1 runs the same code on
+# the CPU, in .venv. GPU="--only exactness" are further options.
+gpu-check: $(if $(DRY),$(VENV)/.installed)
+	$(if $(DRY),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.py -o $(OUT)/gpu \
+	  $(if $(DRY),--dry-run) $(GPU)
 
 # Compile the kernels for every architecture, Turing to Blackwell with Orin; needs nvcc and no GPU.
 cuda-matrix:

@@ -1,4 +1,4 @@
-"""Class names and colours: of CamVid, of SUN RGB-D, from a file, or generated."""
+"""Class names and colours: of the data sets of SegNet's authors, from a file, or generated."""
 
 from __future__ import annotations
 
@@ -46,6 +46,37 @@ CAMVID = Classes(
         (0, 128, 192),
     ),
 )
+# The 12 classes of the authors' web demo: CamVid's, and road markings.
+DRIVING = Classes(
+    (*CAMVID.names[:3], "RoadMarking", *CAMVID.names[3:]),
+    (*CAMVID.palette[:3], (255, 69, 0), *CAMVID.palette[3:]),
+)
+PASCAL_NAMES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+NAMED = ("camvid", "driving", "pascal", "sunrgbd")
+"""The sets that `load_classes` knows by name."""
+_BLACK: Colour = (0, 0, 0)
 SUNRGBD_NAMES = (
     "wall",
     "floor",
@@ -90,18 +121,14 @@ SUNRGBD_NAMES = (
 def load_classes(spec: str | None, count: int) -> Classes:
     """Return `count` names and colours.
 
-    `spec` is 'camvid', 'sunrgbd', the path of a text file (`name` or `name r g b` per line) or of
-    a JSON list (of names or of {"name", "color"}), or None for class_0, class_1, ...
+    `spec` is one of NAMED, the path of a text file (`name` or `name r g b` per line) or of a JSON
+    list (of names or of {"name", "color"}), or None for class_0, class_1, ... With 38 classes,
+    'sunrgbd' begins with void, as in the authors' models.
     Raises InputError if the file cannot be used or has a different number of classes.
     """
     if spec is None:
         return Classes(tuple(f"class_{i}" for i in range(count)), generated_palette(count))
-    if spec == "camvid":
-        classes = CAMVID
-    elif spec == "sunrgbd":
-        classes = Classes(SUNRGBD_NAMES, generated_palette(len(SUNRGBD_NAMES)))
-    else:
-        classes = _read(Path(spec))
+    classes = _named(spec, count) if spec in NAMED else _read(Path(spec))
     if len(classes.names) != count:
         raise InputError(
             f"--classes {spec} names {len(classes.names)} classes but the model has {count}; "
@@ -123,13 +150,24 @@ def generated_palette(count: int) -> tuple[Colour, ...]:
     return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in ids)
 
 
+def _named(name: str, count: int) -> Classes:
+    if name in ("camvid", "driving"):
+        return CAMVID if name == "camvid" else DRIVING
+    if name == "pascal":  # its official colours are those of the generated palette, from black on
+        return Classes(PASCAL_NAMES, (_BLACK, *generated_palette(len(PASCAL_NAMES) - 1)))
+    classes = Classes(SUNRGBD_NAMES, generated_palette(len(SUNRGBD_NAMES)))
+    if count == len(SUNRGBD_NAMES) + 1:
+        return Classes(("void", *classes.names), (_BLACK, *classes.palette))
+    return classes
+
+
 def _read(path: Path) -> Classes:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"cannot read the class list {path} ({error}); expected camvid, sunrgbd or a file "
-            "with one `name` or `name r g b` per line"
+            f"cannot read the class list {path} ({error}); expected {', '.join(NAMED)} or a "
+            "file with one `name` or `name r g b` per line"
         ) from error
     if path.suffix == ".json":
         try:

@@ -2,7 +2,8 @@
 
 SegNetError
  ├── InputError             a file, image or argument is not usable
- │    └── UsageError        the command line itself is wrong (exit status 2)
+ │    ├── UsageError        the command line itself is wrong (exit status 2)
+ │    └── UnreadableInputError  one image or video is missing or damaged; others may be read
  ├── UnsupportedModelError  the checkpoint or graph is not one we can treat exactly
  ├── ParityError            an exported file does not agree with its source
  ├── MissingDependencyError an optional library is not installed
@@ -34,6 +35,10 @@ class InputError(SegNetError):
 
 class UsageError(InputError):
     """The command line is wrong; the tool exits with status 2."""
+
+
+class UnreadableInputError(InputError):
+    """An image, label map or video cannot be read; of several, the others still can."""
 
 
 class UnsupportedModelError(SegNetError):

@@ -10,7 +10,7 @@ from segnet_deploy.errors import MissingDependencyError
 
 # Import name -> the extras of pyproject.toml that install it; () is a base dependency.
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "PIL": ("eval", "quant"),
+    "PIL": ("camera", "eval", "quant"),
     "aiohttp": ("web",),
     "av": ("camera",),
     "cuda": ("tensorrt", "tensorrt-rtx"),
@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "pynvml": ("tensorrt", "tensorrt-rtx"),
     "safetensors": ("export",),
     "scipy": ("eval",),
+    "simplejpeg": ("camera", "eval", "quant"),
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt-rtx",),
     "tensorrt_rtx_bindings": ("tensorrt-rtx",),

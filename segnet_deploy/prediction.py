@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import find_inputs, is_video, open_video, read_image, write_png
 from segnet_deploy.optional import require
@@ -50,7 +50,7 @@ def predict_files(
     ...     predict_files(segmenter, ["data/images"], "out")
     Predictions(inputs=3, frames=3, failed=())
     """
-    paths, folder = find_inputs(inputs), Path(output)
+    paths, folder = find_inputs(inputs, progress), Path(output)
     check_folder(folder, inputs)
     writer = _Writer(segmenter, folder, alpha, legend, progress)
     frames, failed = 0, []
@@ -61,10 +61,10 @@ def predict_files(
                 count, lost = (writer.video if is_video(path) else writer.image)(path, name)
                 frames += count
                 if lost:
-                    raise _UnreadableInputError(
+                    raise UnreadableInputError(
                         f"{path} is damaged: {count} of {count + lost} frames were segmented"
                     )
-            except _UnreadableInputError as error:
+            except UnreadableInputError as error:
                 failed.append(str(error))
                 progress(f"error: {error}")
             progress("segmenting", done, len(paths))
@@ -82,10 +82,6 @@ def check_folder(folder: Path, inputs: Sequence[str | os.PathLike[str]] = ()) ->
         )
 
 
-class _UnreadableInputError(InputError):
-    """One of several inputs cannot be read; the others are still segmented."""
-
-
 class _Writer:
     """Segments one input at a time and writes its files."""
 
@@ -97,10 +93,7 @@ class _Writer:
 
     def image(self, path: Path, name: str) -> tuple[int, int]:
         """Write the files of an image; return the numbers of frames written and lost, (1, 0)."""
-        try:
-            frame = read_image(path)
-        except InputError as error:
-            raise _UnreadableInputError(str(error)) from error
+        frame = read_image(path)
         labels = self._segmenter.segment(frame)
         write_png(self._folder / f"{name}_labels.png", labels)
         write_png(self._folder / f"{name}_overlay.png", self._draw(frame, labels))
@@ -108,10 +101,7 @@ class _Writer:
 
     def video(self, path: Path, name: str) -> tuple[int, int]:
         """Write the files of a video; return the numbers of frames written and lost."""
-        try:
-            video = open_video(path)
-        except InputError as error:
-            raise _UnreadableInputError(str(error)) from error
+        video = open_video(path)
         target = self._folder / f"{name}_overlay.mp4"
         labels_folder = self._folder / f"{name}_labels"
         count = 0
@@ -127,7 +117,7 @@ class _Writer:
                 if video.count:
                     self._progress(path.name, min(count, video.count), video.count)
             if not count:
-                raise _UnreadableInputError(f"video {path} has no frame that can be decoded")
+                raise UnreadableInputError(f"video {path} has no frame that can be decoded")
             file.close()
             if not temporary.stat().st_size:
                 raise InputError(f"cannot write {target.name}: it is empty; is the disk full?")
@@ -170,7 +160,8 @@ class _VideoFile:
         cv2: Any = require("cv2", extra="camera")
         size = (picture.shape[1], picture.shape[0])
         codec = cv2.VideoWriter_fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._path), codec, self._fps, size)
+        # With its folder, since a name such as 12:30.mp4 would be taken for a protocol.
+        writer = cv2.VideoWriter(str(self._path.absolute()), codec, self._fps, size)
         if not writer.isOpened():
             raise InputError(
                 f"cannot write a video of {size[0]}x{size[1]}; OpenCV has no encoder for it"

@@ -22,7 +22,12 @@ def build(folder: Path, architecture: str = "native") -> ctypes.CDLL:
     command = ["nvcc", "-std=c++17", "-O3", f"-arch={architecture}", "-shared", "-Xcompiler=-fPIC"]
     command += [f"-I{ROOT / 'plugins/include'}", *sources, "-o", str(library)]
     subprocess.run(command, check=True)
-    found = ctypes.CDLL(str(library))
+    return open_library(library)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Load the compiled kernels."""
+    found = ctypes.CDLL(str(path))
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     for function in (found.segnet_max_pool, found.segnet_max_unpool):
         function.argtypes = (

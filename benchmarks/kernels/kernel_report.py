@@ -35,6 +35,7 @@ BANDWIDTHS = {
     "GeForce RTX 4090": 1008e9,
     "H200": 4800e9,
 }
+PROCESSORS = 132  # of H100 and H200
 # Sizes with partial sectors and code words.
 AWKWARD = ((11, 45, 61), (17, 33, 30), (3, 64, 66), (33, 24, 26))
 
@@ -46,19 +47,26 @@ def compile_recorder(folder: Path, kernels: Path = KERNELS) -> ctypes.CDLL:
     command += [f"-I{kernels}", str(ROOT / "plugins/tools/recorder.cpp")]
     subprocess.run([*command, "-o", str(library)], check=True)
     found = ctypes.CDLL(str(library))
-    integers = [ctypes.c_int] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int]
+    integers = [ctypes.c_int] * 3 + [ctypes.c_int64] * 4 + [ctypes.c_int] * 2
     found.segnet_record.argtypes = [*integers, ctypes.c_void_p]
     return found
 
 
 def record(
-    library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
+    library: ctypes.CDLL,
+    unpool: bool,
+    kind: str,
+    layout: str,
+    shape: tuple[int, ...],
+    processors: int = 0,
 ) -> dict[str, Any]:
-    """Run one kernel on one (n, c, h, w) plane in ceil mode; return what it accessed."""
-    result = np.zeros(10, np.int64)
-    library.segnet_record(
-        int(unpool), KINDS.index(kind), LAYOUTS.index(layout), *shape, 1, result.ctypes.data
-    )
+    """Run one kernel on one (n, c, h, w) plane in ceil mode; return what it accessed.
+
+    With `processors`, blocks are divided as on a device of that many; with 0 they are the largest.
+    """
+    result = np.zeros(11, np.int64)
+    which = int(unpool), KINDS.index(kind), LAYOUTS.index(layout)
+    library.segnet_record(*which, *shape, 1, processors, result.ctypes.data)
     moved, needed, *counts = result.tolist()
     return {
         "op": "unpool" if unpool else "pool",
@@ -73,6 +81,8 @@ def record(
         "code_accesses": counts[4:6],
         "unaligned": counts[6],
         "block_bytes": counts[7],
+        "blocks": counts[8],
+        "processors": processors,
     }
 
 
@@ -122,18 +132,22 @@ def total_ratio(rows: list[dict[str, Any]]) -> float:
 
 
 def record_all(scale: int) -> list[dict[str, Any]]:
-    """Record both kernels on all planes, SegNet's with sides divided by `scale`."""
+    """Record both kernels on all planes, SegNet's with sides divided by `scale`.
+
+    SegNet's planes are recorded with the largest blocks, and divided for PROCESSORS processors.
+    """
     rows = []
+    groups = {"segnet": (SEGNET, 0), "divided": (SEGNET, PROCESSORS), "awkward": (AWKWARD, 0)}
     with tempfile.TemporaryDirectory() as folder:
         library = compile_recorder(Path(folder))
-        for group, shapes in (("segnet", SEGNET), ("awkward", AWKWARD)):
-            divisor = scale if group == "segnet" else 1
+        for group, (shapes, processors) in groups.items():
+            divisor = 1 if group == "awkward" else scale
             for c, h, w in shapes:
                 shape = (1, c, max(2, h // divisor), max(2, w // divisor))
                 for layout in LAYOUTS:
                     for kind in KINDS:
                         for unpool in (False, True):
-                            row = record(library, unpool, kind, layout, shape)
+                            row = record(library, unpool, kind, layout, shape, processors)
                             rows.append({**row, "group": group})
     return rows
 
@@ -144,13 +158,28 @@ def print_ratios(rows: list[dict[str, Any]]) -> None:
 
     print(f"{'':12}" + "".join(f"{kind:>8}" for kind in KINDS))
     print("bytes moved per byte needed, all of SegNet's planes together:")
-    for layout in LAYOUTS:
-        line("segnet", layout, [total_ratio(select(rows, "segnet", layout, k)) for k in KINDS])
+    for group in ("segnet", "divided"):
+        for layout in LAYOUTS:
+            line(group, layout, [total_ratio(select(rows, group, layout, k)) for k in KINDS])
     print("the largest ratio of one plane, both kernels:")
     for group in ("segnet", "awkward"):
         for layout in LAYOUTS:
             chosen = [select(rows, group, layout, kind) for kind in KINDS]
             line(group, layout, [max(r["ratio"] for r in part) for part in chosen])
+
+
+def print_blocks(rows: list[dict[str, Any]]) -> None:
+    print(
+        f"pool blocks of SegNet's five planes: the largest, and divided for {PROCESSORS} processors"
+    )
+    for layout in LAYOUTS:
+        for kind in KINDS:
+            chosen = [
+                [r["blocks"] for r in select(rows, group, layout, kind) if r["op"] == "pool"]
+                for group in ("segnet", "divided")
+            ]
+            pairs = zip(*chosen, strict=True)
+            print(f"{layout:6}{kind:5}" + "".join(f"{a:7} {b:5}" for a, b in pairs))
 
 
 def print_machine_code(code: list[dict[str, Any]]) -> None:
@@ -183,6 +212,7 @@ def main() -> None:
     rows = record_all(4 if arguments.small else 1)
     code, times = machine_code(rows), predicted(rows)
     print_ratios(rows)
+    print_blocks(rows)
     print_machine_code(code)
     print_predictions(times)
     if arguments.json:

@@ -1,4 +1,4 @@
-"""`segnet-export`: a checkpoint, a module or an ONNX file -> a checked ONNX file."""
+"""`segnet-export`: a checkpoint, module, Caffe or ONNX file -> a checked ONNX file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.sampling_names import SAMPLES
-from segnet_deploy.types import DEFAULT_SIZE, Size
+from segnet_deploy.types import DEFAULT_SIZE, Frame, Size
+from segnet_export.caffe_options import export_caffe, is_caffe
 from segnet_export.cli_options import (
     assumes_segnet,
     build_parser,
@@ -48,10 +49,18 @@ def command(arguments: argparse.Namespace) -> int:
     elif source is not None and source.suffix == ".onnx":
         _convert(arguments, source, target)
     else:
-        _export(arguments, source, target)
+        _export_any(arguments, source, target)
     if arguments.engine:
         _build_engine(arguments, target)
     return 0
+
+
+def _export_any(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
+    """Export a Caffe model, a checkpoint, or the network of --arch."""
+    if source is not None and is_caffe(arguments):
+        export_caffe(arguments, source, target, _given_normalisation(arguments))
+    else:
+        _export(arguments, source, target)
 
 
 def _export(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
@@ -117,12 +126,14 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
         min_agreement=arguments.min_agreement,
         classes=arguments.classes,
         normalisation=_given_normalisation(arguments),
+        images=_gate_images(arguments),
         progress=arguments.progress,
     )
+    checked = [f"{r}: {c}" for r, c in zip(result.runtimes, result.computed, strict=True)]
     print(
         f"{target}: {arguments.form} form, {result.precision}, {result.changed} pool/unpool pairs "
         f"rewritten, labels agree on {result.agreement:.4%}, max|d| {result.delta:.1e} "
-        f"({', '.join(result.runtimes)})"
+        f"({', '.join(checked)})"
     )
 
 
@@ -135,12 +146,14 @@ def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) 
                 "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
                 f"(segnet-export {source} -o named.onnx ...), then quantise that"
             )
+        if arguments.image:
+            raise UsageError("--image: an INT8 file is compared on calibration images; omit it")
         _quantise_onnx(arguments, source, target)
         return
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / "fp32.onnx"
         changes = {"form": "standard", "precision": "fp32", "min_agreement": None}
-        _export(argparse.Namespace(**vars(arguments) | changes), source, fp32)
+        _export_any(argparse.Namespace(**vars(arguments) | changes), source, fp32)
         _quantise_onnx(arguments, fp32, target)
 
 
@@ -278,14 +291,18 @@ def _warn_of_missing_normalisation(arguments: argparse.Namespace) -> None:
 
 
 def _gate_options(arguments: argparse.Namespace) -> GateKeywords:
-    from segnet_deploy.frames import find_inputs, read_image
-
-    options: GateKeywords = {"images": [read_image(path) for path in find_inputs(arguments.image)]}
+    options: GateKeywords = {"images": _gate_images(arguments)}
     if arguments.min_agreement is not None and arguments.precision == "fp32":
         options["min_agreement"] = arguments.min_agreement
     elif arguments.min_agreement is not None:
         options["min_reduced"] = arguments.min_agreement
     return options
+
+
+def _gate_images(arguments: argparse.Namespace) -> list[Frame]:
+    from segnet_deploy.frames import find_inputs, read_image
+
+    return [read_image(path) for path in find_inputs(arguments.image)]
 
 
 def _image_size(arguments: argparse.Namespace, multiple: int) -> Size:

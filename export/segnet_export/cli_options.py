@@ -9,11 +9,12 @@ from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
+from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
-    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "image", "arch", "geometry"),
+    *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
     *("bn_order", "module", "module_args", "key", "outputs", "mc_dropout", "dropout"),
 )
 
@@ -26,7 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 written and checked, 1 failed (no file), 2 wrong usage",
     )
     parser.add_argument(
-        "model", nargs="?", metavar="model.pt|some.onnx", help="a checkpoint, or an ONNX file"
+        "model",
+        nargs="?",
+        metavar="model.pt|net.caffemodel|some.onnx",
+        help="a checkpoint, a Caffe model, or an ONNX file",
     )
     parser.add_argument(
         "-o",
@@ -41,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_engine_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
+    add_caffe_options(parser)
     _add_gate_options(parser)
     return parser
 
@@ -78,7 +83,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
             const=name,
             help=f"the model reads {name.upper()} images",
         )
-    group.add_argument("--classes", metavar="camvid|sunrgbd|FILE", help="names and colours")
+    group.add_argument(
+        "--classes", metavar="camvid|driving|pascal|sunrgbd|FILE", help="names and colours"
+    )
     group.add_argument(
         "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
     )
@@ -168,7 +175,9 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         help="which weights of a file with several networks, such as student or state_dict_ema",
     )
     group.add_argument(
-        "--unsafe-load", action="store_true", help="unpickle objects: runs code from the file"
+        "--unsafe-load",
+        action="store_true",
+        help="import and call what the file names: runs code from the file",
     )
 
 
@@ -185,7 +194,8 @@ def _add_gate_options(parser: argparse.ArgumentParser) -> None:
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="of labels, 0 to 1 (default: fp32 0.9999, fp16 and bf16 0.99, int8 0.93)",
+        help="of labels, 0 to 1, the mean over all images (default: fp32 0.9999, fp16 0.98 or, if "
+        "only weights are rounded, 0.99, bf16 0.97, int8 0.93)",
     )
 
 
@@ -195,6 +205,7 @@ def check_options(arguments: argparse.Namespace) -> None:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
     check_int8_options(arguments)
+    check_caffe_options(arguments, build_parser().parse_args([]))
     _check_network_options(arguments)
     _check_sampling_options(arguments)
     _check_file_options(arguments)
@@ -259,7 +270,7 @@ def check_conversion_options(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) != getattr(default, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} requires a checkpoint; an .onnx file supports --form, "
-                "--precision, --classes, --mean, --std, --bgr and --rgb"
+                "--precision, --classes, --mean, --std, --bgr, --rgb and --image"
             )
 
 

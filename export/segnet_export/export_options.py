@@ -80,18 +80,19 @@ class GateOptions:
 
     `images`: (H, W, 3) uint8 BGR frames to check on; none: drawn street scenes.
     `min_agreement`: the share of labels, 0 to 1, that must agree given the same pooling indices.
-    `min_reduced`: the share of labels that a file in fp16 or bf16 must keep.
+    `min_reduced`: the share of labels that a file in fp16 or bf16 must keep, as the mean over the
+    images; None: the default of what each runtime computes in.
     `runtimes`: their names, such as ('onnxruntime',); None: all that are installed.
     `adversarial`: also check on inputs whose windows are tied by construction; False is for
     benchmarks of random weights.
 
-    >>> GateOptions(runtimes=["onnxruntime"]).min_reduced
-    0.99
+    >>> GateOptions(runtimes=["onnxruntime"]).min_agreement
+    0.9999
     """
 
     images: Sequence[Frame] = ()
     min_agreement: float = 0.9999
-    min_reduced: float = 0.99
+    min_reduced: float | None = None
     runtimes: Sequence[str] | None = None
     adversarial: bool = True
 
@@ -120,7 +121,7 @@ class GateKeywords(TypedDict, total=False):
 
     images: Sequence[Frame]
     min_agreement: float
-    min_reduced: float
+    min_reduced: float | None
     runtimes: Sequence[str] | None
     adversarial: bool
 

@@ -226,7 +226,13 @@ def _write(
         if options.precision != "fp32":
             metadata = _reduce(model, metadata, options.precision, temporary)
             reduced = gate_reduced(
-                temporary, module, inputs, checks.runtimes, checks.min_reduced, progress
+                temporary,
+                module,
+                inputs,
+                checks.runtimes,
+                checks.min_reduced,
+                progress,
+                precision=options.precision,
             )
             report = report.joined(reduced)
     return ExportResult(Path(path), metadata, traced.pairs, report)

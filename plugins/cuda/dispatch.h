@@ -22,7 +22,10 @@ struct Planes {
   PoolShape s;
   DataKind kind;
   Layout layout;
+  int processors = 0;  // of the device; 0 gives the largest blocks
 
+  // With fewer, each block gets less work. Four, so that one computes while others wait for memory.
+  int64_t wanted_blocks() const { return int64_t{4} * processors; }
   // Comes before all other arithmetic, which overflows or divides by zero for other sizes.
   Work work() const {
     const bool known = kind >= DataKind::kFloat32 && kind <= DataKind::kInt8 &&
@@ -60,11 +63,12 @@ auto pool_as(const Planes& on, const void* x, void* y, int32_t* codes, Run run) 
   const auto* from = static_cast<const T*>(x);
   auto* to = static_cast<T*>(y);
   if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
-    return run(PoolRuns<T>{{on.s}, from, to, codes});
-  const Pixels<T> pixels{on.s, on.pitch()};
+    return run(PoolRuns<T>{runs_of<T>(on.s, on.s.pooled_h(), on.wanted_blocks()), from, to, codes});
+  const Pixels<T> pixels = pixels_of<T>(on.s, on.pitch(), on.wanted_blocks());
   if (on.channels_last() && pixels.usable() && aligned(x, y, codes))
     return run(PoolPixels<T>{pixels, from, to, codes});
-  const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
+  const Tiling tiling =
+      tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T), on.wanted_blocks());
   return run(PoolTiles<T>{tiling, from, to, codes});
 }
 
@@ -73,11 +77,13 @@ auto unpool_as(const Planes& on, const void* y, const int32_t* codes, void* x, R
   const auto* from = static_cast<const T*>(y);
   auto* to = static_cast<T*>(x);
   if (!on.channels_last() && has_whole_sector_rows<T>(on.s) && aligned(x, y, codes))
-    return run(UnpoolRuns<T>{{on.s}, from, codes, to});
-  const Pixels<T> pixels{on.s, on.pitch()};
+    return run(
+        UnpoolRuns<T>{runs_of<T>(on.s, on.s.cell_rows(), on.wanted_blocks()), from, codes, to});
+  const Pixels<T> pixels = pixels_of<T>(on.s, on.pitch(), on.wanted_blocks());
   if (on.channels_last() && pixels.usable() && aligned(x, y, codes))
     return run(UnpoolPixels<T>{pixels, from, codes, to});
-  const Tiling tiling = tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T));
+  const Tiling tiling =
+      tiling_of(on.s, on.channels_last(), on.pitch(), sizeof(T), on.wanted_blocks());
   return run(UnpoolTiles<T>{tiling, from, codes, to});
 }
 

@@ -43,11 +43,12 @@ SEGNET_HD float as_float(Half value) {
 #endif
 }
 
-// PyTorch's rule: a later element replaces the maximum if it is larger or NaN.
+// PyTorch's rule: a later element replaces the maximum if it is larger or NaN. Both are computed,
+// since the compiler makes a branch of ||.
 template <typename T>
 SEGNET_HD bool wins(T value, T best) {
   const float v = as_float(value);
-  return v > as_float(best) || v != v;
+  return (v > as_float(best)) | (v != v);
 }
 
 }  // namespace segnet

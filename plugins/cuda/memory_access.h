@@ -14,7 +14,7 @@
 
 namespace segnet {
 
-constexpr int kThreads = 256;  // per block
+constexpr uint32_t kThreads = 256;  // per block, at most
 constexpr int kSector = 32;    // bytes of one memory transaction
 constexpr int kAccess = 16;    // bytes of the widest access of a thread
 
@@ -94,11 +94,12 @@ SEGNET_HD void store_run(T* to, const Run<T, kCount>& values, int step) {
   store(reinterpret_cast<Run<T, kCount>*>(to), values, step);
 }
 
-// An operation is a struct with blocks(), shared_bytes() and a call operator that runs one block:
-// each(f) calls f(thread) for all kThreads threads and then synchronises them. The launcher
-// (kernels.cu), tools/host_loop.cpp and tools/recorder.cpp run the same operations.
-inline uint32_t blocks_for(int64_t threads) {
-  return static_cast<uint32_t>((threads + kThreads - 1) / kThreads);
+// An operation is a struct with blocks(), block_threads(), shared_bytes() and a call operator that
+// runs one block: each(f) calls f(thread) for all threads of the block and then synchronises them.
+// The launcher (kernels.cu), tools/host_loop.cpp and tools/recorder.cpp run the same operations.
+// kResident blocks of kThreads threads fit a multiprocessor, which limits their registers.
+inline uint32_t blocks_for(int64_t threads, uint32_t size = kThreads) {
+  return static_cast<uint32_t>((threads + size - 1) / size);
 }
 
 }  // namespace segnet

@@ -19,6 +19,7 @@ struct Pixels {
 
   PoolShape s;
   int64_t pitch;
+  uint32_t size;  // threads of a block
 
   SEGNET_HD int64_t groups() const { return (s.words() + kWords - 1) / kWords; }
   int64_t threads(int64_t rows, int64_t columns) const {
@@ -45,18 +46,30 @@ struct Pixels {
   }
 };
 
+// Returns blocks as small as needed for `wanted` of them, but of at least two warps.
+template <typename T>
+Pixels<T> pixels_of(const PoolShape& s, int64_t pitch, int64_t wanted) {
+  Pixels<T> pixels{s, pitch, kThreads};
+  const int64_t threads = pixels.threads(s.cell_rows(), s.cell_columns());
+  while (pixels.size > 64 && (threads + pixels.size - 1) / pixels.size < wanted) pixels.size /= 2;
+  return pixels;
+}
+
 template <typename T>
 struct PoolPixels {
   using Layout = Pixels<T>;
-  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts;
+  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts, kResident = 3;
 
   Layout on;
   const T* x;
   T* y;
   int32_t* codes;
 
-  uint32_t blocks() const { return blocks_for(on.threads(on.s.pooled_h(), on.s.pooled_w())); }
-  int shared_bytes() const { return kThreads * static_cast<int>(sizeof(uint32_t)); }
+  uint32_t blocks() const {
+    return blocks_for(on.threads(on.s.pooled_h(), on.s.pooled_w()), on.size);
+  }
+  uint32_t block_threads() const { return on.size; }
+  int shared_bytes() const { return static_cast<int>(on.size * sizeof(uint32_t)); }
 
   SEGNET_HD bool in_plane(const Cell& at) const {
     return at.image < on.s.n && at.word < on.s.words();
@@ -66,13 +79,13 @@ struct PoolPixels {
   SEGNET_HD void operator()(uint32_t block, unsigned char* memory, Each each) const {
     auto* bits = reinterpret_cast<uint32_t*>(memory);
     each([&](uint32_t t) {
-      const Cell at = on.cell(block * kThreads + t, on.s.pooled_h(), on.s.pooled_w());
+      const Cell at = on.cell(block * on.size + t, on.s.pooled_h(), on.s.pooled_w());
       const uint32_t shift = t % kParts * 2 * kCount;
       bits[t] = in_plane(at) ? pool_channels(at, on.channel(at, t)) << shift : 0u;
     });
     each([&](uint32_t t) {
-      const Cell at = on.cell(block * kThreads + t * kParts, on.s.pooled_h(), on.s.pooled_w());
-      if (t >= kThreads / kParts || !in_plane(at)) return;
+      const Cell at = on.cell(block * on.size + t * kParts, on.s.pooled_h(), on.s.pooled_w());
+      if (t >= on.size / kParts || !in_plane(at)) return;
       uint32_t word = 0;
       SEGNET_UNROLL
       for (int k = 0; k < kParts; ++k) word |= bits[t * kParts + k];
@@ -97,9 +110,11 @@ struct PoolPixels {
     for (int k = 0; k < kCount; ++k) {
       uint32_t code = 0;
       SEGNET_UNROLL
-      for (uint32_t e = 1; e < 4; ++e)
-        if (inside[e] && wins(value[e].of[k], value[0].of[k]))
-          value[0].of[k] = value[e].of[k], code = e;
+      for (uint32_t e = 1; e < 4; ++e) {
+        const bool better = inside[e] & wins(value[e].of[k], value[0].of[k]);
+        value[0].of[k] = better ? value[e].of[k] : value[0].of[k];
+        code = better ? e : code;
+      }
       if (first + k < s.c) bits |= code << (2 * k);
     }
     const int64_t pooled = (at.image * s.pooled_h() + at.row) * s.pooled_w() + at.column;
@@ -111,20 +126,23 @@ struct PoolPixels {
 template <typename T>
 struct UnpoolPixels {
   using Layout = Pixels<T>;
-  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts;
+  static constexpr int kCount = Layout::kCount, kParts = Layout::kParts, kResident = 3;
 
   Layout on;
   const T* y;
   const int32_t* codes;
   T* x;
 
-  uint32_t blocks() const { return blocks_for(on.threads(on.s.cell_rows(), on.s.cell_columns())); }
+  uint32_t blocks() const {
+    return blocks_for(on.threads(on.s.cell_rows(), on.s.cell_columns()), on.size);
+  }
+  uint32_t block_threads() const { return on.size; }
   int shared_bytes() const { return 0; }
 
   template <typename Each>
   SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
     each([&](uint32_t t) {
-      const Cell at = on.cell(block * kThreads + t, on.s.cell_rows(), on.s.cell_columns());
+      const Cell at = on.cell(block * on.size + t, on.s.cell_rows(), on.s.cell_columns());
       if (at.image < on.s.n && at.word < on.s.words())
         unpool_channels(at, on.channel(at, t), t % kParts);
     });

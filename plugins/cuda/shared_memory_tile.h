@@ -55,6 +55,16 @@ struct Tile {
 
 enum class Copy { kIn, kOut };  // to shared memory, to the tensor
 
+template <Copy kDirection, typename V>
+SEGNET_HD void move(V* outside, V* inside, int step) {
+  if (kDirection == Copy::kIn) {
+    *inside = load(outside, step);
+  } else {
+    const V value = *inside;  // read as a whole, not byte by byte
+    store(outside, value, step);
+  }
+}
+
 // Copies one thread's share of a tile; kThreads threads copy all of it. `step` is that of the
 // first access, as in load().
 template <Copy kDirection, typename T>
@@ -70,10 +80,7 @@ SEGNET_HD void copy(const Tile<T>& tile, int thread, int step) {
     auto* outside = reinterpret_cast<Vector*>(tile.tensor + region.start(piece) +
                                               (at - head) / static_cast<int>(sizeof(T)));
     auto* inside = reinterpret_cast<Vector*>(tile.memory + piece * pitch + at);
-    if (kDirection == Copy::kIn)
-      *inside = load(outside, step);
-    else
-      store(outside, *inside, step);
+    move<kDirection>(outside, inside, step);
   }
   // The ends of each piece, element by element: 16 threads copy those before the first whole
   // vector, 16 those after the last.
@@ -88,10 +95,7 @@ SEGNET_HD void copy(const Tile<T>& tile, int thread, int step) {
     T* outside =
         tile.tensor + region.start(piece) + (at - head) / static_cast<int>(sizeof(T));
     T* inside = reinterpret_cast<T*>(tile.memory + piece * pitch + at);
-    if (kDirection == Copy::kIn)
-      *inside = load(outside, step);
-    else
-      store(outside, *inside, step);
+    move<kDirection>(outside, inside, step);
   }
 }
 

@@ -10,6 +10,8 @@ namespace segnet {
 
 template <typename T>
 struct PoolTiles {
+  static constexpr int kResident = 2;
+
   Tiling tiling;
   const T* x;
   T* y;
@@ -18,6 +20,7 @@ struct PoolTiles {
   uint32_t blocks() const {
     return tiling.s.pooled_h() * tiling.s.pooled_w() > 0 ? tiling.blocks() : 0;
   }
+  uint32_t block_threads() const { return kThreads; }
   int shared_bytes() const { return tile_bytes<T>(tiling); }
 
   template <typename Each>
@@ -64,12 +67,15 @@ struct PoolTiles {
 
 template <typename T>
 struct UnpoolTiles {
+  static constexpr int kResident = 2;
+
   Tiling tiling;
   const T* y;
   const int32_t* codes;
   T* x;
 
   uint32_t blocks() const { return tiling.blocks(); }
+  uint32_t block_threads() const { return kThreads; }
   int shared_bytes() const { return tile_bytes<T>(tiling); }
 
   template <typename Each>

@@ -5,8 +5,12 @@
 
 namespace segnet {
 
-// Of the full plane, so that at least four blocks share a multiprocessor.
+// Of the full plane; with the other two tiles a block has at most 27 KB of shared memory. Two
+// blocks share a multiprocessor: their threads use 88 to 121 registers (make kernel-report).
 constexpr int kTileBytes = 12 * 1024;
+// Of the full plane, if there are too few blocks for all multiprocessors: shorter pieces would be
+// mostly partial sectors.
+constexpr int kPieceBytes = 256;
 
 // A tile is `rows` x `columns` windows of `channels` channels. Channels are divided within a code
 // word (NCHW), or into whole code words (channels last).
@@ -15,13 +19,16 @@ struct Tiling {
   bool channels_last;
   int64_t pitch;  // channels last: the distance between two pixels in elements
   int rows, columns, channels;
+  uint32_t bands, strips, slices;  // tiles below, beside and behind each other
 
-  SEGNET_HD int64_t bands() const { return (s.cell_rows() + rows - 1) / rows; }
-  SEGNET_HD int64_t strips() const { return (s.cell_columns() + columns - 1) / columns; }
-  SEGNET_HD int64_t slices() const {
-    return channels_last ? (pitch + channels - 1) / channels : s.words();
+  Tiling(const PoolShape& s, bool last, int64_t pitch, int rows, int columns, int channels)
+      : s(s), channels_last(last), pitch(pitch), rows(rows), columns(columns), channels(channels) {
+    const int64_t all = last ? (pitch + channels - 1) / channels : s.words();
+    bands = static_cast<uint32_t>((s.cell_rows() + rows - 1) / rows);
+    strips = static_cast<uint32_t>((s.cell_columns() + columns - 1) / columns);
+    slices = static_cast<uint32_t>(all);
   }
-  uint32_t blocks() const { return static_cast<uint32_t>(s.n * slices() * bands() * strips()); }
+  uint32_t blocks() const { return static_cast<uint32_t>(s.n) * slices * bands * strips; }
 };
 
 SEGNET_HD int minimum(int limit, int64_t value) {
@@ -29,7 +36,7 @@ SEGNET_HD int minimum(int limit, int64_t value) {
 }
 
 // Returns the largest tiles that fit, whole rows if possible; `element` is the size of an element.
-inline Tiling tiling_of(const PoolShape& s, bool last, int64_t pitch, int element) {
+inline Tiling largest_tiles(const PoolShape& s, bool last, int64_t pitch, int element) {
   const int64_t pair = 2 * s.w * element * (last ? pitch : 1), plane = s.cell_rows() * pair;
   const int64_t window = 4 * element * (last ? pitch : 1);
   const int rows = minimum(static_cast<int>(kTileBytes / pair), s.cell_rows());
@@ -42,6 +49,20 @@ inline Tiling tiling_of(const PoolShape& s, bool last, int64_t pitch, int elemen
   const int columns = static_cast<int>(s.cell_columns());
   if (last || plane > kTileBytes) return {s, last, pitch, rows, columns, all};
   return {s, last, pitch, rows, columns, minimum(kChannelsPerWord, kTileBytes / plane)};
+}
+
+// Returns tiles of fewer rows if there would be less than `wanted` blocks.
+inline Tiling tiling_of(const PoolShape& s, bool last, int64_t pitch, int element, int64_t wanted) {
+  const Tiling tiles = largest_tiles(s, last, pitch, element);
+  const int64_t beside = s.n * tiles.slices * tiles.strips;
+  if (tiles.rows == 1 || beside * tiles.bands >= wanted) return tiles;
+  const int64_t pair = 2 * s.w * element * (last ? pitch : 1);
+  const int64_t bands = (wanted + beside - 1) / beside, rows = (s.cell_rows() + bands - 1) / bands;
+  const int64_t least = (kPieceBytes + pair - 1) / pair;
+  const int fewer = minimum(tiles.rows, rows > least ? rows : least);
+  const int channels =
+      last ? tiles.channels : minimum(kChannelsPerWord, kTileBytes / (fewer * pair));
+  return {s, last, pitch, fewer, tiles.columns, channels};
 }
 
 // The windows of one block, and its tiles of the full plane, the pooled plane and the codes.
@@ -58,7 +79,7 @@ struct BlockTiles {
                        unsigned char* memory)
       : tiling(tiling), full(full), pooled(pooled), codes(codes), memory(memory) {
     const PoolShape& s = tiling.s;
-    const uint32_t strips = tiling.strips(), bands = tiling.bands(), slices = tiling.slices();
+    const uint32_t strips = tiling.strips, bands = tiling.bands, slices = tiling.slices;
     column = int64_t{block % strips} * tiling.columns;
     row = int64_t{block / strips % bands} * tiling.rows;
     slice = block / strips / bands % slices, image = block / strips / bands / slices;

@@ -23,8 +23,8 @@ struct HostLoop {
     start += (kSector - reinterpret_cast<uintptr_t>(start) % kSector) % kSector;
     for (uint32_t block = 0; block < operation.blocks(); ++block) {
       std::memset(start, kPoison, bytes);
-      operation(block, start, [](auto work) {
-        for (uint32_t thread = 0; thread < kThreads; ++thread) work(thread);
+      operation(block, start, [&](auto work) {
+        for (uint32_t thread = 0; thread < operation.block_threads(); ++thread) work(thread);
       });
     }
     return 0;
@@ -44,13 +44,13 @@ struct CountBlocks {
 }  // namespace
 }  // namespace segnet
 
-// `kind` is a DataKind, `layout` a Layout (window_code.h). Pools x into y and codes, and unpools y
-// into back. Returns 0, or 1 if the launchers reject the call.
+// `kind` is a DataKind, `layout` a Layout (window_code.h), `processors` a field of Planes. Pools x
+// into y and codes, and unpools y into back. Returns 0, or 1 if the launchers reject the call.
 SEGNET_EXPORT int segnet_host_pair(int kind, int layout, const void* x, void* y, int32_t* codes,
                                    void* back, int64_t n, int64_t c, int64_t h, int64_t w,
-                                   int ceil_mode) {
+                                   int ceil_mode, int processors) {
   using namespace segnet;
-  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout), processors};
   const int failed = pool(on, x, y, codes, HostLoop{});
   return failed ? failed : unpool(on, y, codes, back, HostLoop{});
 }
@@ -58,9 +58,10 @@ SEGNET_EXPORT int segnet_host_pair(int kind, int layout, const void* x, void* y,
 // Returns the number of blocks that are launched for tensors at the address `at`, or -1 if the
 // launchers reject the call. Nothing is read or written.
 SEGNET_EXPORT int64_t segnet_host_blocks(int unpool, int kind, int layout, void* at, int64_t n,
-                                         int64_t c, int64_t h, int64_t w, int ceil_mode) {
+                                         int64_t c, int64_t h, int64_t w, int ceil_mode,
+                                         int processors) {
   using namespace segnet;
-  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout), processors};
   auto* codes = static_cast<int32_t*>(at);
   return unpool ? segnet::unpool(on, at, codes, at, CountBlocks{})
                 : pool(on, at, at, codes, CountBlocks{});
@@ -69,8 +70,8 @@ SEGNET_EXPORT int64_t segnet_host_blocks(int unpool, int kind, int layout, void*
 // Unpools y into x with any codes, also those that no pool returns.
 SEGNET_EXPORT void segnet_host_unpool(int kind, int layout, const void* y, const int32_t* codes,
                                       void* x, int64_t n, int64_t c, int64_t h, int64_t w,
-                                      int ceil_mode) {
+                                      int ceil_mode, int processors) {
   using namespace segnet;
-  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout), processors};
   unpool(on, y, codes, x, HostLoop{});
 }

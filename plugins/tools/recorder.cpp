@@ -47,7 +47,7 @@ struct Access {
 std::vector<Access> warp_accesses;
 std::vector<Buffer*> buffers;
 int64_t misaligned = 0;  // accesses that fault on a GPU
-int64_t block_bytes = 0;
+int64_t block_bytes = 0, blocks = 0;
 
 }  // namespace
 
@@ -80,12 +80,12 @@ struct Recorder {
 
   template <typename Operation>
   int64_t operator()(const Operation& operation) const {
-    block_bytes = operation.shared_bytes();
+    block_bytes = operation.shared_bytes(), blocks = operation.blocks();
     const Buffer memory(block_bytes);
     int64_t sectors = 0;
     for (uint32_t block = 0; block < operation.blocks(); ++block)
       operation(block, memory.as<unsigned char>(), [&](auto work) {
-        for (uint32_t thread = 0; thread < kThreads; ++thread) {
+        for (uint32_t thread = 0; thread < operation.block_threads(); ++thread) {
           work(thread);
           if (thread % kWarp == kWarp - 1) sectors += sectors_of_warp();
         }
@@ -97,14 +97,14 @@ struct Recorder {
 }  // namespace
 }  // namespace segnet
 
-// `kind` is a DataKind, `layout` a Layout (window_code.h). Writes 10 numbers to `result`: bytes
-// moved in sectors; bytes needed; the minimum and maximum number of accesses to a byte of the full
-// plane, of the pooled plane and of the codes; misaligned accesses; shared memory of a block in
-// bytes. Returns 0, or 1 if the launchers reject the call.
+// `kind` is a DataKind, `layout` a Layout (window_code.h), `processors` a field of Planes. Writes
+// 11 numbers to `result`: bytes moved in sectors; bytes needed; the minimum and maximum number of
+// accesses to a byte of the full plane, of the pooled plane and of the codes; misaligned accesses;
+// shared memory of a block in bytes; blocks. Returns 0, or 1 if the launchers reject the call.
 SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
-                                int64_t w, int ceil_mode, int64_t* result) {
+                                int64_t w, int ceil_mode, int processors, int64_t* result) {
   using namespace segnet;
-  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout)};
+  const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout), processors};
   if (on.work() == Work::kInvalid) return 1;
   const int64_t sizes[] = {4, 2, 2, 1};
   const int64_t pixel = on.pitch() * sizes[kind], pooled = on.s.pooled_h() * on.s.pooled_w();
@@ -112,7 +112,7 @@ SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int
   Buffer codes(n * on.s.words() * pooled * sizeof(int32_t));
   buffers = {&full, &small, &codes};
   for (Buffer* buffer : buffers) std::fill_n(buffer->as<uint8_t>(), buffer->counts.size(), 0);
-  misaligned = block_bytes = 0;
+  misaligned = block_bytes = blocks = 0;
   auto* words = codes.as<int32_t>();
   const int64_t sectors =
       unpool ? segnet::unpool(on, small.as<void>(), words, full.as<void>(), Recorder{})
@@ -127,6 +127,7 @@ SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int
   }
   result[8] = misaligned;
   result[9] = block_bytes;
+  result[10] = blocks;
   buffers.clear();
   return 0;
 }

@@ -11,9 +11,10 @@ import numpy as np
 
 from segnet_deploy.accuracy import LAYOUTS
 from segnet_deploy.accuracy.metrics import VOID
-from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES, read_image
+from segnet_deploy.errors import InputError, UnreadableInputError
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder
 from segnet_deploy.optional import require
+from segnet_deploy.progress import Progress, silent
 from segnet_deploy.types import Frame
 
 # CamVid's 32 colours (RGB) by the eleven classes of SegNet's tutorial; the others are void.
@@ -72,9 +73,12 @@ class Example:
 
 
 def find_examples(
-    folder: str | os.PathLike[str], layout: str = "folders", split: str | None = None
+    folder: str | os.PathLike[str],
+    layout: str = "folders",
+    split: str | None = None,
+    progress: Progress = silent,
 ) -> list[Example]:
-    """Pair images and labels by name. Raises InputError.
+    """Pair images and labels by name; report files that are no images. Raises InputError.
 
     camvid: `<split>/` and `<split>annot/`, or `images/` and `labels/`, also `<name>_L.png` as
     in the original. folders, sunrgbd: `images/` and `labels/`.
@@ -91,7 +95,7 @@ def find_examples(
         raise InputError(f"split {split!r}: layout {layout} has no splits; omit --split")
     images, labels = _folders(folder, layout, split)
     found, missing = [], []
-    for image in sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
+    for image in scan_folder(images, IMAGE_SUFFIXES, progress=progress):
         names = [labels / f"{image.stem}{end}" for end in (".png", "_L.png")]
         path = next((name for name in names if name.is_file()), None)
         if path is None:
@@ -103,8 +107,6 @@ def find_examples(
             f"{len(missing)} images of {images} have no labels in {labels} ({missing[0]}); "
             "expected a PNG of the same name"
         )
-    if not found:
-        raise InputError(f"{images} contains no image; expected PNG or JPEG files")
     return found
 
 
@@ -130,7 +132,7 @@ def read_labels(path: Path) -> Frame:
             ids = opened.mode in ("L", "P", "1", "I") or opened.mode.startswith("I;16")
             array = np.array(opened if ids else opened.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"cannot read labels {path}: {error}") from error
+        raise UnreadableInputError(f"cannot read labels {path}: {error}") from error
     if array.size and array.max() > VOID:
         raise InputError(f"{path} has the id {array.max()}; expected ids of 0 to {VOID}")
     return np.asarray(array, np.uint8)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.index_flips import IndexFlips
 from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confusion
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.segmenter import Segmenter
+from segnet_deploy.types import Frame
 
 FIGURES = ("global_accuracy", "class_average", "mean_iou", "boundary_f1")
 CLASS_LIMIT = 0.02  # a class that loses more IoU than this is named
@@ -30,10 +32,12 @@ def evaluate(
 
     The figures are global_accuracy, class_average, mean_iou and boundary_f1 (if `boundary`), each
     0 to 1, `classes` with iou and recall by name, `confusion`, and `frames` with the mean_iou of
-    each. With `other`, `against` has the same of that segmenter, and `agreement` the share of
+    each; `unreadable` says which images or label files could not be read, and are not in the
+    figures. With `other`, `against` has the same of that segmenter, and `agreement` the share of
     equal labels. A figure without pixels to measure is NaN.
 
-    Raises InputError if labels and frames do not fit, or the class counts differ.
+    Raises InputError if labels and frames do not fit, the class counts differ, or nothing is
+    readable.
 
     >>> examples = find_examples("data")
     >>> with load("segnet.onnx") as segmenter:
@@ -42,17 +46,13 @@ def evaluate(
     True
     """
     names = segmenter.metadata.classes
-    if other is not None and len(other.metadata.classes) != len(names):
-        raise InputError(
-            f"{len(names)} classes against {len(other.metadata.classes)}; expected two files of "
-            "one network"
-        )
+    _check_classes(segmenter, other)
     segmenters = [segmenter] if other is None else [segmenter, other]
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
     frames, same = [], []
-    for example in track(examples, "evaluating", progress):
-        frame, truth = example.pair(len(names))
+    unreadable: list[str] = []
+    for example, frame, truth in _pairs(examples, len(names), unreadable, progress):
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
@@ -67,7 +67,7 @@ def evaluate(
         _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
     ]
     agreement = {} if other is None else {"against": results[1], "agreement": float(np.mean(same))}
-    return {**results[0], "frames": frames, **agreement}
+    return {**results[0], "frames": frames, "unreadable": unreadable, **agreement}
 
 
 def count_flips(
@@ -84,7 +84,8 @@ def count_flips(
     """
     with IndexFlips(files, segmenters, threads) as counted:
         for example in track(examples, "comparing indices", progress):
-            counted.add(example.frame())
+            with contextlib.suppress(UnreadableInputError):  # `evaluate` reports it
+                counted.add(example.frame())
         pairs = zip(counted.flips, counted.windows, strict=True)
         return [{"flips": flips, "windows": windows} for flips, windows in pairs]
 
@@ -104,6 +105,31 @@ def class_losses(result: dict[str, Any]) -> list[str]:
         for name, change in class_changes(result).items()
         if change < -CLASS_LIMIT
     ]
+
+
+def _check_classes(segmenter: Segmenter, other: Segmenter | None) -> None:
+    if other is None or len(segmenter.metadata.classes) == len(other.metadata.classes):
+        return
+    raise InputError(
+        f"{len(segmenter.metadata.classes)} classes against {len(other.metadata.classes)}; "
+        "expected two files of one network"
+    )
+
+
+def _pairs(
+    examples: Sequence[Example], classes: int, unreadable: list[str], progress: Progress
+) -> Iterator[tuple[Example, Frame, Frame]]:
+    """Yield each example, its frame and its labels; append to `unreadable` why one is left out."""
+    for example in track(examples, "evaluating", progress):
+        try:
+            frame, truth = example.pair(classes)
+        except UnreadableInputError as error:
+            unreadable.append(str(error))
+            progress(f"error: {error}")
+        else:
+            yield example, frame, truth
+    if examples and len(unreadable) == len(examples):
+        raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 
 
 def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:

@@ -104,14 +104,14 @@ class Capture(threading.Thread):
             self._read_began = self._clock()
             pending = stream.read()
             self._read_began = None
+            self.stream_errors += stream.errors - known_errors
+            known_errors = stream.errors
             if pending is None:
                 return
             arrived = self._clock()
             if self._state == "reconnecting":
                 self.reconnects += 1
             self._state = "live"
-            self.stream_errors += stream.errors - known_errors
-            known_errors = stream.errors
             self.dropped += self._frames.put(Captured(self.captured, arrived, pending))
             self.captured += 1
 

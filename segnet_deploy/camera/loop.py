@@ -158,6 +158,14 @@ class Camera:
             inferring=inference.busy,
         )
 
+    def damage(self) -> str | None:
+        """Return what of a file or a folder could not be read so far, or None; live: None."""
+        lost = self._capture.stream_errors + self._inference.frame_errors
+        if self._source.live or not lost:
+            return None
+        read = self._capture.captured - self._inference.frame_errors
+        return f"{self._source.name} is damaged: {read} of {read + lost} frames could be read"
+
     def __enter__(self) -> Camera:
         return self
 

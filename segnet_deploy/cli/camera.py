@@ -37,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="segnet-camera",
         description="Segment the newest frame of a camera, stream or file; show, record or serve "
         "it.",
-        epilog="exit status: 0 ended or stopped, 1 the source or the engine failed, 2 wrong usage",
+        epilog="exit status: 0 ended or stopped, 1 the source or the engine failed or a file is "
+        "damaged, 2 wrong usage",
     )
     add = parser.add_argument
     add("--config", metavar="FILE.toml", help="options in a file; flags here override them")
@@ -119,9 +120,11 @@ def watch(arguments: argparse.Namespace) -> int:
         for _ in camera.results():
             pass
         print(f"{camera.status().shown} frames shown", file=sys.stderr)
+        if damage := camera.damage():
+            print(f"error: {damage}", file=sys.stderr)
         if not camera.close():
-            _exit_now()
-    return 0
+            _exit_now(1 if damage else 0)
+    return 1 if damage else 0
 
 
 def _open_camera(arguments: argparse.Namespace) -> Camera:
@@ -166,11 +169,11 @@ def _stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _exit_now() -> None:
+def _exit_now(status: int) -> None:
     """Exit although a thread still waits for a source or an engine: the outputs are closed."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)
 
 
 def _size(text: str) -> tuple[int, int]:

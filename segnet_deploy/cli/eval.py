@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="segnet-eval",
         description="Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
-        epilog="exit status: 0 measured, 1 failed, 2 wrong usage",
+        epilog="exit status: 0 measured, 1 failed or a frame could not be read, 2 wrong usage",
     )
     options.add_engine(parser)
     options.add_labelled_data(parser)
@@ -51,7 +51,9 @@ def read_examples(arguments: argparse.Namespace) -> list[Example]:
     from segnet_deploy.accuracy.datasets import find_examples
 
     options.check_positive(arguments, "every")
-    found = find_examples(Path(arguments.data), arguments.layout, arguments.split)
+    found = find_examples(
+        Path(arguments.data), arguments.layout, arguments.split, arguments.progress
+    )
     return found[:: arguments.every]
 
 
@@ -65,7 +67,9 @@ def command(arguments: argparse.Namespace) -> int:
         text = json.dumps(_without_nan(result), indent=1) + "\n"
         write_result(text, arguments.json, format_table(result))
         _draw(arguments, segmenter, examples, result)
-    return 0
+    if unreadable := len(result["unreadable"]):
+        print(f"error: {unreadable} of {len(examples)} frames could not be read", file=sys.stderr)
+    return 1 if unreadable else 0
 
 
 def format_table(result: dict[str, Any]) -> str:

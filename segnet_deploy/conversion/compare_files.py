@@ -1,25 +1,43 @@
-"""Run a converted file and its source on one image, and compare the results."""
+"""Run a converted file and its source on the same images, and compare the results."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.agreement import MIN_AGREEMENT, share_kept
+from segnet_deploy.accuracy.agreement import arithmetic, default_limit, share_kept
 from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
+from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import open_file
-from segnet_deploy.types import Array, Size
+from segnet_deploy.types import Array, Frame, Size
 
+Outputs = dict[str, Array]
 DYNAMIC_SIZE: Size = (96, 128)  # at which files of dynamic size are compared
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How a file agrees with its source in one runtime, over all images.
+
+    `agreement` is the mean share of equal labels, 0 to 1; `delta` the largest absolute difference
+    of an output; `computed` the arithmetic, such as bf16 or "weight rounding only".
+    """
+
+    runtime: str
+    computed: str
+    agreement: float
+    delta: float
 
 
 def compare_files(
@@ -29,41 +47,58 @@ def compare_files(
     metadata: Metadata,
     min_agreement: float | None,
     progress: Progress,
-) -> dict[str, tuple[float, float]]:
-    """Return agreement and largest difference by runtime. Raises ParityError.
+    images: Sequence[Frame] = (),
+) -> list[Likeness]:
+    """Return the likeness in each runtime. Raises ParityError.
 
-    The agreement is the lowest of the labels and of what other outputs keep of their values.
-    `min_agreement` None is the default of the precision.
+    `images` are (H, W, 3) uint8 BGR; none: a drawn street. The agreement is the lowest of the
+    labels and of what other outputs keep of their values. `min_agreement` None is the default of
+    the arithmetic.
     """
-    minimum = MIN_AGREEMENT[metadata.precision] if min_agreement is None else min_agreement
-    frame = metadata.io == "frame"
-    height, width = shape[1:3] if frame else shape[2:4]
-    channels = 3 if frame else shape[1] or 3
-    maker = InputMaker(channels, metadata.mean, metadata.std, metadata.channel_order, metadata.io)
-    size = (shape[0] or 2, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
-    x = maker.natural(size).feed
-    old = _run_source(source, x)
+    inputs = _inputs(shape, metadata, images)
+    expected = _run_source(source, inputs)
     names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
-    found: dict[str, tuple[float, float]] = {}
+    found: list[Likeness] = []
     for name in names:
         progress(f"{name}: comparing with {source}")
         try:
-            new = _run(target, name, x)
+            half, results = _run(target, name, inputs)
         except EngineError as error:
             if name == names[-1] and not found:
                 raise
             progress(f"left out: {error}")
             continue
-        found[name] = agreement, delta = _agreement(old, new)
-        if agreement < minimum and not np.isclose(delta, 0):
+        agreements, deltas = zip(*map(_agreement, expected, results), strict=True)
+        computed = arithmetic(metadata.precision, half)
+        likeness = Likeness(name, computed, float(np.mean(agreements)), max(deltas))
+        minimum = default_limit(metadata.precision, half)
+        minimum = minimum if min_agreement is None else min_agreement
+        if likeness.agreement < minimum and not np.isclose(likeness.delta, 0):
             raise ParityError(
-                f"{'labels agree' if len(old) == 1 else 'outputs agree'} with {source} on only "
-                f"{agreement:.4%} in {name} (limit {minimum:.2%}); no file was written"
+                f"{'labels agree' if len(expected[0]) == 1 else 'outputs agree'} with {source} on "
+                f"only {likeness.agreement:.4%} in {name}, over {len(inputs)} inputs ({computed}, "
+                f"limit {minimum:.2%}); no file was written"
             )
+        found.append(likeness)
     return found
 
 
-def _run_source(path: str | os.PathLike[str], x: Array) -> dict[str, Array]:
+def _inputs(
+    shape: tuple[int | None, ...], metadata: Metadata, images: Sequence[Frame]
+) -> list[Array]:
+    """Return the file's input for each batch of images."""
+    frame = metadata.io == "frame"
+    height, width = shape[1:3] if frame else shape[2:4]
+    channels = 3 if frame else shape[1] or 3
+    maker = InputMaker(
+        channels, metadata.mean, metadata.std, metadata.channel_order, metadata.io, images
+    )
+    batch = shape[0] or (2 if len(images) != 1 else 1)
+    size = (batch, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
+    return [maker.natural(size, start).feed for start in range(0, max(1, len(images)), batch)]
+
+
+def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
     """Run the source as it is, in ONNX Runtime's own operators: not in a rewrite of this package.
 
     Only the plugin's operators, which ONNX Runtime does not have, are those of this package.
@@ -71,15 +106,22 @@ def _run_source(path: str | os.PathLike[str], x: Array) -> dict[str, Array]:
     file = ModelFile.read(path)
     with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
         attach_masks(engine, Metadata.from_props(file.props))
-        return {name: np.array(value) for name, value in engine.run_all(x).items()}
+        return [_outputs(engine, x) for x in inputs]
 
 
-def _run(path: str | os.PathLike[str], runtime: str, x: Array) -> dict[str, Array]:
+def _run(
+    path: str | os.PathLike[str], runtime: str, inputs: Sequence[Array]
+) -> tuple[bool, list[Outputs]]:
+    """Return whether halves are computed as such, and the results of each input."""
     with contextlib.closing(runtimes.open(path, runtime)) as engine:
-        return {name: np.array(value) for name, value in engine.run_all(x).items()}
+        return engine.computes_half, [_outputs(engine, x) for x in inputs]
 
 
-def _agreement(old: dict[str, Array], new: dict[str, Array]) -> tuple[float, float]:
+def _outputs(engine: Engine, x: Array) -> Outputs:
+    return {name: np.array(value) for name, value in engine.run_all(x).items()}
+
+
+def _agreement(old: Outputs, new: Outputs) -> tuple[float, float]:
     """Return the lowest share kept, of labels and of other values, and the largest difference."""
     shapes = [{name: value.shape for name, value in found.items()} for found in (new, old)]
     if list(shapes[0].items()) != list(shapes[1].items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from segnet_deploy.classes import load_classes
-from segnet_deploy.conversion.compare_files import compare_files
+from segnet_deploy.conversion.compare_files import Likeness, compare_files
 from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.files import atomic_path, sha256
 from segnet_deploy.metadata import Metadata
@@ -22,6 +22,7 @@ from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
+from segnet_deploy.types import Frame
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ConvertResult:
     """The file at `path`, the number of rewritten pairs, and the comparison with the source.
 
     `agreement` is the lowest share of equal labels, 0 to 1, and `delta` the largest absolute
-    difference of an output, over `runtimes`.
+    difference of an output, over `runtimes`. `computed` is what each of them computes in.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class ConvertResult:
     agreement: float
     delta: float
     runtimes: tuple[str, ...]
+    computed: tuple[str, ...] = ()
 
 
 def convert(
@@ -50,6 +52,7 @@ def convert(
     min_agreement: float | None = None,
     classes: str | None = None,
     normalisation: Mapping[str, Any] | None = None,
+    images: Sequence[Frame] = (),
     progress: Progress = silent,
 ) -> ConvertResult:
     """Write `source`, an ONNX file, in another `form` and `precision`, and compare both.
@@ -58,7 +61,8 @@ def convert(
     INT8 file keeps its own. `for_tensorrt` writes the INT8 that TensorRT parses. `classes` (as
     for load_classes) and `normalisation` (mean, std, channel_order) replace what the file
     records. A reduced precision is compared in every installed runtime, fp32 in ONNX Runtime;
-    `min_agreement` is the share of equal labels that is required.
+    `min_agreement` is the share of equal labels that is required; its default depends on what a
+    runtime computes in. `images`, (H, W, 3) uint8 BGR, are compared on; none: a drawn street.
 
     Raises InputError, UsageError, UnsupportedModelError or ParityError; then no file is written.
 
@@ -85,10 +89,19 @@ def convert(
     with atomic_path(path) as temporary:
         save_model(result.model, temporary)
         shown = naming(progress, temporary, path)
-        found = compare_files(source, temporary, shape, metadata, min_agreement, shown)
-    agreements, deltas = zip(*found.values(), strict=True)
+        found = compare_files(source, temporary, shape, metadata, min_agreement, shown, images)
+    return _summary(Path(path), result.changed, precision, found)
+
+
+def _summary(path: Path, changed: int, precision: str, found: Sequence[Likeness]) -> ConvertResult:
     return ConvertResult(
-        Path(path), result.changed, precision, min(agreements), max(deltas), tuple(found)
+        path,
+        changed,
+        precision,
+        min(row.agreement for row in found),
+        max(row.delta for row in found),
+        tuple(row.runtime for row in found),
+        tuple(row.computed for row in found),
     )
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.accuracy.agreement import Agreement, check_agreement, compare_labels
-from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.errors import InputError, UnreadableInputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
-from segnet_deploy.frames import find_inputs, is_video, read_image
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
@@ -128,10 +128,8 @@ def read_calibration(folder: Path, count: int, progress: Progress = silent) -> l
     """
     if count < 1:
         raise InputError(f"--calib-frames {count}; expected 1 or more")
-    paths = [path for path in find_inputs([folder]) if not is_video(path)]
-    if not paths:
-        raise InputError(f"{folder} contains only videos; expected images to calibrate on")
-    frames = [(path, read_image(path, extra="quant")) for path in spread(paths, count)]
+    paths = scan_folder(folder, IMAGE_SUFFIXES, progress=progress)
+    frames = _read_all(spread(paths, count))
     useful = [frame for _, frame in frames if np.ptp(frame) > 0]
     blank = [path.name for path, frame in frames if not np.ptp(frame)]
     if not useful:
@@ -145,6 +143,23 @@ def read_calibration(folder: Path, count: int, progress: Progress = silent) -> l
             f"({blank[0]})"
         )
     return useful
+
+
+def _read_all(paths: Sequence[Path]) -> list[tuple[Path, Frame]]:
+    """Read every image. Raises InputError with the number of those that cannot be read."""
+    frames: list[tuple[Path, Frame]] = []
+    errors: list[str] = []
+    for path in paths:
+        try:
+            frames.append((path, read_image(path, extra="quant")))
+        except UnreadableInputError as error:
+            errors.append(str(error))
+    if errors:
+        raise InputError(
+            f"{len(errors)} of {len(paths)} calibration images cannot be read; mend or remove "
+            f"them: {'; '.join(errors)}"
+        )
+    return frames
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

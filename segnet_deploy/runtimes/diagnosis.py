@@ -34,7 +34,8 @@ def examine() -> list[Check]:
         _native(),
     ]
     checks += [*_two_onnxruntimes(), _operators(), _auto()]
-    checks += [_library("av", "camera"), _library("cv2", "camera"), _gstreamer()]
+    checks += [_library(name, "camera") for name in ("av", "cv2", "simplejpeg", "PIL")]
+    checks += [_gstreamer()]
     checks += [_cuda(), _nvidia_smi()]
     checks += [_library("tensorrt", "tensorrt"), _tensorrt_rtx()]
     checks += [_library("cuda.bindings", "tensorrt"), _torch()]

@@ -59,6 +59,11 @@ class OrtEngine(Engine):
         self._session: Any = None
         self._profile: Path | None = None
         self.operators = self.lowered = False
+        if file.precision == "bf16" and not has_cuda():
+            raise EngineError(
+                f"onnxruntime cannot run {file.path}: it has no bf16 convolution on CPUs; use "
+                "--runtime openvino, or export with --precision fp16"
+            )
         if operators is not False and self._start_with_operators(operators is True):
             return
         self.lowered = file.has_plugin

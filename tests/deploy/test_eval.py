@@ -223,7 +223,6 @@ BAD = {
         lambda d: cv2.imwrite(str(d / "labels/1.png"), np.full((45, 61), 77, np.uint8)),
         "has the id 77",
     ),
-    "corrupt": (lambda d: (d / "labels/1.png").write_bytes(b"\x89PNG"), "cannot read labels"),
     "colour": (
         lambda d: cv2.imwrite(str(d / "labels/1.png"), np.zeros((45, 61, 3), np.uint8)),
         "is a colour image",
@@ -248,6 +247,21 @@ def test_bad_data_is_one_line(
     assert error.count("error: ") == 1
     assert words in error
     assert not output.exists()
+
+
+def test_unreadable_labels_are_counted_and_the_others_measured(
+    small_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "labels/1.png").write_bytes(b"\x89PNG")
+    output = tmp_path / "r.json"
+    arguments = ["--engine", str(small_model), "--data", str(data), "--json", str(output)]
+    assert eval_command.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "error: cannot read labels" in error
+    assert "error: 1 of 3 frames could not be read" in error
+    result = json.loads(output.read_text())
+    assert [row["image"] for row in result["frames"]] == ["0.png", "2.png"]
+    assert len(result["unreadable"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ LAYERS = (
     ("segmenter", "tensorrt_build"),
     ("prediction", "accuracy"),
     ("conversion",),
+    ("caffe",),
     ("quant",),
     ("bench",),
     ("camera",),

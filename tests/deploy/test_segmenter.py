@@ -13,7 +13,7 @@ from onnx import helper as h
 
 from segnet_deploy import InputError, UnsupportedModelError, load, runtimes
 from segnet_deploy.errors import EngineError
-from segnet_deploy.frames import is_complete
+from segnet_deploy.frames.damage import is_complete_jpeg
 from segnet_deploy.geometry import fit_frame, place, restore_labels
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import onnxruntime
@@ -110,10 +110,10 @@ def test_jpeg_is_whole_up_to_its_own_end(progressive: int) -> None:
     data = cv2.imencode(".jpg", draw_scene(1, 60, 80).frame, flags)[1].tobytes()
     preview = data[:2] + b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data + data[2:]
     for image in (data, preview):
-        assert is_complete(image)
-        assert is_complete(image + b"ftypmp42 \xff\xda \xff\xd8 and no end")
+        assert is_complete_jpeg(image)
+        assert is_complete_jpeg(image + b"ftypmp42 \xff\xda \xff\xd8 and no end")
         for length in (len(image) - 2, len(image) - 300, len(image) - len(data) // 2, 40):
-            assert not is_complete(image[:length])
+            assert not is_complete_jpeg(image[:length])
 
 
 @pytest.mark.needs("openvino")

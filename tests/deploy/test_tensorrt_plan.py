@@ -17,6 +17,7 @@ from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.runtimes.base import StaleEngineError, is_engine_file
 from segnet_deploy.runtimes.tensorrt import cuda_objects
 from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
+from segnet_deploy.runtimes.tensorrt.library import load
 from segnet_deploy.runtimes.tensorrt.plan import Plan, sidecar_path
 from segnet_deploy.system.cuda_driver import device_count
 
@@ -137,6 +138,25 @@ def test_every_function_exists_in_cuda_python() -> None:
     assert runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
     for name in cuda_objects.NO_DRIVER:
         assert hasattr(runtime.cudaError_t, name)
+
+
+USED = {
+    "IExecutionContext": "set_device_memory set_input_shape set_tensor_address get_tensor_shape "
+    "execute_async_v3 is_stream_capturable profiler",
+    "ICudaEngine": "device_memory_size_v2 create_runtime_config create_execution_context",
+    "IRuntimeConfig": "set_execution_context_allocation_strategy cuda_graph_strategy "
+    "dynamic_shapes_kernel_specialization_strategy",
+    "ExecutionContextAllocationStrategy": "USER_MANAGED",
+    "CudaGraphStrategy": "WHOLE_GRAPH_CAPTURE DISABLED",
+    "DynamicShapesKernelSpecializationStrategy": "EAGER",
+}
+
+
+@pytest.mark.parametrize("kind", USED)
+def test_every_member_exists_in_tensorrt_rtx(kind: str) -> None:
+    """Engines are not loaded without a GPU, so each name is looked up in the real library."""
+    members = dir(getattr(load("tensorrt-rtx").trt, kind))
+    assert [name for name in USED[kind].split() if name not in members] == []
 
 
 @no_gpu

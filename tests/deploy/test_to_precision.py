@@ -12,7 +12,8 @@ import pytest
 from onnx import helper as h
 
 from segnet_deploy import runtimes
-from segnet_deploy.errors import InputError, UnsupportedModelError
+from segnet_deploy.accuracy.agreement import default_limit
+from segnet_deploy.errors import EngineError, InputError, UnsupportedModelError
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
@@ -61,6 +62,19 @@ def test_openvino_computes_in_half_where_the_cpu_can(
     assert np.isfinite(engine.run(image())).all()
     graphs.ir.save(lower_unpooling(net()).model, path)
     assert not runtimes.open(path, "openvino").computes_half
+
+
+def test_onnxruntime_says_that_it_has_no_bf16_convolution(tmp_path: Path) -> None:
+    path = tmp_path / "bf16.onnx"
+    graphs.ir.save(to_precision(lower_unpooling(net()).model, "bf16").model, path)
+    with pytest.raises(EngineError, match="no bf16 convolution on CPUs; use --runtime openvino"):
+        runtimes.open(path, "onnxruntime")
+
+
+def test_default_limit_depends_on_what_is_computed() -> None:
+    assert default_limit("fp16", half=True) < default_limit("fp16", half=False)
+    assert default_limit("fp32", half=False) == default_limit("fp32", half=True) == 0.9999
+    assert default_limit("bf16", half=True) == default_limit("bf16", half=False) == 0.97
 
 
 @pytest.mark.parametrize("io", ["tensor", "frame"])

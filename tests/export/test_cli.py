@@ -121,7 +121,7 @@ def test_normalisation_and_classes_are_written_into_an_onnx_file(
     "option",
     [
         *(["--io", "frame"], ["--batch", "2"], ["--opset", "21"], ["--num-classes", "5"]),
-        *(["--image", "x.png"], ["--arch", "segnet"], ["--geometry", "ceil"], ["--full-range"]),
+        *(["--dynamic", "size"], ["--arch", "segnet"], ["--geometry", "ceil"], ["--full-range"]),
         ["--calib-frames", "5"],
     ],
 )
@@ -132,6 +132,18 @@ def test_option_that_an_onnx_file_does_not_support_is_refused(
     assert cli.main([str(standard_file), "-o", str(target), *option]) == 2
     assert option[0] in capsys.readouterr().err
     assert not target.exists()
+
+
+def test_onnx_file_is_compared_on_the_given_images(
+    standard_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "half.onnx"
+    arguments = [str(standard_file), "-o", str(target), "--precision", "fp16"]
+    assert cli.main([*arguments, "--image", str(tmp_path / "none.png")]) == 1
+    assert "none.png" in capsys.readouterr().err
+    for seed in range(2):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), draw_scene(seed, 40, 60).frame)
+    assert cli.main([*arguments, "--min-agreement", "0.5", "--image", str(tmp_path)]) == 0
 
 
 def test_external_weights_are_copied_into_the_file(standard_file: Path, tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_metadata_is_recorded_in_the_file(tmp_path: Path) -> None:
 def test_fp16_file_passes_both_gates(io: str, odd_trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     options = {"form": "lowered", "precision": "fp16", "io": io, "std": (60, 60, 60)}
-    result = write(odd_trace, path, min_reduced=0.95, **options)
+    # Random weights keep fewer labels than trained ones, fewest where a CPU computes in fp16.
+    result = write(odd_trace, path, min_reduced=0.9, **options)
     assert result.metadata.precision == "fp16"
     assert any(row.input == "weight rounding only" for row in result.gate.rows)  # on a CPU
     data = onnx.load(path)
@@ -172,7 +173,7 @@ def test_reduced_file_that_keeps_too_few_labels_is_not_written(
     odd_trace: Trace, tmp_path: Path
 ) -> None:
     options = {"form": "lowered", "precision": "fp16", "min_reduced": 1.01, **ORT}
-    with pytest.raises(ParityError, match="keeps too little"):
+    with pytest.raises(ParityError, match="keeps only"):
         write(odd_trace, tmp_path / "m.onnx", **options)
     assert list(tmp_path.iterdir()) == []
 

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from segnet_deploy.accuracy.expose_indices import expose_indices
-from segnet_deploy.accuracy.gate_inputs import GateInput
+from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
 from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
+from segnet_deploy.scenes import draw_scene
 from segnet_export import Trace, export, trace, write
-from segnet_export.parity.gate import gate
+from segnet_export.parity.gate import gate, gate_reduced
+from segnet_export.parity.report import GateRow
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +169,23 @@ def test_lowered_file_is_the_standard_file_lowered(
         session = onnxruntime.InferenceSession(data)
         results.append(session.run(None, {"image": x})[0])
     assert np.array_equal(*results)
+
+
+def test_reduced_file_is_judged_by_the_mean_over_images(
+    exported: Path,
+) -> None:
+    """One image below the limit and one above it."""
+    images = [draw_scene(seed, 32, 48).frame for seed in range(2)]
+    inputs = InputMaker(3, (0, 0, 0), (1, 1, 1), "bgr", "tensor", images).make([(1, 32, 48)])
+    other = small(seed=1)
+    shares = [row.agreement for row in _rows(exported, other, inputs, 0.0)]
+    assert len(set(shares)) == 2
+    mean = sum(shares) / 2
+    assert len(_rows(exported, other, inputs, mean - 1e-6)) == 2
+    with pytest.raises(ParityError, match=r"2 inputs in onnxruntime \(weight rounding only, limit"):
+        _rows(exported, other, inputs, mean + 1e-6)
+
+
+def _rows(path: Path, module: nn.Module, inputs: list[GateInput], limit: float) -> list[GateRow]:
+    report = gate_reduced(path, module, inputs, ["onnxruntime"], limit, precision="bf16")
+    return list(report.rows)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 ROOT = Path(__file__).parents[2]
 KINDS = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16, "int8": np.int8}
 POISON = 0x5A
+PROCESSORS = (0, 132)  # the largest blocks, and those for a device of 132 multiprocessors
 
 
 def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.CDLL:
@@ -36,13 +37,13 @@ def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.
         *[ctypes.c_int] * 2,
         *[ctypes.c_void_p] * 4,
         *[ctypes.c_int64] * 4,
-        ctypes.c_int,
+        *[ctypes.c_int] * 2,
     ]
     found.segnet_host_blocks.argtypes = [
         *[ctypes.c_int] * 3,
         ctypes.c_void_p,
         *[ctypes.c_int64] * 4,
-        ctypes.c_int,
+        *[ctypes.c_int] * 2,
     ]
     found.segnet_host_blocks.restype = ctypes.c_int64
     return found
@@ -54,7 +55,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def run(
-    host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout: str = "NCHW"
+    host: ctypes.CDLL,
+    x: cases.Array,
+    kind: str,
+    ceil_mode: bool,
+    layout: str = "NCHW",
+    processors: int = 0,
 ) -> tuple[cases.Array, cases.Array, cases.Array]:
     """Return y, codes and the unpooled plane in NCHW; outputs are poisoned first."""
     n, c, h, w = x.shape
@@ -70,7 +76,7 @@ def run(
         array.view(np.uint8)[...] = POISON
     pointers = (array.ctypes.data for array in (full, y, words, back))
     index = list(KINDS).index(kind), kernel_report.LAYOUTS.index(layout)
-    assert host.segnet_host_pair(*index, *pointers, n, c, h, w, ceil_mode) == 0
+    assert host.segnet_host_pair(*index, *pointers, n, c, h, w, ceil_mode, processors) == 0
     if layout == "NCHW":
         return y, words, back
     assert not back[..., c:].astype(np.float32).any()  # the padding is written
@@ -78,9 +84,16 @@ def run(
     return np.ascontiguousarray(first), words, np.ascontiguousarray(last)
 
 
-def check(host: ctypes.CDLL, x: cases.Array, kind: str, ceil_mode: bool, layout: str) -> None:
+def check(
+    host: ctypes.CDLL,
+    x: cases.Array,
+    kind: str,
+    ceil_mode: bool,
+    layout: str,
+    processors: int = 0,
+) -> None:
     """Compare values, codes and the unpooled planes with numpy's."""
-    y, words, back = run(host, x, kind, ceil_mode, layout)
+    y, words, back = run(host, x, kind, ceil_mode, layout, processors)
     expected, plane_index = cases.pool_reference(x.astype(np.float32), ceil_mode)
     assert np.array_equal(y.astype(np.float32), expected)
     size = (x.shape[2], x.shape[3])
@@ -102,7 +115,8 @@ def test_kernel_code_equals_the_table(host: ctypes.CDLL, case: cases.PoolCase, k
         values = cases.spread_over_int8(values)
     x = np.ascontiguousarray(values.astype(KINDS[kind]))
     for layout in kernel_report.LAYOUTS:
-        check(host, x, kind, case.ceil_mode, layout)
+        for processors in PROCESSORS:
+            check(host, x, kind, case.ceil_mode, layout, processors)
 
 
 @pytest.mark.needs("compiler")
@@ -114,7 +128,8 @@ def test_every_tiling_is_exact(
 ) -> None:
     x = np.random.default_rng(0).integers(-3, 4, shape).astype(KINDS[kind])
     for layout in kernel_report.LAYOUTS:
-        check(host, x, kind, ceil_mode, layout)
+        for processors in PROCESSORS:
+            check(host, x, kind, ceil_mode, layout, processors)
 
 
 @pytest.mark.needs("compiler")
@@ -188,10 +203,15 @@ def broken(folder: Path, change: tuple[str, str]) -> Path:
 
 
 def record(
-    library: ctypes.CDLL, unpool: bool, kind: str, layout: str, shape: tuple[int, ...]
+    library: ctypes.CDLL,
+    unpool: bool,
+    kind: str,
+    layout: str,
+    shape: tuple[int, ...],
+    processors: int = 0,
 ) -> tuple[float, list[int]]:
     """Return bytes moved in sectors per byte needed, and the extremes of accesses to a byte."""
-    row = kernel_report.record(library, unpool, kind, layout, shape)
+    row = kernel_report.record(library, unpool, kind, layout, shape, processors)
     assert row["unaligned"] == 0
     counts = [row[f"{part}_accesses"] for part in ("full", "pooled", "code")]
     return row["sector_bytes"] / row["needed_bytes"], [n for pair in counts for n in pair]
@@ -205,11 +225,12 @@ def record(
 def test_every_byte_is_read_and_written_once(
     recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: str, unpool: bool
 ) -> None:
-    _, counts = record(recorder, unpool, kind, layout, shape)
-    assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
-    assert counts[4] >= 1  # all threads of a pixel read its code word
-    if not unpool or layout == "NCHW":
-        assert counts[4:] == [1, 1]
+    for processors in PROCESSORS:
+        _, counts = record(recorder, unpool, kind, layout, shape, processors)
+        assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
+        assert counts[4] >= 1  # all threads of a cell read its code word
+        if not unpool or (layout == "NCHW" and processors == 0):
+            assert counts[4:] == [1, 1]
 
 
 # SegNet's planes at 360x480 with fewer channels or rows, and sizes with partial sectors and words.
@@ -236,6 +257,8 @@ def test_accesses_move_few_bytes_beyond_those_needed(
 ) -> None:
     ratio, _ = record(recorder, unpool, kind, layout, shape)
     assert ratio <= PLANES[shape]
+    divided, _ = record(recorder, unpool, kind, layout, shape, 132)
+    assert divided <= PLANES[shape] + 0.4  # shorter pieces have more partial sectors
 
 
 # A text in the kernels, its replacement, and a shape for which the kernels run that code.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import kernel_report
 import numpy as np
 import pytest
 from test_cuda_kernels import compile_host
+
+from segnet_deploy.system.cuda_driver import device_count
 
 Shape = tuple[int, ...]
 OPERATIONS = (0, 1)  # pool, unpool
@@ -54,9 +57,15 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return compile_host(tmp_path_factory.mktemp("host"))
 
 
-def blocks(host: ctypes.CDLL, call: Shape, shape: Shape, address: int | None = ADDRESS) -> int:
+def blocks(
+    host: ctypes.CDLL,
+    call: Shape,
+    shape: Shape,
+    address: int | None = ADDRESS,
+    processors: int = 0,
+) -> int:
     *which, ceil_mode = call
-    return int(host.segnet_host_blocks(*which, address, *shape, ceil_mode))
+    return int(host.segnet_host_blocks(*which, address, *shape, ceil_mode, processors))
 
 
 @pytest.mark.needs("compiler")
@@ -66,7 +75,7 @@ def test_empty_plane_starts_no_block(host: ctypes.CDLL, shape: Shape) -> None:
         assert blocks(host, call, shape) == 0, call
         assert blocks(host, call, shape, None) == 0, call
     for kind, layout in itertools.product(KINDS, LAYOUTS):
-        assert host.segnet_host_pair(kind, layout, None, None, None, None, *shape, 1) == 0
+        assert host.segnet_host_pair(kind, layout, None, None, None, None, *shape, 1, 0) == 0
 
 
 @pytest.mark.needs("compiler")
@@ -75,7 +84,7 @@ def test_negative_and_too_large_planes_are_rejected(host: ctypes.CDLL, shape: Sh
     for call in calls():
         assert blocks(host, call, shape) == -1, call
     for kind, layout in itertools.product(KINDS, LAYOUTS):
-        assert host.segnet_host_pair(kind, layout, *[ADDRESS] * 4, *shape, 1) == 1
+        assert host.segnet_host_pair(kind, layout, *[ADDRESS] * 4, *shape, 1, 0) == 1
 
 
 @pytest.mark.needs("compiler")
@@ -102,15 +111,33 @@ def test_largest_planes_number_their_threads_in_32_bits(host: ctypes.CDLL, count
         assert found == count or found * 256 < 2**32, call  # tiles, of a block each, or threads
 
 
+# Blocks at batch 1 in NCHW for a device of 132 processors; without a limit the smallest is 32.
+LEAST_BLOCKS = {"fp32": 192, "fp16": 128, "bf16": 128, "int8": 96}
+
+
+@pytest.mark.needs("compiler")
+@pytest.mark.parametrize("kind", LEAST_BLOCKS)
+def test_few_blocks_become_smaller_ones(host: ctypes.CDLL, kind: str) -> None:
+    """SegNet's planes: one that is too small for the device is divided further."""
+    number = cuda_kernels.KINDS.index(kind)
+    for unpool, layout, plane in itertools.product(OPERATIONS, LAYOUTS, kernel_report.SEGNET):
+        call = (unpool, number, layout, 1)
+        largest, found = (blocks(host, call, (1, *plane), processors=p) for p in (0, 132))
+        assert found >= largest
+        assert (found == largest) == (largest >= 4 * 132), (call, plane)
+        if layout == 0:
+            assert found >= LEAST_BLOCKS[kind], (call, plane)
+
+
 @pytest.mark.needs("compiler")
 def test_recorder_accepts_empty_planes(tmp_path: Path) -> None:
     library = kernel_report.compile_recorder(tmp_path)
-    result = np.zeros(10, np.int64)
+    result = np.zeros(11, np.int64)
     for (*which, ceil_mode), shape in itertools.product(calls(), replaced(0)):
-        assert library.segnet_record(*which, *shape, ceil_mode, result.ctypes.data) == 0
+        assert library.segnet_record(*which, *shape, ceil_mode, 0, result.ctypes.data) == 0
         assert not result.any()
     for (*which, ceil_mode), shape in itertools.product(calls(), (*NEGATIVE, *TOO_LARGE)):
-        assert library.segnet_record(*which, *shape, ceil_mode, result.ctypes.data) == 1
+        assert library.segnet_record(*which, *shape, ceil_mode, 0, result.ctypes.data) == 1
 
 
 @pytest.mark.needs("nvcc")
@@ -126,3 +153,20 @@ def test_launchers_answer_without_a_device(tmp_path: Path) -> None:
             code = launch(*which, *[ADDRESS] * 3, *shape, ceil_mode, None)
             assert code == INVALID_VALUE, (call, shape)
         assert launch(*which, None, None, None, *FULL[0], ceil_mode, None) == INVALID_VALUE
+
+
+def run_launch_errors(folder: Path, architecture: str) -> dict[str, str]:
+    """Compile drive_launch_errors.cu with the launchers, run it and return its lines."""
+    sources = [str(Path(__file__).with_name("drive_launch_errors.cu"))]
+    sources.append(str(cuda_kernels.ROOT / "plugins/cuda/kernels.cu"))
+    command = ["nvcc", "-std=c++17", f"-arch={architecture}", *sources]
+    command += [f"-I{cuda_kernels.ROOT / 'plugins/include'}", "-o", str(folder / "drive")]
+    subprocess.run(command, check=True)
+    done = subprocess.run([folder / "drive"], capture_output=True, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.mark.needs("nvcc")
+def test_failed_launch_is_an_error(tmp_path: Path) -> None:
+    architecture = "native" if device_count() else "sm_75"
+    assert run_launch_errors(tmp_path, architecture)["failure-is-returned"] == "1"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from pathlib import Path
 
 import cases
 import cuda_kernels
 import numpy as np
 import pytest
 import torch
+from test_cuda_launch_sizes import run_launch_errors
 from torch.nn import functional as F
 
 pytestmark = pytest.mark.needs("gpu", "nvcc")
@@ -26,11 +29,16 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def check(
-    kernels: ctypes.CDLL, values: cases.Array, kind: str, layout: str, ceil_mode: bool
+    kernels: ctypes.CDLL,
+    values: cases.Array,
+    kind: str,
+    layout: str,
+    ceil_mode: bool,
+    spread: bool = True,
 ) -> None:
     """Compare pool, codes and unpool with torch on the CPU; outputs are poisoned first."""
     n, c, h, w = values.shape
-    if kind == "int8":
+    if kind == "int8" and spread:
         values = cases.spread_over_int8(values)
     x = torch.from_numpy(np.ascontiguousarray(values)).to(TYPES[kind])
     wide = x.float()
@@ -60,6 +68,24 @@ def check(
     assert np.array_equal(back.float().cpu().numpy(), expected.numpy(), equal_nan=True)
     found = cases.unpack_codes(codes.cpu().numpy(), c)
     assert np.array_equal(found, cases.codes_from_index(index.numpy(), w))
+
+
+@pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
+@pytest.mark.parametrize("shape", [(1, 17, 9, 7), (2, 33, 24, 26), (1, 3, 5, 4)], ids=str)
+def test_int8_tiles_order_negative_values(
+    kernels: ctypes.CDLL, shape: tuple[int, ...], layout: str
+) -> None:
+    """First, since a simulator of PTX got this wrong; the machine code extends the sign."""
+    values = np.random.default_rng(0).integers(-128, 128, shape).astype(np.float32)
+    for ceil_mode in (False, True):
+        check(kernels, values, "int8", layout, ceil_mode, spread=False)
+        check(kernels, -np.abs(values), "int8", layout, ceil_mode, spread=False)
+
+
+def test_launchers_report_their_own_errors_only(tmp_path: Path) -> None:
+    answers = run_launch_errors(tmp_path, "native")
+    assert len(answers) == 6
+    assert set(answers.values()) == {"1"}, answers
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -143,6 +169,58 @@ def test_session_accepts_and_returns_gpu_arrays(session) -> None:  # type: ignor
         assert torch.equal(y, F.max_pool2d(x, 2, 2, ceil_mode=True))
 
 
+class OnStream:
+    """The CUDA Array Interface of a tensor that is computed on another stream."""
+
+    def __init__(self, tensor: torch.Tensor, stream: int):
+        self.__cuda_array_interface__ = {
+            "shape": tuple(tensor.shape),
+            "typestr": "<f4",
+            "data": (tensor.data_ptr(), False),
+            "stream": stream,
+            "version": 3,
+        }
+
+
+@pytest.mark.parametrize("interface", ["dlpack", "array interface"])
+def test_session_waits_for_the_stream_that_writes_its_input(session, interface: str) -> None:  # type: ignore[no-untyped-def]
+    source = torch.randn(1, 17, 45, 61, device="cuda")
+    expected = F.max_pool2d(source, 2, 2, ceil_mode=True)
+    stream = torch.cuda.Stream()
+    for _ in range(2):  # directly, then from the graph
+        x = torch.zeros_like(source)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(50_000_000)  # the producer is still at work
+            x.copy_(source)
+            value = x if interface == "dlpack" else OnStream(x, stream.cuda_stream)
+            out = session.run_on_device({"x": value})
+        assert torch.equal(torch.as_tensor(out["y"], device="cuda"), expected)
+
+
+def test_capture_ignores_other_threads(session) -> None:  # type: ignore[no-untyped-def]
+    """Work on the default stream and allocations of another thread do not break a capture."""
+    from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
+
+    stop, busy = threading.Event(), torch.zeros(1 << 20, device="cuda")
+
+    def work() -> None:
+        while not stop.is_set():
+            busy.add_(1)
+            DeviceBuffer(1 << 20).close()
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        x = np.random.default_rng(2).standard_normal((1, 17, 45, 61)).astype(np.float32)
+        for _ in range(3):
+            session.run({"x": x})
+    finally:
+        stop.set()
+        other.join()
+    assert session.captured, session.capture_error
+
+
 def test_dlpack_array_is_not_copied() -> None:
     from segnet_deploy.runtimes.tensorrt.device_arrays import device_array
 
@@ -165,5 +243,5 @@ def test_out_of_memory_error_reports_the_free_memory() -> None:
     from segnet_deploy.errors import EngineError
     from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
 
-    with pytest.raises(EngineError, match=r"out of GPU memory: .* MB asked for, .* MB are free"):
+    with pytest.raises(EngineError, match=r"out of GPU memory: .* MB requested, .* MB are free"):
         DeviceBuffer(1 << 46)

@@ -214,7 +214,8 @@ def host_loop(libraries: Libraries, rng: Any) -> None:
     shape, ceil_mode = random_shape(rng), bool(rng.integers(2))
     kind, layout = int(rng.integers(4)), int(rng.integers(3))
     values = random_values(rng, shape, HOST_TYPES[kind])
-    sizes = (*sizes_of(*shape), int(ceil_mode))
+    processors = int(rng.choice((0, 4, 132)))
+    sizes = (*sizes_of(*shape), int(ceil_mode), processors)
     if not values.size:
         for unpool in (0, 1):
             blocks = libraries.host_loop.segnet_host_blocks(unpool, kind, layout, None, *sizes)

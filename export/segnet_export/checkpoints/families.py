@@ -17,7 +17,7 @@ class Family:
     `place` returns a layer's place from a match of `pattern`; `bn` returns the name of the
     normalisation that follows a convolution. `classifier` is the classifier's name, if it differs
     from the pattern; `classifier_bn`: BN and ReLU follow it. `ceil_mode`: pools round up.
-    `keep_size`: unpooling restores the pool's input size. `unused` is the pattern of convolutions
+    `keep_size`: unpooling restores the pool's input size. `unused` is the pattern of tensors
     that the file contains but the network does not use. `notes` are shown to the user.
     """
 
@@ -111,6 +111,7 @@ FAMILIES = (
         r"Conv(?P<side>En|De)(?P<stage>\d)(?P<place>\d)",
         _stages_and_positions_down("De"),
         lambda name: name.replace("Conv", "BN"),
+        unused=r"BNDe11\..*",
         notes=("the original returns softmax; the exported file returns logits (same labels)",),
     ),
     Family(

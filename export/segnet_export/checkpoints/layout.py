@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -14,6 +14,8 @@ from segnet_export.checkpoints.families import FAMILIES, FILE_ORDER, Family, Pla
 ENCODER_STAGES = (2, 2, 3, 3, 3)
 DECODER_STAGES = {26: (3, 3, 3, 2, 1), 27: (3, 3, 3, 2, 2)}  # by the number of convolutions
 MIN_MATCHES = 8  # convolutions whose names fit one family
+_CONV_PARTS = {"weight", "bias"}
+_BN_PARTS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 Modules = dict[str, dict[str, Tensor]]
 
 
@@ -31,12 +33,16 @@ Stages = tuple[tuple[Unit, ...], ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """A checkpoint in execution order: units by stage, and the classifier."""
+    """A checkpoint in execution order: units by stage, and the classifier.
+
+    `left_out` names the tensors of the file that the network does not use.
+    """
 
     family: Family
     encoder: Stages
     decoder: Stages
     classifier: Unit
+    left_out: tuple[str, ...] = ()
 
     @property
     def units(self) -> list[Unit]:
@@ -104,15 +110,39 @@ def _layout_by_name(family: Family, modules: Modules, convs: set[str]) -> Layout
         decoder = (*decoder, ())  # the classifier directly follows the last unpooling
     layout = Layout(family, encoder, decoder, classifier)
     _check(layout)
-    used = {unit.name for unit in (*layout.units, classifier)}
-    names = [unit.name for unit in unplaced if not re.fullmatch(family.unused, unit.name)]
-    if extra := [name for name in names if name not in used]:
+    return replace(layout, left_out=_unused_tensors(layout, modules))
+
+
+def _unused_tensors(layout: Layout, modules: Modules) -> tuple[str, ...]:
+    """Return the names of the tensors that the family's network itself does not use.
+
+    Raises UnsupportedModelError if there are others: the network would compute something else.
+    """
+    family, used = layout.family, set[str]()
+    for unit in (*layout.units, layout.classifier):
+        used |= {f"{unit.name}.{part}" for part in _CONV_PARTS}
+        if unit is not layout.classifier or family.classifier_bn:
+            used |= {f"{family.bn(unit.name)}.{part}" for part in _BN_PARTS}
+    rest = [
+        (f"{owner}.{part}" if owner else part, value)
+        for owner, parts in modules.items()
+        for part, value in parts.items()
+    ]
+    rest = [(name, value) for name, value in rest if name not in used]
+    extra = [
+        (name, value)
+        for name, value in rest
+        if value.is_floating_point() and not re.fullmatch(family.unused, name)
+    ]
+    if extra:
+        name, value = extra[0]
+        what = f"convolution '{name.removesuffix('.weight')}'" if value.dim() == 4 else f"'{name}'"
         raise UnsupportedModelError(
-            f"the names are those of {family.name}, but it has no convolution '{extra[0]}'"
-            f"{f' (and {len(extra) - 1} more)' if len(extra) > 1 else ''}; give your own class "
-            "with --module pkg.mod:Class"
+            f"the names are those of {family.name}, but it has no {what}"
+            f"{f' (and {len(extra) - 1} more tensors)' if len(extra) > 1 else ''}; give your own "
+            "class with --module pkg.mod:Class"
         )
-    return layout
+    return tuple(name for name, _ in rest)
 
 
 def _split_classifier(decoder: Stages, unplaced: Sequence[Unit]) -> tuple[Unit, Stages]:
@@ -174,6 +204,34 @@ def _check(layout: Layout) -> None:
             raise UnsupportedModelError(
                 f"'{unit.name}' has a {weight.shape[2]}x{weight.shape[3]} kernel; expected 3x3"
             )
+        _check_parts(unit, cout)
+
+
+def _check_parts(unit: Unit, channels: int) -> None:
+    """Raise UnsupportedModelError unless bias and normalisation have one value per channel."""
+    owners = {"bias": unit.conv.get("bias")}
+    if unit.bn is not None:
+        owners |= {
+            f"BN {part}": unit.bn[part]
+            for part in _BN_PARTS - {"num_batches_tracked"}
+            if part in unit.bn
+        }
+        missing = {"running_mean", "running_var"} - set(unit.bn)
+        if missing or ("weight" in unit.bn) != ("bias" in unit.bn):
+            raise UnsupportedModelError(
+                f"the normalisation after '{unit.name}' has only {', '.join(sorted(unit.bn))}; "
+                "expected running_mean and running_var, and weight and bias or neither"
+            )
+        if bool((unit.bn["running_var"] < 0).any()):
+            raise UnsupportedModelError(
+                f"the running_var after '{unit.name}' has negative values; use another checkpoint"
+            )
+    for name, value in owners.items():
+        if value is not None and tuple(value.shape) != (channels,):
+            raise UnsupportedModelError(
+                f"the {name} of '{unit.name}' has shape {tuple(value.shape)}; expected one value "
+                f"for each of its {channels} channels"
+            )
 
 
 def _group_by_stage(placed: Sequence[tuple[Place, Unit]]) -> Stages:
@@ -185,7 +243,7 @@ def _group_by_stage(placed: Sequence[tuple[Place, Unit]]) -> Stages:
 
 def _find_bn(modules: Modules, name: str) -> dict[str, Tensor] | None:
     parts = modules.get(name, {})
-    return parts if "running_mean" in parts else None
+    return parts if parts.keys() & {"running_mean", "running_var"} else None
 
 
 def _is_conv(parts: dict[str, Tensor]) -> bool:
@@ -199,7 +257,9 @@ def _unknown_names(modules: Modules, convs: set[str], fits: bool) -> str:
     elif any(modules[name]["weight"].shape[2:] == (2, 2) for name in convs):
         reason = "it upsamples by 2x2 transposed convolutions, not by unpooling with indices"
     elif not convs:
-        reason = "it has no 2-D convolution"
+        other = {parts["weight"].dim() - 2 for parts in modules.values() if "weight" in parts}
+        kinds = " and ".join(f"{n}-D" for n in sorted(other & {1, 3}))
+        reason = "it has no 2-D convolution" + (f", but {kinds} ones" if kinds else "")
     else:
         reason = f"{len(convs)} convolutions, named like {', '.join(sorted(convs)[:3])}"
     if fits:

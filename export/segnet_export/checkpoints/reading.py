@@ -3,66 +3,57 @@
 from __future__ import annotations
 
 import os
-import pickle
-import warnings
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.optional import require
+from segnet_export.checkpoints.networks import WRAPPERS, Layer, Network, find_networks
+from segnet_export.checkpoints.torch_files import find_activation, read_torch_file
 
-# Keys under which training scripts save the weights; the first that exists is used.
-WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-    "net",
-    "network",
-    "weights",
-    "params",
-)
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "segnet.")
-MAGIC = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # zip, pickle 2 to 5
+# Tensors of a training script, beside those of the network.
+_BESIDE = re.compile(
+    r"(.*[._])?(criterion|loss(es|_fn)?|metrics?)([._\d].*)?|(train|val|test)_\w+\..*|"
+    r"((pixel|img|image)_)?(mean|std)|class_weights?|n_averaged|num_updates|decay"
+)
 
 
 @dataclass(frozen=True)
 class RawCheckpoint:
     """The tensors of a file by name.
 
-    `ordered`: they are in the order of the module. `left_out` names tensors of the file that are
-    not the network's, such as the class weights of a loss. `key` is where in the file's dicts the
-    tensors are, and `other_keys` where other networks are, such as a teacher or an average.
+    A value is a Tensor, or an object that `check_tensors` refuses. `ordered`: they are in the
+    order of the module. `left_out` names tensors of the file that are not the network's, such as
+    the class weights of a loss. `key` is where in the file's dicts the tensors are, and
+    `other_keys` where other networks are, such as a teacher or an average. `layers` has the
+    network's modules by name if it was saved whole; `activation` is one that is not ReLU and that
+    the code of a TorchScript archive calls.
     """
 
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Any]
     ordered: bool = True
     left_out: tuple[str, ...] = ()
     key: str = ""
     other_keys: tuple[str, ...] = ()
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    activation: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the choice of the tensors."""
-        notes = []
-        if self.other_keys:
-            others = " and ".join(repr(key) for key in self.other_keys)
-            notes.append(
-                f"the weights under '{self.key}' are used, but {others} also has weights; --key "
-                "chooses"
-            )
-        if self.left_out:
-            names = ", ".join(self.left_out[:3]) + (", ..." if len(self.left_out) > 3 else "")
-            notes.append(
-                f"{len(self.left_out)} tensors are not the network's and are left out: {names}"
-            )
-        return tuple(notes)
+        if not self.other_keys:
+            return ()
+        others = " and ".join(repr(key) for key in self.other_keys)
+        return (
+            f"the weights under '{self.key}' are used, but {others} also has weights; --key "
+            "chooses",
+        )
 
 
 def read_checkpoint(
@@ -71,68 +62,99 @@ def read_checkpoint(
     """Read the tensors under their names in the file; only `unsafe` executes code from it.
 
     `key` chooses the weights of a file with several networks, such as 'student' or
-    'ema.state_dict'. Raises InputError if the file is missing or truncated, contains Python
-    objects, or has no weights under `key`.
+    'ema.state_dict'. Raises InputError if the file is missing or truncated, or has no weights
+    under `key`.
     """
     file = Path(path)
     if not file.is_file():
         raise InputError(f"no such file: {file}; expected a checkpoint (.pt, .pth, .safetensors)")
-    if key is not None and (file.suffix == ".safetensors" or _is_torchscript(file)):
-        raise InputError(f"--key {key}: {file} has one network only; omit the option")
     if file.suffix == ".safetensors":
+        if key is not None:
+            raise InputError(f"--key {key}: {file} has one network only; omit the option")
         return RawCheckpoint(_safetensors(file), ordered=False)
-    if _is_torchscript(file):
-        return RawCheckpoint(_torchscript(file))
-    found = _pickled(file, unsafe)
-    networks = dict(find_networks(found))
+    found, networks, activation = _torch_file(file, unsafe)
     if not networks:
+        kind = getattr(found, "type_name", "") or type(found).__name__
         raise InputError(
-            f"{file} contains no weights ({type(found).__name__}); expected a state dict, or a "
-            f"dict with one under {', '.join(WRAPPERS[:4])}, ..."
+            f"{file} contains no weights ({kind}); expected a state dict, or a dict with one under "
+            f"{', '.join(WRAPPERS[:4])}, ... If the file builds its weights by code and you trust "
+            "its origin, add --unsafe-load"
         )
-    chosen = next(iter(networks)) if key is None else key
-    if chosen not in networks:
-        raise InputError(
-            f"--key {key}: {file} has no weights there; expected {' or '.join(networks)}"
-        )
-    others = tuple(name for name in networks if name != chosen) if key is None else ()
-    return RawCheckpoint(networks[chosen], key=chosen, other_keys=others)
+    return replace(_choose(file, networks, key), activation=activation)
 
 
-def find_networks(found: Any, key: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield the key and the state dict of each network inside a training script's dicts.
-
-    The usual keys come first. States of optimisers, which have `param_groups`, are left out.
-    """
-    if isinstance(found, nn.Module):
-        yield key, dict(found.state_dict())
-    if not isinstance(found, Mapping) or "param_groups" in found:
-        return
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    if any(value.dim() == 4 for value in tensors.values()):
-        yield key, tensors
-        return
-    known = [name for name in WRAPPERS if name in found]
-    for name in (*known, *(name for name in found if name not in known)):
-        yield from find_networks(found[name], f"{key}.{name}" if key else str(name))
+def _choose(file: Path, networks: list[Network], key: str | None) -> RawCheckpoint:
+    by_key = {network.key: network for network in networks}
+    if key is not None and key not in by_key:
+        expected = " or ".join(name or "no --key" for name in by_key)
+        raise InputError(f"--key {key}: {file} has no weights there; expected {expected}")
+    chosen = networks[0] if key is None else by_key[key]
+    others = tuple(name for name in by_key if name != chosen.key) if key is None else ()
+    return RawCheckpoint(chosen.tensors, key=chosen.key, other_keys=others, layers=chosen.layers)
 
 
 def strip_prefixes(raw: RawCheckpoint, wanted: Collection[str] = ()) -> RawCheckpoint:
     """Remove `module.` and similar prefixes that all convolutions share.
 
-    Tensors without the prefix belong to something else, and are left out. Stops early once the
-    names contain all of `wanted`.
+    Tensors without the prefix, and those of losses and metrics, belong to something else, and are
+    left out. Stops early once the names contain all of `wanted`.
     """
-    tensors, removed, left_out = raw.tensors, "", list(raw.left_out)
+    tensors, layers, removed = raw.tensors, raw.layers, ""
+    left_out = list(raw.left_out)
     while not wanted or not tensors.keys() >= set(wanted):
-        names = [n for n, value in tensors.items() if value.dim() == 4] or list(tensors)
+        names = [n for n, value in tensors.items() if _is_convolution(value)] or list(tensors)
         prefix = next((p for p in PREFIXES if names and names[0].startswith(p)), None)
         if prefix is None or not all(name.startswith(prefix) for name in names):
             break
         left_out += [removed + name for name in tensors if not name.startswith(prefix)]
         tensors = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
+        layers = {n[len(prefix) :]: v for n, v in layers.items() if n.startswith(prefix)}
         removed += prefix
-    return replace(raw, tensors=tensors, left_out=tuple(left_out))
+    beside = [name for name in tensors if _BESIDE.fullmatch(name) and name not in wanted]
+    left_out += [removed + name for name in beside]
+    tensors = {name: value for name, value in tensors.items() if name not in beside}
+    return replace(raw, tensors=tensors, layers=layers, left_out=tuple(left_out))
+
+
+def describe_use(used: int, left_out: Sequence[str]) -> str:
+    """Return which of a file's tensors a network uses, for the user."""
+    if not left_out:
+        return f"all {used} tensors of the file are used"
+    names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+    text = f"{used} tensors are used; {len(left_out)} are not the network's and left out: {names}"
+    if any(name.endswith(("mean", "std")) and "running" not in name for name in left_out):
+        text += "; give --mean and --std if the network normalises its input by them"
+    return text
+
+
+def _is_convolution(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4
+
+
+def _torch_file(file: Path, unsafe: bool) -> tuple[Any, list[Network], str]:
+    """Return the object in the file, its networks, and the activation that its code calls."""
+    try:
+        found = read_torch_file(file, unsafe)
+        return found, find_networks(found), find_activation(file)
+    except SegNetError:
+        raise
+    except (AttributeError, ModuleNotFoundError) as error:
+        if not unsafe:
+            raise _damaged(file, error) from error
+        raise InputError(
+            f"{file} needs a class that cannot be imported ({error}); run from its project's "
+            "folder or set PYTHONPATH, or save model.state_dict()"
+        ) from error
+    except Exception as error:  # a damaged zip or pickle can raise almost anything
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    lines = str(error).strip().splitlines()
+    reason = lines[0][:160] if lines else type(error).__name__
+    return InputError(
+        f"{file} is not a checkpoint, or is truncated or damaged ({reason}); copy it again"
+    )
 
 
 def _safetensors(file: Path) -> dict[str, Tensor]:
@@ -149,62 +171,3 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
             f"{file} is not a complete safetensors file ({error}); copy it again"
         ) from error
     return tensors
-
-
-def _is_torchscript(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-
-
-def _torchscript(file: Path) -> dict[str, Tensor]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
-        except (RuntimeError, ValueError) as error:
-            raise InputError(
-                f"{file} is not a complete TorchScript file ({_first_line(error)}); copy it again"
-            ) from error
-        return dict(module.state_dict())
-
-
-def _pickled(file: Path, unsafe: bool) -> Any:
-    try:
-        return torch.load(file, map_location="cpu", weights_only=not unsafe)
-    except pickle.UnpicklingError as error:
-        if _magic(file) not in MAGIC:
-            raise _damaged(file, error) from error
-        raise InputError(
-            f"{file} contains Python objects, not only weights; loading them would execute code "
-            "from the file. If you trust its origin, add --unsafe-load; otherwise save "
-            "model.state_dict()"
-        ) from error
-    except (AttributeError, ModuleNotFoundError) as error:
-        raise InputError(
-            f"{file} needs a class that cannot be imported ({error}); run from its project's "
-            "folder or set PYTHONPATH, or save model.state_dict()"
-        ) from error
-    except Exception as error:  # a damaged zip or pickle can raise almost anything
-        raise _damaged(file, error) from error
-
-
-def _damaged(file: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{file} is not a checkpoint, or is truncated ({_first_line(error)}); copy it again"
-    )
-
-
-def _magic(file: Path) -> bytes:
-    """Return the first two bytes of a file."""
-    with open(file, "rb") as stream:
-        return stream.read(2)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:160] if lines else type(error).__name__

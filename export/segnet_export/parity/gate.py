@@ -16,8 +16,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
+from segnet_deploy.accuracy.agreement import arithmetic, default_limit
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.progress import Progress, silent, track
@@ -73,14 +75,17 @@ def gate_reduced(
     module: nn.Module,
     inputs: Sequence[GateInput],
     runtimes: Sequence[str] | None = None,
-    min_agreement: float = 0.99,
+    min_agreement: float | None = None,
     progress: Progress = silent,
+    *,
+    precision: str,
 ) -> GateReport:
-    """Compare labels and values on natural input: the rule for a reduced precision.
+    """Compare labels and values on natural input: the rule for a reduced `precision`.
 
-    Most CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
+    Many CPUs compute such files in fp32 (Engine.computes_half), so that only the weights are
     rounded; the rows record this. A runtime that rejects the file is left out and reported. Raises
-    ParityError if less than `min_agreement` is kept in a runtime, or if no runtime runs the file.
+    ParityError if a runtime keeps less than `min_agreement`, as the mean over the images, or if no
+    runtime runs the file. None is the default of what the runtime computes in.
     """
     rows: list[GateRow] = []
     natural = [item for item in inputs if item.name == "natural"]
@@ -91,17 +96,31 @@ def gate_reduced(
             progress(f"left out: {error}")
             continue
         with contextlib.closing(engine):
-            for item in track(natural, f"{runtime}: comparing with PyTorch", progress):
-                rows.append(compare_reduced(runtime, engine, module, item, min_agreement))
-    report = _report(path, rows)
-    if not report.passed:
-        failed = report.failed[0]
-        raise ParityError(
-            f"{path} keeps too little in {failed.runtime}: {failed.failures[0]} (limit "
-            f"{min_agreement:.2%}). No file was written; lower --min-agreement, or give --image "
-            "with images of the model's own kind"
-        )
-    return report
+            computed = arithmetic(precision, engine.computes_half)
+            found = [
+                compare_reduced(runtime, engine, module, item, computed)
+                for item in track(natural, f"{runtime}: comparing with PyTorch", progress)
+            ]
+            limit = default_limit(precision, engine.computes_half)
+        limit = limit if min_agreement is None else min_agreement
+        share, what = min(_shares_kept(found))
+        if share < limit:
+            raise ParityError(
+                f"{path} keeps only {share:.2%} of {what} on {len(found)} inputs in {runtime} "
+                f"({computed}, limit {limit:.2%}). No file was written; give --image with images "
+                "of the model's own kind, or lower --min-agreement"
+            )
+        rows += found
+    return _report(path, rows)
+
+
+def _shares_kept(rows: Sequence[GateRow]) -> list[tuple[float, str]]:
+    """Return what is kept of each output, as the mean over `rows`, with its name."""
+    shares = [(float(np.mean([row.agreement for row in rows])), "the labels")]
+    for outputs in zip(*(row.outputs for row in rows), strict=True):
+        kept = float(np.mean([output.kept for output in outputs]))
+        shares.append((kept, f"output '{outputs[0].name}'"))
+    return shares
 
 
 def _report(path: str | os.PathLike[str], rows: Sequence[GateRow]) -> GateReport:

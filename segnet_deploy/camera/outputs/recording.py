@@ -89,7 +89,7 @@ class _Segment:
         self._av, self._shape, self._began = av, picture.shape, time
         self._last_ticks, self._last_key = -1, -FRAGMENT
         try:
-            self._file = av.open(str(path), "w", format="mp4", container_options=MUXING)
+            self._file = av.open(f"file:{path}", "w", format="mp4", container_options=MUXING)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         stream = self._file.add_stream(encoder, rate=30)

@@ -23,12 +23,11 @@ class SourceLostError(InputError):
 
 
 class Stream(Protocol):
-    """An open source, used by one thread. No call blocks for much longer than the timeout.
+    """An open source, used by one thread. No call blocks for much longer than the timeout."""
 
-    `errors` is the number of damaged frames that were skipped so far.
-    """
-
-    errors: int
+    @property
+    def errors(self) -> int:
+        """The number of damaged frames that were skipped so far; an attribute is enough."""
 
     def read(self) -> PendingFrame | None:
         """Wait for the next frame; None at the end. Raises SourceLostError."""

@@ -13,7 +13,7 @@ from segnet_deploy.camera.sources.synthetic import Synthetic
 from segnet_deploy.camera.sources.v4l2 import Device
 from segnet_deploy.camera.sources.video_file import VideoFile
 from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES
+from segnet_deploy.frames import is_video
 
 EXPECTED = (
     "a device (/dev/video0), rtsp:// or http:// URL, video file, folder of images, csi://0, "
@@ -47,7 +47,7 @@ def find_source(uri: str, options: SourceOptions | None = None) -> Source:
     path = Path(uri)
     if path.is_dir():
         return Folder(path, options)
-    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
+    if path.is_file() and is_video(path):
         return VideoFile(path, options)
     reason = "no such file or folder" if not scheme and not path.exists() else "unsupported source"
     raise InputError(f"source {without_password(uri)}: {reason}; expected {EXPECTED}")

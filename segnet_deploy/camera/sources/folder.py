@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from segnet_deploy.camera.sources.base import PendingFrame, SourceOptions
 from segnet_deploy.camera.sources.paced_stream import PacedStream
-from segnet_deploy.errors import InputError
-from segnet_deploy.frames import IMAGE_SUFFIXES, read_image
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder
+
+log = logging.getLogger("segnet_deploy.camera")
 
 FPS = 10.0
 
@@ -21,11 +23,7 @@ class Folder:
 
     def __init__(self, path: Path, options: SourceOptions):
         self.name = str(path)
-        self._paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not self._paths:
-            raise InputError(
-                f"source {path} contains no image; expected {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
+        self._paths = scan_folder(path, IMAGE_SUFFIXES, progress=lambda text, *_: log.info(text))
         self._loop = options.loop
         self._fps = (options.fps or FPS) if options.paced else None
 

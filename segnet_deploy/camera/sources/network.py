@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from segnet_deploy.camera.sources.av_stream import AvStream
+from segnet_deploy.camera.sources.av_stream import AvStream, losses
 from segnet_deploy.camera.sources.base import SourceOptions, without_password
+from segnet_deploy.frames.decoder import VideoDecoder
 
 # Short probing and a small reordering queue. Not `nobuffer`: it discards what was probed, often a
 # key frame, and the first picture then waits for the next key frame.
@@ -29,4 +30,6 @@ class Network:
 
     def open(self, timeout: float) -> AvStream:
         """Connect; see Source."""
-        return AvStream(self._url, self.name, timeout, self._av_options, live=True)
+        with losses():
+            decoder = VideoDecoder(self._url, self.name, options=self._av_options, timeout=timeout)
+        return AvStream(decoder, timeout, live=True)

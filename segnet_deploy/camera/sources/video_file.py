@@ -1,4 +1,4 @@
-"""Video files, decoded by PyAV."""
+"""Video files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segnet_deploy.camera.sources.av_stream import AvStream
 from segnet_deploy.camera.sources.base import SourceOptions
+from segnet_deploy.frames import open_video
 
 
 class VideoFile:
@@ -20,4 +21,4 @@ class VideoFile:
     def open(self, timeout: float) -> AvStream:
         """Open the file; see Source."""
         options = self._options
-        return AvStream(self.name, self.name, timeout, paced=options.paced, loop=options.loop)
+        return AvStream(open_video(self.name), timeout, paced=options.paced, loop=options.loop)

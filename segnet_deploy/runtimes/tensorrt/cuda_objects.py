@@ -70,13 +70,21 @@ def _error(cuda: ModuleType, name: str, status: Any, arguments: tuple[Any, ...])
 
 
 class Stream:
-    """A CUDA stream."""
+    """A CUDA stream that does not wait for the default stream, nor makes it wait.
+
+    So the work of other threads there does not break a capture on this stream.
+    """
 
     def __init__(self) -> None:
-        self._handle: Any = call("cudaStreamCreate")
+        flags = runtime().cudaStreamNonBlocking
+        self._handle: Any = call("cudaStreamCreateWithFlags", flags)
 
     def __int__(self) -> int:
         return int(self._handle)
+
+    def wait(self, event: Event) -> None:
+        """Let what is enqueued from now on start after the event; the host does not wait."""
+        call("cudaStreamWaitEvent", self._handle, event.handle, 0)
 
     def sync(self) -> None:
         """Wait for everything enqueued on the stream."""
@@ -90,22 +98,23 @@ class Stream:
 
 
 class Event:
-    """A point on a stream, with a time."""
+    """A point on a stream, with a time unless `timed` is False."""
 
-    def __init__(self) -> None:
-        self._handle: Any = call("cudaEventCreate")
+    def __init__(self, timed: bool = True) -> None:
+        flags = 0 if timed else runtime().cudaEventDisableTiming
+        self.handle: Any = call("cudaEventCreateWithFlags", flags)
 
-    def record(self, stream: Stream) -> None:
-        """Record it on the stream."""
-        call("cudaEventRecord", self._handle, int(stream))
+    def record(self, stream: int) -> None:
+        """Record it on the stream, a cudaStream_t."""
+        call("cudaEventRecord", self.handle, stream)
 
     def since(self, earlier: Event) -> float:
         """Return the seconds from `earlier` to this; both must have completed."""
-        return float(call("cudaEventElapsedTime", earlier._handle, self._handle)) / 1e3
+        return float(call("cudaEventElapsedTime", earlier.handle, self.handle)) / 1e3
 
     def close(self) -> None:
         """Free it."""
-        handle, self._handle = self._handle, None
+        handle, self.handle = self.handle, None
         if handle is not None:
             call("cudaEventDestroy", handle)
 

@@ -1,23 +1,28 @@
-"""GPU arrays shared with other libraries without a copy."""
+"""GPU arrays shared with other libraries without a copy, and the order of work on them."""
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from segnet_deploy.errors import InputError, MissingDependencyError
-from segnet_deploy.optional import available, require
-from segnet_deploy.runtimes.tensorrt.cuda_objects import EXTRA
+from segnet_deploy.errors import InputError
+
+LEGACY_STREAM = 1
+"""CUDA's number of the legacy default stream, which waits for all blocking streams."""
+_CUDA, _CUDA_MANAGED = 2, 13  # DLPack's numbers of devices
+_KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # DLPack's numbers of types, in numpy's letters
 
 
 @dataclass(frozen=True)
 class DeviceArray:
     """A C-contiguous array on the GPU, which torch, CuPy and PyCUDA accept directly.
 
-    Valid until the session's next run. Source: CUDA Array Interface, version 3.
+    `stream` is a cudaStream_t with work that must end before the array is read, or None. An output
+    of a session is complete, and valid until the session's next run. Source: CUDA Array Interface,
+    version 3.
     """
 
     pointer: int
@@ -37,40 +42,82 @@ class DeviceArray:
         }
 
 
-def device_array(value: Any) -> DeviceArray:
+def device_array(value: Any, stream: int = -1) -> DeviceArray:
     """View an array of another library without a copy. Raises InputError.
 
-    Accepts the CUDA Array Interface (PyCUDA, CuPy, numba, torch) or DLPack; C-contiguous only.
+    Accepts DLPack (torch, CuPy) or the CUDA Array Interface (also PyCUDA, numba), in C order. Work
+    that is enqueued on `stream`, a cudaStream_t, later waits for whoever computes the array:
+    the other library arranges that through DLPack, otherwise the result has the `stream` to wait
+    for. -1 waits for nothing.
     """
-    facts = getattr(value, "__cuda_array_interface__", None)
-    if facts is not None:
-        shape, dtype = tuple(facts["shape"]), np.dtype(facts["typestr"])
-        strides = facts.get("strides")
-        strides = None if strides is None else tuple(s // dtype.itemsize for s in strides)
-        pointer = int(facts["data"][0])
-    elif hasattr(value, "__dlpack__"):
-        view = _memory_view(value)
-        shape, dtype, strides, pointer = tuple(view.shape), view.dtype, view.strides, int(view.ptr)
-        if not view.is_device_accessible:
-            raise InputError("the array is in host memory; expected one on the GPU")
+    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        array, strides = _from_dlpack(value, stream)
+    elif (facts := getattr(value, "__cuda_array_interface__", None)) is not None:
+        array, strides = _from_array_interface(facts)
     else:
         raise InputError(
             f"{type(value).__name__} is not a GPU array; expected the CUDA Array Interface or "
             "DLPack: torch, CuPy, PyCUDA, numba"
         )
-    if strides is not None and tuple(strides) != _contiguous(shape):
-        raise InputError(f"the array {shape} has strides {tuple(strides)}; expected C order")
-    return DeviceArray(pointer, shape, dtype)
+    if strides is not None and strides != _contiguous(array.shape):
+        raise InputError(f"the array {array.shape} has strides {strides}; expected C order")
+    return array
 
 
-def _memory_view(value: Any) -> Any:
-    for name in ("cuda.core.utils", "cuda.core.experimental.utils"):
-        if available("cuda.core"):
-            with contextlib.suppress(MissingDependencyError):
-                return require(name, EXTRA).StridedMemoryView.from_any_interface(value, -1)
-    raise MissingDependencyError(
-        'DLPack needs cuda.core; install it with: pip install "segnet-deploy[tensorrt]"'
+def _from_array_interface(facts: dict[str, Any]) -> tuple[DeviceArray, tuple[int, ...] | None]:
+    """Return the array and its strides in elements.
+
+    Version 2 has no stream: then the work is assumed on the default stream or a blocking one.
+    """
+    shape, dtype = tuple(facts["shape"]), np.dtype(facts["typestr"])
+    strides = facts.get("strides")
+    if strides is not None:
+        strides = tuple(stride // dtype.itemsize for stride in strides)
+    stream = facts.get("stream", LEGACY_STREAM)
+    return DeviceArray(int(facts["data"][0]), shape, dtype, stream), strides
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor, the start of a DLManagedTensor. Source: dlpack.h of DLPack 0.8."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32 * 2),
+        ("rank", ctypes.c_int32),
+        ("kind", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
     )
+
+
+def _from_dlpack(value: Any, stream: int) -> tuple[DeviceArray, tuple[int, ...] | None]:
+    """Return the array and its strides in elements; `value` still owns the memory."""
+    if int(value.__dlpack_device__()[0]) not in (_CUDA, _CUDA_MANAGED):
+        raise InputError("the array is in host memory; expected one on the GPU")
+    try:
+        capsule = value.__dlpack__(stream=stream)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{type(value).__name__} does not share its array: {error}") from error
+    return read_capsule(capsule)
+
+
+def read_capsule(capsule: Any) -> tuple[DeviceArray, tuple[int, ...] | None]:
+    """Read a DLPack capsule without taking its memory: it is valid as long as its owner."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    tensor = _Tensor.from_address(pointer(capsule, b"dltensor"))
+    if tensor.kind not in _KINDS or tensor.lanes != 1:
+        raise InputError(
+            f"the array has DLPack's type {tensor.kind} of {tensor.bits} bits; expected an integer "
+            "or a float that numpy has"
+        )
+    shape = tuple(tensor.shape[: tensor.rank])
+    dtype = np.dtype(f"{_KINDS[tensor.kind]}{tensor.bits // 8}")
+    strides = tuple(tensor.strides[: tensor.rank]) if tensor.strides else None
+    return DeviceArray((tensor.data or 0) + tensor.byte_offset, shape, dtype), strides
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ import numpy as np
 from segnet_deploy.errors import EngineError
 from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.runtimes.base import Engine, Port
-from segnet_deploy.runtimes.tensorrt.cuda_objects import call, spin_wait
+from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer, call, spin_wait
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
 from segnet_deploy.runtimes.tensorrt.library import choose, load
 from segnet_deploy.runtimes.tensorrt.logger import make_logger
 from segnet_deploy.runtimes.tensorrt.plan import Plan
 from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
 from segnet_deploy.runtimes.tensorrt.session import Session
+from segnet_deploy.runtimes.tensorrt.shape_context import ShapeContext, captures_itself
 from segnet_deploy.types import Array
 
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32", "INT64": "int64"}
@@ -35,7 +35,10 @@ def open_file(path: Path, threads: int | None = None) -> TensorRtEngine:
 
 
 class TensorRtEngine(Engine):
-    """A deserialised engine, one execution context and one session per input shape."""
+    """A deserialised engine, with a session and an execution context for each input shape.
+
+    The contexts share their activation memory: one input runs at a time.
+    """
 
     device = "cuda"
 
@@ -45,6 +48,7 @@ class TensorRtEngine(Engine):
         self.name = plan.kind
         self.lowered = plan.sidecar.get("form") == "lowered"
         self._sessions: dict[tuple[int, ...], Session] = {}
+        self._contexts: dict[tuple[int, ...], ShapeContext] = {}
         self._last: Session | None = None
         library = load(choose(plan.kind, cross=False))
         properties = call("cudaGetDeviceProperties", call("cudaGetDevice"))
@@ -60,9 +64,7 @@ class TensorRtEngine(Engine):
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan.path.read_bytes())
         if self._engine is None:
             raise self._error("cannot be deserialised")
-        self._context: Any = self._engine.create_execution_context()
-        if self._context is None:
-            raise self._error("cannot create an execution context")
+        self._memory: DeviceBuffer | None = DeviceBuffer(int(self._engine.device_memory_size_v2))
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
         inputs = [self._port(n) for n, r in zip(names, reads, strict=True) if r]
@@ -81,10 +83,11 @@ class TensorRtEngine(Engine):
 
     @property
     def device_bytes(self) -> int:
-        """Bytes on the GPU: weights and activations as built, and the sessions' buffers."""
+        """Bytes on the GPU: weights as built, activations, and the sessions' buffers."""
         own = sum(session.device_bytes for session in self._sessions.values())
-        built = [self._plan.sidecar.get(f"{part}_bytes") for part in ("activation", "weights")]
-        return own + sum(size for size in built if isinstance(size, int))
+        weights = self._plan.sidecar.get("weights_bytes")
+        activations = 0 if self._memory is None else self._memory.nbytes
+        return own + activations + (weights if isinstance(weights, int) else 0)
 
     def run_all(self, x: Array) -> dict[str, Array]:
         """Run the first input and return every output by name."""
@@ -98,8 +101,8 @@ class TensorRtEngine(Engine):
                 f"{self._plan.path} samples its dropout, whose masks are made on the host; use "
                 "run_all with an array on the host"
             )
-        array = device_array(x)
-        return self._session(array.shape).run_on_device({self.inputs[0].name: array})
+        shape = device_array(x).shape
+        return self._session(shape).run_on_device({self.inputs[0].name: x})
 
     def profile(self, x: Array, runs: int) -> list[dict[str, Any]]:
         """Return each layer's name and median seconds, by TensorRT's profiler, without a graph.
@@ -108,52 +111,72 @@ class TensorRtEngine(Engine):
         """
         from segnet_deploy.runtimes.tensorrt.layer_profiler import layer_times
 
-        session = self._session(x.shape)
-        session.run(self.feed(x))
-        return layer_times(self._trt, self._context, session.enqueue_directly, runs)
+        context = self._open_context(x.shape, graphs=False)
+        session = self._open_session(context, x.shape, capture=False)
+        try:
+            session.run(self.feed(x))
+            return layer_times(self._trt, context.context, session.enqueue_directly, runs)
+        finally:
+            session.close()
+            context.close()
 
     @property
     def switches(self) -> dict[str, Any]:
         """What trtexec 10 and 11 set differently, as used in the last run."""
-        graph = False if self._last is None else self._last.captured
+        graph, error = self._graph_state()
         return {
             "cuda_graph": graph,
+            **({} if error is None else {"cuda_graph_error": error}),
             "transfers": "infer and total: with, pinned memory; gpu: without",
             "spin_wait": spin_wait(),
         }
 
     def close(self) -> None:
-        """Free sessions, context and engine."""
-        for session in self._sessions.values():
+        """Free sessions, contexts and engine."""
+        for shape, session in self._sessions.items():
             session.close()
+            self._contexts[shape].close()
         self._sessions.clear()
-        self._last = self._context = self._engine = self._runtime = None
-
-    def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
-        """Enqueue the engine on the stream: this is the sessions' executable."""
-        for name, address in addresses.items():
-            if not self._context.set_tensor_address(name, address):
-                raise self._error(f"rejects the address for '{name}'")
-        if not self._context.execute_async_v3(stream):
-            raise self._error("cannot be run")
+        self._contexts.clear()
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.close()
+        self._last = self._engine = self._runtime = None
 
     def _session(self, shape: tuple[int, ...]) -> Session:
-        if self._context is None:
-            raise EngineError(f"{self._plan.path} is closed; open it again")
-        port = self.inputs[0]
-        if self._last is not None and self._sessions.get(shape) is self._last:
-            return self._last
-        if not self._context.set_input_shape(port.name, shape):
-            raise self._error(f"rejects an input of shape {shape}")
         if shape not in self._sessions:
-            outputs = [
-                Port(p.name, tuple(self._context.get_tensor_shape(p.name)), p.dtype)
-                for p in self.outputs
-            ]
-            inputs = [Port(port.name, shape, port.dtype), *self.inputs[1:]]  # masks are static
-            self._sessions[shape] = Session(self, inputs, outputs)
+            context = self._open_context(shape)
+            capture = not captures_itself(self._trt)
+            self._sessions[shape] = self._open_session(context, shape, capture)
+            self._contexts[shape] = context
         self._last = self._sessions[shape]
         return self._last
+
+    def _open_context(self, shape: tuple[int, ...], graphs: bool = True) -> ShapeContext:
+        if self._memory is None:
+            raise EngineError(f"{self._plan.path} is closed; open it again")
+        first = (self.inputs[0].name, shape)
+        return ShapeContext(self._trt, self._engine, self._memory, first, self._error, graphs)
+
+    def _open_session(
+        self, context: ShapeContext, shape: tuple[int, ...], capture: bool
+    ) -> Session:
+        first, *masks = self.inputs  # masks are static
+        inputs = [Port(first.name, shape, first.dtype), *masks]
+        outputs = [Port(p.name, context.shape_of(p.name), p.dtype) for p in self.outputs]
+        return Session(context, inputs, outputs, capture)
+
+    def _graph_state(self) -> tuple[bool, str | None]:
+        """Return whether the last run was a CUDA graph's, and why not if that is known."""
+        if self._last is None:
+            return False, None
+        shape = tuple(size or 0 for size in self._last.inputs[0].shape)
+        context = self._contexts[shape]
+        if not context.captures:
+            return self._last.captured, self._last.capture_error
+        if context.refuses_capture(int(self._last.stream)):
+            return False, "TensorRT-RTX cannot capture this engine"
+        return True, None
 
     def _port(self, name: str) -> Port:
         shape = tuple(None if size < 0 else size for size in self._engine.get_tensor_shape(name))
@@ -163,7 +186,8 @@ class TensorRtEngine(Engine):
         return Port(name, shape, np.dtype(_DTYPES[dtype]))
 
     def _error(self, what: str) -> EngineError:
+        reason = self._log.reason()
+        self._log.errors.clear()  # a later failure has its own reason
         return EngineError(
-            f"{self._plan.path} {what}: {self._log.reason()}; build it again: "
-            f"{self._plan.rebuild_command()}"
+            f"{self._plan.path} {what}: {reason}; build it again: {self._plan.rebuild_command()}"
         )

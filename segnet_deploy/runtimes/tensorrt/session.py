@@ -21,11 +21,12 @@ from segnet_deploy.runtimes.tensorrt.cuda_objects import (
 from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_array
 from segnet_deploy.types import Array
 
-_MAX_GRAPHS = 8
-
 
 class Executable(Protocol):
-    """What a session runs: it enqueues its work on a stream and returns at once."""
+    """What a session runs: it enqueues its work on a stream and returns at once.
+
+    A captured graph replays that work, so that a session's executable is used by no other session.
+    """
 
     def enqueue(self, addresses: Mapping[str, int], stream: int) -> None:
         """Read and write the tensors at these device addresses, on this cudaStream_t."""
@@ -35,6 +36,7 @@ class Graph:
     """The work that an executable enqueues, captured once and launched as a whole."""
 
     def __init__(self, executable: Executable, addresses: Mapping[str, int], stream: Stream):
+        # Other threads may allocate and capture meanwhile.
         mode = runtime().cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call("cudaStreamBeginCapture", int(stream), mode)
         try:
@@ -64,18 +66,27 @@ class Session:
     """Fixed buffers, one stream and a CUDA graph around an executable.
 
     A run allocates nothing but the dictionaries that name the results. `inputs` and
-    `outputs` have static shapes. A result is valid until the next run.
+    `outputs` have static shapes. A result is valid until the next run. `capture` False always
+    executes directly. `captured` tells whether there is a graph, `capture_error` why there is none.
     """
 
-    def __init__(self, executable: Executable, inputs: Sequence[Port], outputs: Sequence[Port]):
+    def __init__(
+        self,
+        executable: Executable,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        capture: bool = True,
+    ):
         self._executable = executable
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self._opened = contextlib.ExitStack()
-        self._graphs: dict[tuple[int, ...], Graph | None] = {}
-        self.captured = False
+        self._graph: Graph | None = None
+        self._runs, self._capture = 0, capture
+        self.capture_error: str | None = None
         try:
             self.stream = self._open(Stream())
             self._events = [self._open(Event()) for _ in range(2)]
+            self._ready = self._open(Event(timed=False))
             self._host, self._device = {}, {}
             for port in (*inputs, *outputs):
                 shape = tuple(size or 0 for size in port.shape)
@@ -83,9 +94,15 @@ class Session:
                 self._device[port.name] = self._open(
                     DeviceBuffer(self._host[port.name].array.nbytes)
                 )
+            self._addresses = {name: buffer.pointer for name, buffer in self._device.items()}
         except BaseException:
             self.close()
             raise
+
+    @property
+    def captured(self) -> bool:
+        """Whether runs launch a CUDA graph."""
+        return self._graph is not None
 
     @property
     def device_bytes(self) -> int:
@@ -95,86 +112,80 @@ class Session:
     @property
     def gpu_seconds(self) -> float:
         """GPU time of the last run, without transfers; 0 before the first run."""
-        return self._events[1].since(self._events[0]) if self._graphs else 0.0
+        return self._events[1].since(self._events[0]) if self._runs else 0.0
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Copy inputs in, execute, copy outputs out; return views of pinned memory."""
         for port in self.inputs:
             buffer = self._host[port.name]
             np.copyto(buffer.array, arrays[port.name])
-            self._copy(self._device[port.name].pointer, buffer.pointer, buffer.array.nbytes, "In")
-        self._launch({name: buffer.pointer for name, buffer in self._device.items()})
+            self._copy(self._addresses[port.name], buffer.pointer, port, "HostToDevice")
+        self._launch()
         for port in self.outputs:
             buffer = self._host[port.name]
-            self._copy(buffer.pointer, self._device[port.name].pointer, buffer.array.nbytes, "Out")
+            self._copy(buffer.pointer, self._addresses[port.name], port, "DeviceToHost")
         self.stream.sync()
         return {port.name: self._host[port.name].array for port in self.outputs}
 
     def run_on_device(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray]:
-        """Execute on arrays in GPU memory without a copy; return the outputs there."""
-        addresses = {name: buffer.pointer for name, buffer in self._device.items()}
+        """Execute on arrays in GPU memory; return the outputs there.
+
+        Waits for the streams that compute the inputs, and copies these within GPU memory to the
+        fixed address that the graph reads.
+        """
         for port in self.inputs:
-            array = device_array(arrays[port.name])
+            array = device_array(arrays[port.name], int(self.stream))
             if array.shape != port.shape or array.dtype != port.dtype:
                 raise InputError(
                     f"input '{port.name}' got {array.shape} {array.dtype}; expected {port.shape} "
                     f"{port.dtype}"
                 )
-            addresses[port.name] = array.pointer
-        self._launch(addresses)
+            if array.stream is not None:
+                self._ready.record(array.stream)
+                self.stream.wait(self._ready)
+            self._copy(self._addresses[port.name], array.pointer, port, "DeviceToDevice")
+        self._launch()
         self.stream.sync()
         return {
             port.name: DeviceArray(
-                self._device[port.name].pointer,
-                tuple(size or 0 for size in port.shape),
-                port.dtype,
-                int(self.stream),
+                self._addresses[port.name], tuple(size or 0 for size in port.shape), port.dtype
             )
             for port in self.outputs
         }
 
     def enqueue_directly(self) -> None:
         """Execute without a graph on the present content of the buffers, and wait."""
-        addresses = {name: buffer.pointer for name, buffer in self._device.items()}
-        self._executable.enqueue(addresses, int(self.stream))
+        self._executable.enqueue(self._addresses, int(self.stream))
         self.stream.sync()
 
     def close(self) -> None:
         """Free everything."""
-        for graph in self._graphs.values():
-            if graph is not None:
-                graph.close()
-        self._graphs.clear()
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.close()
         self._opened.close()
 
     def _open(self, thing: Any) -> Any:
         self._opened.callback(thing.close)
         return thing
 
-    def _copy(self, to: int, origin: int, nbytes: int, way: str) -> None:
-        kinds = runtime().cudaMemcpyKind
-        kind = kinds.cudaMemcpyHostToDevice if way == "In" else kinds.cudaMemcpyDeviceToHost
+    def _copy(self, to: int, origin: int, port: Port, way: str) -> None:
+        kind = getattr(runtime().cudaMemcpyKind, f"cudaMemcpy{way}")
+        nbytes = self._device[port.name].nbytes
         call("cudaMemcpyAsync", to, origin, nbytes, kind, int(self.stream))
 
-    def _launch(self, addresses: Mapping[str, int]) -> None:
+    def _launch(self) -> None:
         """Run directly the first time, afterwards from a graph if it can be captured."""
-        key = tuple(addresses.values())
-        first = key not in self._graphs
-        if first:
-            if len(self._graphs) >= _MAX_GRAPHS:
-                oldest = self._graphs.pop(next(iter(self._graphs)))
-                if oldest is not None:
-                    oldest.close()
-            self._graphs[key] = None
-        graph = self._graphs[key]
-        self._events[0].record(self.stream)
-        if graph is None:
-            self._executable.enqueue(addresses, int(self.stream))
+        self._events[0].record(int(self.stream))
+        if self._graph is None:
+            self._executable.enqueue(self._addresses, int(self.stream))
         else:
-            graph.launch(self.stream)
-        self._events[1].record(self.stream)
-        if first:
+            self._graph.launch(self.stream)
+        self._events[1].record(int(self.stream))
+        self._runs += 1
+        if self._runs == 1 and self._capture:
             self.stream.sync()
-            with contextlib.suppress(EngineError):  # then it continues without a graph
-                self._graphs[key] = Graph(self._executable, addresses, self.stream)
-            self.captured = self._graphs[key] is not None
+            try:
+                self._graph = Graph(self._executable, self._addresses, self.stream)
+            except EngineError as error:  # then it continues without a graph
+                self.capture_error = str(error)

@@ -1,0 +1,283 @@
+"""Caffe nets of every kind, compared with a numpy interpreter of the same prototxt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import caffe_nets
+import caffe_reference
+import caffe_schema
+import numpy as np
+import pytest
+
+from segnet_deploy import runtimes
+from segnet_deploy.accuracy.expose_indices import write_indexed_model
+from segnet_deploy.caffe.build_model import CaffeModel, build_model
+from segnet_deploy.caffe.convert_caffe import convert_caffe
+from segnet_deploy.caffe.net import read_net
+from segnet_deploy.errors import InputError, SegNetError, UnsupportedModelError
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.runtimes.model_file import ModelFile, load_model, save_model
+from segnet_deploy.runtimes.onnxruntime import open_file
+from segnet_deploy.scenes import draw_scene
+
+SIZE = (13, 18)
+WINDOWS = [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 3, 1), (5, 3, 2), (4, 1, 3)]
+# Only sums of products in these nets: with integer weights float32 is exact, ties included.
+EXACT = ("segnet", "train", "deconvnet", "fcn")
+
+
+def build(text: str, weights: Any, folder: Path, **options: Any) -> CaffeModel:
+    path = folder / "net.prototxt"
+    path.write_text(text)
+    return build_model(read_net(path), weights, **options)
+
+
+def run(model: CaffeModel, x: Any, folder: Path) -> dict[str, Any]:
+    """Run a model in ONNX Runtime's own operators and return every output."""
+    file = folder / "net.onnx"
+    save_model(model.model, file)
+    with open_file(ModelFile.read(file), 1, operators=False) as engine:
+        return {name: np.array(value) for name, value in engine.run_all(x).items()}
+
+
+def export(text: str, weights: Any, folder: Path, form: str = "standard", **options: Any) -> Any:
+    (folder / "net.prototxt").write_text(text)
+    (folder / "net.caffemodel").write_bytes(caffe_schema.caffemodel(weights))
+    files = [folder / name for name in ("net.caffemodel", "net.prototxt", "net.onnx")]
+    return convert_caffe(*files, form, **options)
+
+
+@pytest.mark.parametrize("name", list(caffe_nets.NETS))
+def test_net_equals_the_numpy_interpreter(name: str, tmp_path: Path) -> None:
+    text, shape = caffe_nets.NETS[name], caffe_nets.size_of(name)
+    exact = name in EXACT
+    weights = caffe_nets.seeded(text, shape, integer=exact)
+    x = caffe_nets.image(shape, levels=4 if exact else 256)
+    size = SIZE if name == "train" else None
+    built = build(text, weights, tmp_path, size=size)
+    (output, found), *others = run(built, x, tmp_path).items()
+    expected = caffe_reference.run(text, weights, x)[output]
+    assert not others
+    assert found.shape == expected.shape
+    if exact:
+        np.testing.assert_array_equal(found, expected)
+        assert len(np.unique(found)) > 10
+    else:
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 18), (14, 18), (15, 21)])
+@pytest.mark.parametrize("form", ["standard", "lowered", "plugin"])
+def test_every_form_is_exact_with_ties_and_odd_sizes(
+    form: str, height: int, width: int, tmp_path: Path
+) -> None:
+    text = caffe_nets.NETS["segnet"].replace("upsample_h: 7 upsample_w: 9", "upsample_h: 7")
+    text = text.replace(
+        "input_dim: 13 input_dim: 18", f"input_dim: {height} input_dim: {width}"
+    ).replace("upsample_h: 7", f"upsample_h: {-(-height // 2)} upsample_w: {-(-width // 2)}")
+    text = text.replace("pad_out_h: true", f"upsample_h: {height} upsample_w: {width}")
+    shape = (1, 3, height, width)
+    weights = caffe_nets.seeded(text, shape, integer=True)
+    x = caffe_nets.image(shape, levels=3)
+    assert export(text, weights, tmp_path, form).conversion.agreement == 1
+    with runtimes.open(tmp_path / "net.onnx", "onnxruntime", threads=1) as engine:
+        found = engine.run(x)
+    np.testing.assert_array_equal(found, caffe_reference.run(text, weights, x)["conv1_D"])
+
+
+def test_masks_equal_those_of_caffe(tmp_path: Path) -> None:
+    text, shape = caffe_nets.NETS["segnet"], (1, 3, *SIZE)
+    weights = caffe_nets.seeded(text, shape, integer=True)
+    x = caffe_nets.image(shape, levels=3)
+    export(text, weights, tmp_path)
+    indexed, file = write_indexed_model(tmp_path / "net.onnx", False, tmp_path)
+    with runtimes.open(file, "onnxruntime") as engine:
+        outputs = engine.run_all(x)
+    blobs = caffe_reference.run(text, weights, x)
+    for stage, size in enumerate((SIZE, (7, 9))):
+        mask = indexed.plane_index(stage, outputs, size)
+        np.testing.assert_array_equal(mask, blobs[f"pool{stage + 1}_mask"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        f"pool: {method} kernel_size: {kernel} stride: {stride} pad: {pad}"
+        for method in ("MAX", "AVE")
+        for kernel, stride, pad in WINDOWS
+    ]
+    + ["pool: AVE global_pooling: true", "kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1"],
+)
+@pytest.mark.parametrize("size", [(13, 18), (7, 8), (6, 11)])
+def test_pooling_rounds_and_clips_as_caffe(
+    settings: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    text = caffe_nets.one("Pooling", f"pooling_param {{ {settings} }}")
+    text = text.replace("input_dim: 13 input_dim: 18", f"input_dim: {size[0]} input_dim: {size[1]}")
+    x = caffe_nets.image((1, 3, *size)) - 128
+    found = run(build(text, {}, tmp_path), x, tmp_path)["out"]
+    expected = caffe_reference.run(text, {}, x)["out"]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("ReLU", ""),
+        ("Dropout", "dropout_param { dropout_ratio: 0.3 }"),
+        ("LRN", "lrn_param { local_size: 3 alpha: 0.01 beta: 0.5 k: 2 }"),
+        ("LRN", "lrn_param { local_size: 3 alpha: 0.01 norm_region: WITHIN_CHANNEL }"),
+        ("Softmax", ""),
+        ("Reshape", "reshape_param { shape { dim: 0 dim: 9 dim: -1 dim: 3 } }"),
+        ("Interp", "interp_param { zoom_factor: 4 }"),
+    ],
+)
+def test_layer_without_weights_equals_caffe(kind: str, settings: str, tmp_path: Path) -> None:
+    text = caffe_nets.one(kind, settings)
+    x = caffe_nets.image((1, 3, *SIZE)) / 16 - 8
+    found = run(build(text, {}, tmp_path), x, tmp_path)["out"]
+    np.testing.assert_allclose(found, caffe_reference.run(text, {}, x)["out"], rtol=1e-5, atol=1e-5)
+
+
+def test_inner_product_reads_old_shapes(tmp_path: Path) -> None:
+    text = caffe_nets.one("InnerProduct", "inner_product_param { num_output: 4 }")
+    rng = np.random.default_rng(0)
+    weights = {"out": [rng.normal(size=(1, 1, 4, 3 * 13 * 18)), rng.normal(size=(1, 1, 1, 4))]}
+    weights["out"] = [array.astype(np.float32) for array in weights["out"]]
+    x = caffe_nets.image((1, 3, *SIZE)) / 256
+    found = run(build(text, weights, tmp_path), x, tmp_path)["out"]
+    expected = x.reshape(1, -1) @ weights["out"][0][0, 0].T + weights["out"][1][0, 0, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_argmax_inside_a_net_takes_the_last_of_equal_values(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"] + (
+        '\nlayer { name: "labels" type: "Power" bottom: "argmax" top: "labels" }'
+    )
+    weights = caffe_nets.seeded(text.replace("Power", "Split"), (1, 3, *SIZE), integer=True)
+    weights["conv1_D"] = [array * 0 for array in weights["conv1_D"]]
+    x = caffe_nets.image((1, 3, *SIZE))
+    assert (run(build(text, weights, tmp_path), x, tmp_path)["labels"] == 4).all()
+
+
+def test_file_records_how_the_net_was_trained(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["train"].replace(
+        "include { phase: TEST }",
+        "include { phase: TEST } transform_param { scale: 0.25 mean_value: 3 }",
+    )
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    result = export(text, weights, tmp_path, size=SIZE, classes=str(tmp_path / "names.txt"))
+    metadata = Metadata.from_props(dict(load_model(tmp_path / "net.onnx").metadata_props))
+    assert (result.classes, result.size) == (5, SIZE)
+    assert (metadata.mean, metadata.std, metadata.channel_order) == ((3.0,) * 3, (4.0,) * 3, "bgr")
+    assert metadata.classes == ("a", "b", "c", "d", "e")
+
+
+def test_raw_bgr_is_the_default_and_frame_io_works(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    export(text, weights, tmp_path, "lowered", io="frame")
+    metadata = Metadata.from_props(dict(load_model(tmp_path / "net.onnx").metadata_props))
+    assert (metadata.mean, metadata.std) == ((0.0,) * 3, (1.0,) * 3)
+    frame = draw_scene(2, *SIZE).frame
+    with runtimes.open(tmp_path / "net.onnx", "onnxruntime") as engine:
+        labels = engine.run(frame[None])
+    x = np.ascontiguousarray(frame.transpose(2, 0, 1)[None], np.float32)
+    expected = caffe_reference.run(text, weights, x)["conv1_D"].argmax(1)
+    assert (labels == expected).mean() > 0.99
+
+
+def test_dropout_is_left_out_or_kept_by_name(tmp_path: Path) -> None:
+    text, shape = caffe_nets.NETS["pascal"], (1, 3, *SIZE)
+    weights = caffe_nets.seeded(text, shape)
+    plain = build(text, weights, tmp_path)
+    kept = build(text, weights, tmp_path, keep_dropout=True)
+    assert plain.dropouts == kept.dropouts == ("d1",)
+    assert not [node for node in plain.model.graph if node.op_type == "Dropout"]
+    (node,) = [node for node in kept.model.graph if node.op_type == "Dropout"]
+    assert node.name == "d1"
+    assert node.inputs[1].const_value.numpy() == np.float32(0.5)
+    x = caffe_nets.image(shape)
+    first, second = (run(model, x, tmp_path)["prob"] for model in (plain, kept))
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+
+
+def test_another_size_moves_the_unpoolings(tmp_path: Path) -> None:
+    text, size = caffe_nets.NETS["segnet"], (22, 27)
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE), integer=True)
+    x = caffe_nets.image((1, 3, *size), levels=3)
+    found = run(build(text, weights, tmp_path, size=size), x, tmp_path)["conv1_D"]
+    text = text.replace("upsample_h: 7 upsample_w: 9", "upsample_h: 11 upsample_w: 14")
+    text = text.replace("pad_out_h: true", "pad_out_w: true")
+    np.testing.assert_array_equal(found, caffe_reference.run(text, weights, x)["conv1_D"])
+
+
+def test_batch_of_the_file_is_the_one_requested(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["bayesian"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    shapes = [build(text, weights, tmp_path, batch=n).model.graph.inputs[0].shape for n in (1, 3)]
+    assert [shape[0] for shape in shapes] == [1, 3]
+
+
+def test_unknown_layers_are_named_with_their_types(tmp_path: Path) -> None:
+    text = caffe_nets.one("Magic") + caffe_nets.one("SPP", top="b").splitlines()[-1]
+    with pytest.raises(UnsupportedModelError, match=r"'out' \(Magic\), layer 'b' \(SPP\)"):
+        build(text, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", "STOCHASTIC"),
+        ("Pooling", "pooling_param { kernel_size: 1 stride: 9 }", "lies outside"),
+        ("Pooling", "pooling_param { kernel_size: 2 ceil: true }", "unknown field 'ceil'"),
+        ("Crop", 'bottom: "data"', "no crop_param"),
+        ("Crop", 'bottom: "data" crop_param { offset: 4 }', "too large"),
+        ("ArgMax", "", "set axis: 1"),
+        ("BN", "", "no weights for a layer of this name"),
+        ("Convolution", "convolution_param { num_output: 2 kernel_size: 99 }", "no weights"),
+        ("Interp", "interp_param { pad_beg: 1 }", "pad_beg"),
+        ("Upsample", 'bottom: "data"', "not the mask"),
+        ("Convolution", "convolution_param { num_output: many }", "num_output is 'many'"),
+        ("Reshape", "reshape_param { shape { dim: 7 } }", "cannot reshape"),
+    ],
+)
+def test_layer_that_is_not_exact_is_refused(
+    kind: str, settings: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SegNetError, match=message):
+        build(caffe_nets.one(kind, settings), {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("upsample_h: 7 upsample_w: 9", "upsample_h: 8 upsample_w: 9", "unpools to 8x9 .* 7x9"),
+        ("upsample_h: 7 upsample_w: 9", "", r"unpools to 8x10"),
+        ('bottom: "pool2_mask"', 'bottom: "pool1_mask"', "expected the same sizes"),
+        ("kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2", "must not overlap"),
+        ('bottom: "pool2_mask"', 'bottom: "nowhere"', "no layer computes"),
+    ],
+)
+def test_unpooling_that_does_not_fit_is_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    text = caffe_nets.NETS["segnet"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    with pytest.raises(SegNetError, match=message):
+        build(text.replace(old, new), weights, tmp_path)
+
+
+def test_weights_of_another_net_name_the_blob_and_both_shapes(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    weights["conv2"][0] = weights["conv2"][0][:, :3]
+    with pytest.raises(
+        InputError, match=r"'conv2' .*weight \(blob 0\) .*\[6, 3, 3, 3\].* \[6, 4, 3, 3\]"
+    ):
+        export(text, weights, tmp_path)
+    assert not (tmp_path / "net.onnx").exists()
