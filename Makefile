@@ -44,8 +44,10 @@ kernel-report: $(VENV)/.installed
 soak: $(VENV)/.installed
 	$(BIN)/python tests/programs/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
 
+# Mutated files of every kind through the commands; then engines, which need TensorRT-RTX.
 fuzz: $(VENV)/.installed
-	$(BIN)/python tests/programs/fuzz.py --cases 500
+	$(BIN)/python tests/programs/fuzz.py --cases 2000
+	$(BIN)/python tests/programs/fuzz_engines.py --cases 500
 
 # The native libraries with AddressSanitizer and UndefinedBehaviorSanitizer; needs GCC.
 sanitize: $(VENV)/.installed

@@ -172,7 +172,7 @@ def _read(path: Path) -> Classes:
     if path.suffix == ".json":
         try:
             entries = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid JSON: {error}") from error
         if not isinstance(entries, list):
             raise InputError(f"{path}: expected a JSON list of classes")

@@ -77,6 +77,8 @@ class Segmenter:
     def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):
         self.engine = engine
         self.fit = fit
+        if not engine.inputs or not engine.outputs:
+            raise _not_segmentation(engine, "it has no input or no output")
         self._input = engine.inputs[0]
         if not any(key in self._input.dtype.name for key in ("float", "uint8")):
             raise _not_segmentation(engine, f"its input is {self._input.dtype}")

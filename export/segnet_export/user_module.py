@@ -49,7 +49,7 @@ def _parse_keywords(arguments: str | None) -> dict[str, Any]:
         keywords = json.loads(arguments) if arguments else {}
         if not isinstance(keywords, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"--module-args {arguments}: {error}; expected JSON such as '{{\"num_classes\": 11}}'"
         ) from error

@@ -242,7 +242,7 @@ def read_result(path: str | os.PathLike[str]) -> RunResult | Comparison:
         content = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}); {ADVICE}") from error
     is_comparison = isinstance(content, dict) and content.get("kind") == COMPARISON
     reader = Comparison.from_json if is_comparison else RunResult.from_json

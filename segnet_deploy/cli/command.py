@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from segnet_deploy.cli.progress import TerminalProgress
 from segnet_deploy.errors import SegNetError, UsageError
 
+LONGEST_MESSAGE = 2000
+
 
 class _Version(argparse.Action):
     """Print the version; it is read only if asked for."""
@@ -44,7 +46,7 @@ def run(
     except SegNetError as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shorten(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except MemoryError as error:
         print(f"error: out of memory ({error}); use a smaller file or input", file=sys.stderr)
@@ -54,6 +56,15 @@ def run(
         return 130
     finally:
         arguments.progress.close()
+
+
+def shorten(message: str) -> str:
+    """Return `message` in one line, without the middle if it quotes a very long value."""
+    line = " ".join(message.split())
+    half = LONGEST_MESSAGE // 2
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    return f"{line[:half]} ({len(line) - 2 * half} characters left out) {line[-half:]}"
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:

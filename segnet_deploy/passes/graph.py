@@ -145,27 +145,45 @@ def replace(old: ir.Value, new: ir.Value) -> None:
 def infer_shapes(model: ir.Model) -> ir.Model:
     """Infer shapes in place, without copying large weights; return `model`.
 
-    A model with integer MaxUnpools, which ONNX does not define, keeps the shapes it has.
+    Recorded shapes that contradict the operators are forgotten. A model with integer MaxUnpools,
+    which ONNX does not define, keeps the shapes it has.
     """
+    if shape_contradiction(model):
+        for node in model.graph:
+            for value in node.outputs if not node.domain else ():
+                if not value.is_graph_output():
+                    value.shape = None
+        shape_contradiction(model)
+    return model
+
+
+def shape_contradiction(model: ir.Model) -> str:
+    """Infer shapes in place; return why that is impossible, or an empty string."""
     from onnx_ir.passes.common import ShapeInferencePass
 
     if any(n.op_type == "MaxUnpool" and not n.domain and _is_integer(n) for n in model.graph):
-        return model
-    with _without_inference_errors():
-        return ShapeInferencePass()(model).model
+        return ""
+    with _inference_errors() as errors:
+        ShapeInferencePass()(model)
+    return errors[0] if errors else ""
 
 
 @contextlib.contextmanager
-def _without_inference_errors() -> Iterator[None]:
-    """Suppress the traceback that is logged if onnx cannot infer shapes (they stay as they are)."""
+def _inference_errors() -> Iterator[list[str]]:
+    """Collect the errors of onnx's inference, which are logged, instead of showing them."""
     logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+    errors: list[str] = []
 
     def is_other(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("Shape inference failed")
+        if not str(record.msg).startswith("Shape inference failed"):
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        errors.append(" ".join(str(error).split()))
+        return False
 
     logger.addFilter(is_other)
     try:
-        yield
+        yield errors
     finally:
         logger.removeFilter(is_other)
 

@@ -15,7 +15,7 @@ from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.graph import Builder, constant, producer, remove_dead, replace
 from segnet_deploy.types import Array
 
-_MOVING = ("MaxPool", "MaxUnpool", "Pad", "Slice", "Identity")
+MOVING = ("MaxPool", "MaxUnpool", "Pad", "Slice", "Identity")
 
 
 def to_integer_pairs(model: ir.Model) -> PassResult:
@@ -27,7 +27,7 @@ def to_integer_pairs(model: ir.Model) -> PassResult:
 
 
 def _rewrite(graph: ir.Graph, node: ir.Node) -> bool:
-    if node.domain or node.op_type not in _MOVING:
+    if node.domain or node.op_type not in MOVING:
         return False
     """Rewrite DequantizeLinear -> `node` -> QuantizeLinear; return whether that was possible."""
     dequantise, out = producer(node.inputs[0], "DequantizeLinear"), node.outputs[0]
@@ -57,7 +57,7 @@ def _have_same_scale(one: ir.Node, other: ir.Node) -> bool:
         if len(one.inputs) <= index or len(other.inputs) <= index:
             return False
         a, b = constant(one.inputs[index]), constant(other.inputs[index])
-        if a is None or b is None or a.size != 1 or a.dtype != b.dtype or a != b:
+        if a is None or b is None or a.size != 1 or b.size != 1 or a.dtype != b.dtype or a != b:
             return False
     return True
 

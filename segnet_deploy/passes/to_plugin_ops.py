@@ -137,7 +137,7 @@ def _without_pad(pair: Pair) -> tuple[ir.Value, bool]:
     if (value != lowest(inner)).any() and (value.any() or not is_non_negative(inner)):
         return pair.source, pair.ceil_mode
     pads = constant(node.inputs[1])
-    if pads is not None and (any(pads[:6]) or max(pads[6:]) > 1):
+    if pads is not None and (pads.size != 8 or any(pads[:6]) or max(pads[6:]) > 1):
         return pair.source, pair.ceil_mode
     return inner, True
 

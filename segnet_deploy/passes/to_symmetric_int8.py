@@ -13,16 +13,20 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_deploy.passes import PassResult
+from segnet_deploy.passes import PassResult, contract
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
     infer_shapes,
     int_attribute,
+    producer,
     remove_dead,
     replace,
+    walk_back,
 )
 from segnet_deploy.passes.lower_unpooling import is_lowered
+from segnet_deploy.passes.to_integer_pairs import MOVING
+from segnet_deploy.passes.unpooling_pairs import is_non_negative
 from segnet_deploy.types import Array
 
 _LEVELS = 127
@@ -33,7 +37,7 @@ def to_symmetric_int8(model: ir.Model) -> PassResult:
 
     Constant uint8 levels keep their real numbers. Returns the PassResult. Raises
     UnsupportedModelError if lowered pairs already work on uint8, or, naming the node, for a value
-    that is not constant and has one scale per channel.
+    that is not constant and has one scale per channel, or another scale than it was quantised with.
     """
     graph = model.graph
     shared: dict[tuple[int, int], tuple[ir.Value, ir.Value]] = {}
@@ -48,6 +52,8 @@ def to_symmetric_int8(model: ir.Model) -> PassResult:
             "the pairs of this lowered INT8 file work on uint8, which TensorRT does not support: "
             "start from the standard form"
         )
+    for node in quantised:
+        _check_origin(node)
     # All types are read before the first change: a DequantizeLinear may read one from its input.
     for node, dtype in [(node, _integer_type(node)) for node in quantised]:
         levels = constant(node.inputs[0]) if node.op_type == "DequantizeLinear" else None
@@ -76,6 +82,21 @@ def _integer_type(node: ir.Node) -> np.dtype[Any]:
     value = node.inputs[0] if node.op_type == "DequantizeLinear" else node.outputs[0]
     dtype = value.dtype if value is not None else None
     return np.dtype(np.uint8) if dtype is None else dtype.numpy()
+
+
+def _check_origin(node: ir.Node) -> None:
+    """Check that a DequantizeLinear of uint8 has the scale of the QuantizeLinear that it undoes."""
+    if node.op_type != "DequantizeLinear" or _integer_type(node) != np.uint8:
+        return
+    if constant(node.inputs[0]) is not None:
+        return
+    moving = (*MOVING, contract.POOL, contract.UNPOOL)
+    origin = producer(walk_back(node.inputs[0], moving), "QuantizeLinear")
+    if origin is None:
+        raise _refusal(node, "it reads integers that no QuantizeLinear computes")
+    zeros = [_zero_point(n) if _zero_point(n) is not None else 0 for n in (node, origin)]
+    if not np.array_equal(_step(node), _step(origin)) or not np.all(zeros[0] == zeros[1]):
+        raise _refusal(node, f"its scale or zero point is not that of '{origin.name}'")
 
 
 def _to_floats(graph: ir.Graph, node: ir.Node, levels: Array) -> None:
@@ -127,6 +148,13 @@ def _to_int8(
     if step.size > 1 or (zero is not None and zero.size > 1):
         raise _refusal(node, f"{step.size} scales of a value that is not constant; expected one")
     offset = 0 if zero is None else int(zero.item())
+    value = node.inputs[0]
+    if node.op_type == "QuantizeLinear" and not offset and not is_non_negative(value):
+        # Levels of uint8 from 0 cut off what is negative: many quantisers omit the ReLU before.
+        assert value is not None
+        relu = Builder(graph, node).op("Relu", value)
+        relu.type, relu.shape = value.type, value.shape
+        node.replace_input_with(0, relu)
     key = (id(node.inputs[1]), offset)
     if key not in shared:
         build = Builder(graph, node)
@@ -134,7 +162,7 @@ def _to_int8(
         shared[key] = (build.const(wider, np.float32), build.const(0, np.int8))
     if len(node.inputs) < 3:
         node.resize_inputs(3)
-    for index, value in enumerate(shared[key], start=1):
-        node.replace_input_with(index, value)
+    for index, number in enumerate(shared[key], start=1):
+        node.replace_input_with(index, number)
     if node.op_type == "QuantizeLinear":
         node.outputs[0].type = ir.TensorType(ir.DataType.INT8)

@@ -17,7 +17,10 @@ from segnet_deploy.passes import contract
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Size
 
-_SIGN_PRESERVING = ("Identity", "Dropout", "MaxPool", "Slice", "Reshape", "Transpose", "Cast")
+_SIGN_PRESERVING = (
+    *("Identity", "Dropout", "MaxPool", "MaxUnpool", "Slice", "Reshape", "Transpose", "Cast"),
+    *(contract.POOL, contract.UNPOOL),
+)
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,19 @@ def is_non_negative(value: ir.Value | None) -> bool:
             zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
             if zero is None or zero.any():
                 return False
+        elif node.op_type == "Pad":
+            fill = node.inputs[2] if len(node.inputs) > 2 else None
+            if fill is not None and not _is_non_negative_number(fill):
+                return False
         elif node.op_type == "Mul":
-            return all(map(_is_non_negative_factor, node.inputs))
+            return all(map(_is_non_negative_number, node.inputs))
         elif node.op_type not in _SIGN_PRESERVING:
             return False
         value = node.inputs[0]
     return False
 
 
-def _is_non_negative_factor(value: ir.Value | None) -> bool:
+def _is_non_negative_number(value: ir.Value | None) -> bool:
     array = constant(value)
     return bool((array >= 0).all()) if array is not None else is_non_negative(value)
 
@@ -115,7 +122,7 @@ def _pair(pool: ir.Node) -> Pair:
     repeated = [use.node for node in repeats for use in node.outputs[0].uses()]
     users = (*(node for node in direct if node not in repeats), *repeated)
     for user in users:
-        if not _is_unpool(user):
+        if not _is_unpool(user) or user.inputs[0] is index:
             raise _refusal(pool, f"its indices also feed {user.op_type} '{user.name}'")
     if pool.domain == "":
         _require_two_by_two(pool)

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.passes import contract
+from segnet_deploy.runtimes.check_geometry import check_geometry
 from segnet_deploy.runtimes.check_nodes import MAX_PORTS, check_node
 from segnet_deploy.runtimes.external_data import check_external_tensor
 
@@ -45,8 +46,10 @@ def check_model(model: ir.Model, path: Path) -> None:
     """
     try:
         _check_facts(model)
-        _check_functions(model)
         scopes: list[Scope] = [*model.graphs(), *model.functions.values()]
+        for scope in scopes:
+            _check_text(scope)
+        _check_functions(model)
         for scope in scopes:
             _check_names(scope)
             versions = scope.opset_imports if isinstance(scope, ir.Function) else None
@@ -61,6 +64,9 @@ def check_model(model: ir.Model, path: Path) -> None:
         for tensor in _tensors(scopes):
             _check_tensor(tensor, path)
         _check_sizes(scopes)
+        for scope in scopes:
+            for node in scope:
+                check_geometry(node)
         _check_inputs(model)
     except InputError as error:
         raise InputError(f"{path} is not valid ONNX, export it again: {error}") from error
@@ -80,6 +86,17 @@ def _check_facts(model: ir.Model) -> None:
         raise InputError(f"{count} nodes; expected at most {MAX_NODES}")
     if len(model.graph.initializers) > MAX_NODES:
         raise InputError(f"{len(model.graph.initializers)} initializers; expected fewer")
+
+
+def _check_text(scope: Scope) -> None:
+    """Check that names are text; damaged ones are bytes."""
+    values = [*scope.inputs, *scope.outputs, *(v for node in scope for v in node.outputs)]
+    names: list[object] = [value.name for value in values]
+    for node in scope:
+        names += (node.op_type, node.domain, node.name, *node.attributes)
+        names += (value.name for value in node.inputs if value is not None)
+    if not all(name is None or isinstance(name, str) for name in names):
+        raise InputError("a name is not text")
 
 
 def _check_functions(model: ir.Model) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segnet_deploy.errors import UsageError
+from segnet_deploy.errors import UnsupportedModelError, UsageError
 from segnet_deploy.runtimes.tensorrt.shape_ranges import Batches, Shape, Sizes
 
 
@@ -12,9 +12,16 @@ def profile(
     batch: Batches | None = None,
     sizes: Sizes | None = None,
 ) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Return the optimisation profile of what is dynamic in `shape`. Raises UsageError."""
+    """Return the optimisation profile of what is dynamic in `shape`.
+
+    Raises UsageError, or UnsupportedModelError if `shape` does not have four axes.
+    """
+    if len(shape) != 4:
+        raise UnsupportedModelError(
+            f"the input '{name}' has {len(shape)} axes; expected one image (N, C, H, W)"
+        )
     dynamic = [axis for axis in range(1, len(shape)) if shape[axis] is None]
-    if batch is not None and shape and shape[0] is not None:
+    if batch is not None and shape[0] is not None:
         raise UsageError(f"--batch {batch}, but the file has a fixed batch of {shape[0]}")
     if sizes is not None and not dynamic:
         raise UsageError(f"--size {_sizes(sizes)}, but the file has the fixed size {shape[1:]}")
@@ -22,7 +29,7 @@ def profile(
         raise UsageError(
             f"the file has dynamic sizes {shape}; give --size MIN OPT MAX, each as HEIGHTxWIDTH"
         )
-    if shape and shape[0] is not None and not dynamic:
+    if shape[0] is not None and not dynamic:
         return {}
     batches = (batch or (1, 1, 1)) if shape[0] is None else (shape[0],) * 3
     if not 1 <= batches[0] <= batches[1] <= batches[2]:

@@ -211,6 +211,39 @@ def much_metadata(model: Proto) -> None:
     model.metadata_props.add(key="note", value="x" * (check_model.MAX_METADATA_BYTES + 1))
 
 
+def flat_output_shape(model: Proto) -> None:
+    tensor = next(t for t in model.graph.initializer if t.name == "size")
+    tensor.dims[:] = [4, 1]
+
+
+def append(model: Proto, op_type: str, outputs: int, *constants: Any, **attributes: Any) -> None:
+    """Append an unused node that reads the image and constants."""
+    names = [f"constant {number}" for number in range(len(constants))]
+    for name, array in zip(names, constants, strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    results = [f"unused {number}" for number in range(outputs)]
+    model.graph.node.append(h.make_node(op_type, ["x", *names], results, **attributes))
+
+
+def scales_of_another_axis(model: Proto) -> None:
+    levels = numpy_helper.from_array(np.zeros((6, 3), np.int8), "levels")
+    model.graph.initializer.append(levels)
+    append(model, "DequantizeLinear", 1, np.ones(4, np.float32), axis=0)
+    model.graph.node[-1].input[0] = "levels"
+
+
+def other_split(model: Proto) -> None:
+    append(model, "Split", 3, axis=1, num_outputs=2)
+
+
+def two_limits(model: Proto) -> None:
+    append(model, "Clip", 1, np.zeros(2, np.float32))
+
+
+def pads_of_two_axes(model: Proto) -> None:
+    append(model, "Pad", 1, np.ones(4, np.int64))
+
+
 BAD: dict[str, tuple[Callable[[Proto], None], str]] = {
     "convolution without weight": (without_inputs("Conv", 1), "1 inputs; expected 2 to 3"),
     "convolution without inputs": (without_inputs("Conv"), "0 inputs"),
@@ -223,6 +256,16 @@ BAD: dict[str, tuple[Callable[[Proto], None], str]] = {
     "ints are text": (with_attribute("MaxPool", "strides", "2"), "of type STRING"),
     "int is a float": (with_attribute("MaxPool", "ceil_mode", 1.0), "expected INT"),
     "text is a number": (with_attribute("Conv", "auto_pad", 3), "expected STRING"),
+    "stride 0": (with_attribute("MaxPool", "strides", [0, 2]), r"strides \[0, 2\]; expected 1"),
+    "negative pads": (with_attribute("Conv", "pads", [-1] * 4), r"pads \[-1"),
+    "absurd pads": (with_attribute("Conv", "pads", [2**31] * 4), "expected 0 to 8192"),
+    "three strides": (with_attribute("MaxPool", "strides", [2, 2, 2]), "3 strides; expected 2"),
+    "no group": (with_attribute("Conv", "group", 0), "no group"),
+    "output shape of two axes": (flat_output_shape, "output_shape"),
+    "scales of another axis": (scales_of_another_axis, "4 scales for an axis of 6"),
+    "split into another number": (other_split, "splits into 2, but has 3 outputs"),
+    "two limits": (two_limits, "more than one limit"),
+    "pads of two axes": (pads_of_two_axes, "4 pads for 4 axes"),
     "unknown attribute": (with_attribute("Conv", "colour", 3), "does not define"),
     "attribute of a function": (reference, "attribute of a function"),
     "value that nothing computes": (rename_input, "'nowhere', which nothing computes"),

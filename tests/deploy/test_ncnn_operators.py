@@ -129,6 +129,34 @@ NODES: dict[str, tuple[list[onnx.NodeProto], list[onnx.TensorProto]]] = {
     ),
     "global-average": ([h.make_node("GlobalAveragePool", ["x"], ["y"])], []),
     "softmax": ([h.make_node("Softmax", ["x"], ["y"], axis=1)], []),
+    "softmax-2d": ([h.make_node("Softmax", ["x"], ["y"], axis=-3)], []),
+    "log-softmax": ([h.make_node("LogSoftmax", ["x"], ["y"], axis=1)], []),
+    "log-softmax-far": (
+        [
+            h.make_node("Mul", ["x", "k"], ["t"]),
+            h.make_node("LogSoftmax", ["t"], ["r"], axis=-3),
+            h.make_node("Div", ["r", "k"], ["y"]),
+        ],
+        [onnx.numpy_helper.from_array(np.array(500, np.float32), "k")],
+    ),
+    "prelu-channels": ([h.make_node("PRelu", ["x", "s"], ["y"])], [weight("s", 8, 1, 1)]),
+    "prelu-batched": ([h.make_node("PRelu", ["x", "s"], ["y"])], [weight("s", 1, 8, 1, 1)]),
+    "prelu-one": ([h.make_node("PRelu", ["x", "s"], ["y"])], [weight("s", 1)]),
+    "from-last": (
+        [
+            h.make_node("Relu", ["x"], ["r"]),
+            h.make_node("Concat", ["r", "x"], ["c"], axis=-3),
+            h.make_node("Slice", ["c", "from", "to", "axes"], ["y"]),
+        ],
+        [values("from", [1, 2, -3]), values("to", [15, -1, 2**62]), values("axes", [-3, -2, -1])],
+    ),
+    "dropout": (
+        [
+            h.make_node("Dropout", ["x", "", "off"], ["d"]),
+            h.make_node("Sigmoid", ["d"], ["y"]),
+        ],
+        [onnx.numpy_helper.from_array(np.array(False), "off")],
+    ),
     "scaled": (
         [h.make_node("Mul", ["x", "k"], ["t"]), h.make_node("Sigmoid", ["t"], ["y"])],
         [onnx.numpy_helper.from_array(np.array(0.5, np.float32), "k")],
@@ -169,6 +197,14 @@ def test_operator_agrees_with_onnxruntime(name: str, tmp_path: Path) -> None:
         ),
         (h.make_node("Concat", ["x", "k"], ["y"], name="bad", axis=1), "Concat 'bad'"),
         (h.make_node("LRN", ["x"], ["y"], name="bad", size=4), "LRN 'bad'.* 4"),
+        (h.make_node("Softmax", ["x"], ["y"], name="bad", axis=-1), "Softmax 'bad'.* channels"),
+        (h.make_node("LogSoftmax", ["x"], ["y"], name="bad", axis=2), "LogSoftmax 'bad'"),
+        (h.make_node("PRelu", ["x", "p"], ["y"], name="bad"), r"PRelu 'bad'.* slopes \(9,\)"),
+        (h.make_node("Dropout", ["x", "", "on"], ["y"], name="bad"), "Dropout 'bad'.* random"),
+        (
+            h.make_node("LeakyRelu", ["x"], ["y"], name="bad", alpha=float("inf")),
+            "LeakyRelu 'bad'.* finite",
+        ),
         (
             h.make_node("Resize", ["x", "", "f"], ["y"], name="bad", mode="linear"),
             r"Resize 'bad'.* \(10, 13\)",
@@ -188,6 +224,8 @@ def test_unsupported_node_is_refused_by_name(
         weight("k", 1, 2, 7, 9),
         onnx.numpy_helper.from_array(np.array([1, 1, 1.5, 1.5], np.float32), "f"),
         values("s", [1, 8, 4, 4]),
+        weight("p", 9),
+        onnx.numpy_helper.from_array(np.array(True), "on"),
     ]
     used = [constant for constant in constants if constant.name in node.input]
     model = graphs.model([node], {"x": [1, 8, 7, 9]}, {"y": [1, "c", "h", "w"]}, used)
@@ -207,4 +245,37 @@ def test_labels_of_more_channels_than_a_byte_are_refused(tmp_path: Path) -> None
     model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 7, 9]}, [kernel])
     model.graph.outputs[0].type = graphs.ir.TensorType(graphs.ir.DataType.INT64)
     with pytest.raises(EngineError, match=r"ArgMax 'labels'.* 257 channels"):
+        run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)
+
+
+@pytest.mark.parametrize(("op_type", "opset"), [("Softmax", 11), ("LogSoftmax", 12)])
+def test_operator_of_an_opset_that_defines_it_otherwise_is_refused(
+    op_type: str, opset: int, tmp_path: Path
+) -> None:
+    """Before opset 13 a softmax over axis 1 was one over all axes from 1."""
+    node = h.make_node(op_type, ["x"], ["y"], name="bad", axis=1)
+    shape = [1, 8, 7, 9]
+    model = graphs.model([node], {"x": shape}, {"y": shape}, opset=opset)
+    with pytest.raises(EngineError, match=f"'bad'.* opset {opset} defines it otherwise"):
+        run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)
+
+
+def test_label_map_of_a_negative_axis_is_computed(tmp_path: Path) -> None:
+    nodes = [
+        h.make_node("Relu", ["x"], ["z"]),
+        h.make_node("ArgMax", ["z"], ["y"], axis=-3, keepdims=0),
+    ]
+    model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 7, 9]})
+    model.graph.outputs[0].type = graphs.ir.TensorType(graphs.ir.DataType.INT64)
+    x = np.random.default_rng(4).standard_normal((1, 8, 7, 9)).astype(np.float32)
+    assert np.array_equal(run(model, x, tmp_path)["y"], np.maximum(x, 0).argmax(1))
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    nodes = [
+        h.make_node("GlobalAveragePool", ["x"], ["g"]),
+        h.make_node("Concat", ["g", "x"], ["y"], axis=1),
+    ]
+    model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 16, 7, 9]})
+    with pytest.raises(EngineError, match="shapes do not fit together"):
         run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import fuzz
+import fuzz_engines
 import numpy as np
 import pytest
 
@@ -28,7 +28,7 @@ no_gpu = pytest.mark.skipif(device_count() > 0, reason="a GPU is here")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return fuzz.make_files(tmp_path_factory.mktemp("plan"))
+    return fuzz_engines.make_files(tmp_path_factory.mktemp("plan"))
 
 
 @pytest.fixture
@@ -119,12 +119,12 @@ def test_engine_without_gpu_is_one_line(plan: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("seed", range(25))
 def test_mutated_plan_or_sidecar_is_an_error(made: tuple[Path, Path], seed: int) -> None:
-    assert fuzz.check_load(made[1], seed) == ""
+    assert fuzz_engines.check_load(made[1], seed) == ""
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_mutated_onnx_is_built_or_refused(made: tuple[Path, Path], seed: int) -> None:
-    assert fuzz.check_build(made[0], seed) == ""
+    assert fuzz_engines.check_build(made[0], seed) == ""
 
 
 def test_every_function_exists_in_cuda_python() -> None:

@@ -122,3 +122,36 @@ def test_tensorrt_form_refuses_scales_by_channel_of_activations() -> None:
     model = graphs.model(nodes, {"x": [1, 3, 6, 6]}, {"y": [1, 3, 6, 6]}, constants)
     with pytest.raises(UnsupportedModelError, match="QuantizeLinear 'quantise'"):
         to_symmetric_int8(model)
+
+
+def test_relu_that_a_quantiser_left_out_is_kept() -> None:
+    """Levels of uint8 from 0 cut off negative values: int8 levels alone would not."""
+    arrays = {"step": np.float32(0.01), "zero": np.uint8(0)}
+    constants = [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()]
+    nodes = [
+        h.make_node("Neg", ["x"], ["n"]),
+        h.make_node(Q, ["n", "step", "zero"], ["q"]),
+        h.make_node(DQ, ["q", "step", "zero"], ["y"]),
+    ]
+    shape = [1, 3, 8, 10]
+    model = graphs.model(nodes, {"x": shape}, {"y": shape}, constants)
+    x = graphs.random_images(1)[0]
+    wanted = graphs.run(model, x, "onnxruntime")[0]
+    got = graphs.run(to_symmetric_int8(model).model, x, "onnxruntime")[0]
+    assert wanted.min() == 0
+    assert np.abs(got - wanted).max() <= 0.01 * 255 / 127
+
+
+def test_scale_that_differs_from_the_quantised_one_is_refused() -> None:
+    arrays = {"step": np.float32(0.01), "other": np.float32(0.02), "zero": np.uint8(0)}
+    constants = [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in arrays.items()]
+    shape = [1, 3, 8, 10]
+    for step, source in (("other", "q"), ("step", "x8")):
+        nodes = [
+            h.make_node(Q, ["x", "step", "zero"], ["q"]),
+            h.make_node("Cast", ["x"], ["x8"], to=onnx.TensorProto.UINT8),
+            h.make_node(DQ, [source, step, "zero"], ["y"], name="back"),
+        ]
+        model = graphs.model(nodes, {"x": shape}, {"y": shape}, constants)
+        with pytest.raises(UnsupportedModelError, match="'back' has no symmetric form"):
+            to_symmetric_int8(model)

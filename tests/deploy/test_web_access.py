@@ -71,6 +71,42 @@ def test_foreign_host_and_origin_are_refused() -> None:
         assert refused[0] == 403
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_other_methods_change_nothing_and_their_body_is_not_read(method: str) -> None:
+    """Without the token 401; with it 405. A body of 1 GB is announced, and none is waited for."""
+    request = f"{method} /live HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n"
+    bearer = f"Authorization: Bearer {TOKEN}\r\n"
+    with running(token=TOKEN) as page:
+        assert exchange(page, f"{request}\r\n".encode()).startswith(b"HTTP/1.1 401")
+        allowed = exchange(page, f"{request}{bearer}\r\n".encode())
+        assert allowed.startswith(b"HTTP/1.1 405")
+        assert get(page, "healthz", Authorization=f"Bearer {TOKEN}")[0] == 200
+    with running() as page:
+        assert exchange(page, f"{request}\r\n".encode()).startswith(b"HTTP/1.1 405")
+        origin = "Origin: http://evil.example\r\n"
+        assert exchange(page, f"{request}{origin}\r\n".encode()).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_page_of_a_rebound_name_gets_no_picture(host: str, token: str | None) -> None:
+    """DNS rebinding: the browser resolves the attacker's name to this machine.
+
+    Host and Origin then agree, but the name is not this machine's, and the cookie, which
+    belongs to another name, is not sent.
+    """
+    upgrade = (
+        "GET /live HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    with running(token=token) as page:
+        name = host.format(port=page.url.split(":")[2].strip("/"))
+        answer = exchange(page, upgrade.format(name).encode())
+        assert answer.startswith(b"HTTP/1.1 403" if token is None else b"HTTP/1.1 401")
+        assert exchange(page, b"GET / HTTP/1.0\r\n\r\n").split(b" ")[1] in (b"401", b"403")
+
+
 def test_page_may_load_nothing_from_other_hosts() -> None:
     with running() as page:
         _, headers, html = get(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -10,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType
-from pages import exchange, get, result, running, showing, status, watch
+from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType
+from pages import TOKEN, exchange, get, result, running, showing, status, watch
 
 from segnet_deploy.camera.web.server import WebPage
 
@@ -104,24 +106,103 @@ def test_connection_without_a_complete_request_is_closed(
             assert raw.recv(100) == b""
 
 
-def test_connections_are_limited() -> None:
+def port_of(page: WebPage) -> int:
+    return int(page.url.split(":")[2].strip("/"))
+
+
+def closed(raw: socket.socket, patience: float = 0.001) -> bool:
+    """Return whether the server closed a connection."""
+    raw.settimeout(patience)
+    try:
+        return raw.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_connections_are_limited_and_the_oldest_idle_one_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("segnet_deploy.camera.web.connections.MAX_CONNECTIONS", 20)
     with running() as page:
-        port = int(page.url.split(":")[2].strip("/"))
-        silent = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(90)]
+        viewers = [handshake(page) for _ in range(3)]
+        silent = [socket.create_connection(("127.0.0.1", port_of(page))) for _ in range(50)]
         time.sleep(0.2)
-        ended = 0
-        for raw in silent:
-            raw.settimeout(0.001)
-            try:
-                ended += raw.recv(1) == b""
-            except ConnectionError:
-                ended += 1
-            except TimeoutError:
-                pass
-            raw.close()
-        assert ended == 90 - 64
-        time.sleep(0.2)
+        assert [closed(raw) for raw in silent] == [True] * 33 + [False] * 17
         assert get(page)[0] == 200
+        assert closed(silent[33], 5)
+        for viewer in viewers:  # they are served: none was closed for the others
+            assert len(viewer.recv(64)) == 64
+        for raw in silent + viewers:
+            raw.close()
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_two_hundred_slow_requests_keep_no_viewer_out(
+    token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow-loris: each sends the beginning of a request and then a byte now and then."""
+    monkeypatch.setattr("segnet_deploy.camera.web.connections.MAX_CONNECTIONS", 64)
+    with running(token=token) as page, showing(page) as took:
+        slow = []
+        for number in range(200):
+            slow.append(socket.create_connection(("127.0.0.1", port_of(page)), timeout=5))
+            with contextlib.suppress(ConnectionError):
+                slow[-1].sendall(b"GET /live HTTP/1.1\r\nHost: localhost\r\n")
+                slow[number // 2].sendall(b"X")
+        shown = len(took)
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+        async def view() -> int:
+            async with ClientSession(headers=headers) as session:
+                viewer = await session.ws_connect(page.url + "live")
+                for _ in range(10):
+                    await viewer.send_str("next")
+                    while (await viewer.receive(timeout=5)).type is not WSMsgType.BINARY:
+                        pass
+            return 10
+
+        assert asyncio.run(view()) == 10
+        assert get(page, "healthz", **headers)[0] == 200
+        assert len(took) > shown
+        for raw in slow:
+            raw.close()
+    assert sorted(took)[len(took) // 2] < 0.005
+
+
+def test_hundred_viewers_at_once_get_pictures_or_a_clear_refusal() -> None:
+    async def view(session: ClientSession, page: WebPage, enough: asyncio.Event) -> int | str:
+        viewer = await session.ws_connect(page.url + "live")
+        pictures = 0
+        await viewer.send_str("next")
+        while True:
+            message = await viewer.receive(timeout=20)
+            if message.type is WSMsgType.BINARY:
+                pictures += 1
+                if pictures == 3:
+                    await enough.wait()  # keeps its place
+                    return pictures
+                await viewer.send_str("next")
+            elif message.type is not WSMsgType.TEXT:
+                return f"{viewer.close_code} {message.extra}"
+
+    async def view_all(page: WebPage) -> list[int | str]:
+        enough = asyncio.Event()
+        connector = TCPConnector(limit=0)
+        async with ClientSession(connector=connector) as session:
+            tasks = [asyncio.ensure_future(view(session, page, enough)) for _ in range(100)]
+            while sum(task.done() for task in tasks) < 92:
+                await asyncio.sleep(0.02)
+            enough.set()
+            return list(await asyncio.gather(*tasks))
+
+    with running() as page, showing(page) as took:
+        answers = asyncio.run(asyncio.wait_for(view_all(page), 60))
+        assert get(page)[0] == 200
+    assert [answer for answer in answers if isinstance(answer, int)] == [3] * 8
+    assert answers.count("1013 8 viewers are connected; close one") == 92
+    assert sorted(took)[len(took) // 2] < 0.005
 
 
 def descriptors() -> int:

@@ -1,164 +1,203 @@
-"""Do segnet-build and the loader report one clear error for a damaged file, and leave no files?
+"""Do mutated files give one clear error in every command, and leave no file?
 
-    python tests/programs/fuzz.py [--cases N] [--seed S]
+    python tests/programs/fuzz.py [--cases N] [--seed S] [--kind onnx] [--only NUMBER]
 
-Needs TensorRT-RTX, which builds without a GPU. Exit status 1 at the first case that fails.
+ONNX files of seven kinds, checkpoints, engines and their sidecars, configurations, images and
+videos go through predict, export, eval, bench, camera and the preparation of a build. A finding is
+a crash, a hang, a traceback, a missing or long error, a stray file, a file read outside the given
+folders, over 2 GB of memory, or a result that differs from ONNX Runtime's. Cases run in a forked
+process that is replaced when it dies. Case NUMBER of seed S is always the same. Exit status 1 if
+there are findings. Engines with real plans: fuzz_engines.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
+import collections
 import json
-import random
+import os
+import select
+import signal
 import sys
 import tempfile
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from segnet_deploy import runtimes
-from segnet_deploy.cli import build
-from segnet_deploy.errors import SegNetError
-from segnet_deploy.runtimes.model_file import save_model
-from segnet_deploy.runtimes.tensorrt.plan import sidecar_path
-from segnet_export import SegNet, SegNetConfig
-from segnet_export.exporter import ExportOptions, finish
-from segnet_export.torch_graph import to_onnx
+from fuzzing.cases import SHARES
+from fuzzing.worker import MEMORY_NOTED, Plan, serve
+
+CPU_LIMIT = 30.0  # seconds of one case
+WALL_LIMIT = 240.0  # on a busy machine
 
 
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Delete, flip, insert, repeat or overwrite bytes."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 8, 40))):
-        if not changed:
-            break
-        at = rng.randrange(len(changed))
-        how = rng.randrange(5)
-        if how == 0:
-            del changed[at : at + rng.choice((1, 7, 1000))]
-        elif how == 1:
-            changed[at] ^= 1 << rng.randrange(8)
-        elif how == 2:
-            changed[at:at] = rng.randbytes(rng.choice((1, 4, 64)))
-        elif how == 3:
-            changed[at : at + 8] = changed[:8]
-        else:
-            changed[at : at + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\x7f", b"null", b"-1e9"))
-    if rng.random() < 0.1:
-        del changed[rng.randrange(len(changed) + 1) :]
-    return bytes(changed)
+@dataclass
+class Run:
+    """What was run and found so far."""
+
+    done: int = 0
+    kinds: collections.Counter[str] = field(default_factory=collections.Counter)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
 
-def mutate_sidecar(text: bytes, rng: random.Random) -> bytes:
-    """Mutate the bytes, or remove or replace one entry."""
-    if rng.random() < 0.4:
-        return mutate(text, rng)
-    entries = json.loads(text)
-    name = rng.choice(sorted(entries))
-    values: list[Any] = [
-        None,
-        -1,
-        1e308,
-        "",
-        "x" * 10_000,
-        [],
-        {},
-        [[]],
-        {"a": None},
-        True,
-        str(entries),
-    ]
-    value = rng.choice(values)
-    if rng.random() < 0.2:
-        del entries[name]
-    else:
-        entries[name] = value
-    return json.dumps(entries).encode()
+def make_seeds(root: Path) -> None:
+    """Write the valid files of every kind, in a child: no runtime may run before the fork."""
+    if child := os.fork():
+        if os.waitpid(child, 0)[1]:
+            raise SystemExit("the seeds could not be made")
+        return
+    try:
+        _write_all_seeds(root / "seeds")
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
 
 
-def make_files(folder: Path) -> tuple[Path, Path]:
-    """Export a small SegNet and build it; return the ONNX file and the engine file."""
-    torch.manual_seed(0)
-    onnx, plan = folder / "segnet.onnx", folder / "segnet.trt"
-    network = SegNet(SegNetConfig.standard(3, width=2)).eval()
-    model, _ = to_onnx(network, torch.zeros(1, 3, 32, 32))
-    finish(model, 3, ExportOptions())
-    save_model(model, onnx)
-    status = build.main([str(onnx), "-o", str(plan), "--target", "sm86", "--form", "lowered"])
-    assert status == 0
-    return onnx, plan
+def _write_all_seeds(folder: Path) -> None:
+    import torch
+    from fuzzing.seeds import onnx_seeds, write_seeds
+
+    from segnet_deploy.cli import bench
+    from segnet_export import SegNet, SegNetBasic, SegNetConfig
+
+    folder.mkdir()
+    for kind, model in onnx_seeds().items():
+        (folder / f"{kind}.onnx").write_bytes(model.SerializeToString())
+    write_seeds(folder)
+    torch.save(SegNet(SegNetConfig.standard(3, width=2)).state_dict(), folder / "segnet.pt")
+    torch.save(SegNetBasic(3, width=2).state_dict(), folder / "basic.pt")
+    words = ["--engine", str(folder / "standard.onnx"), "--runs", "2", "--runtime", "onnxruntime"]
+    assert bench.main([*words, "--json", str(folder / "b.json"), "-q"]) == 0
 
 
-def check_build(onnx: Path, seed: int) -> str:
-    """Build from a mutated ONNX file; return what is wrong, or an empty string."""
-    rng = random.Random(seed)
+def fuzz(
+    numbers: list[int],
+    seed: int,
+    kind: str | None = None,
+    keep: Path | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Run the cases with these numbers; return what was found."""
+    run = Run()
     with tempfile.TemporaryDirectory() as name:
-        source, plan = Path(name, "m.onnx"), Path(name, "out", "m.trt")
-        plan.parent.mkdir()
-        source.write_bytes(mutate(onnx.read_bytes(), rng))
-        errors = io.StringIO()
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            arguments = [str(source), "-o", str(plan), "--target", "sm86", "--form", "lowered"]
-            status = build.main(arguments)
-        left = sorted(path.name for path in plan.parent.iterdir())
-        if status == 0:
-            return "" if left == ["m.trt", "m.trt.json"] else f"built, and left {left}"
-        lines = [x for x in errors.getvalue().splitlines() if x.strip().startswith("error: ")]
-        if status not in (1, 2) or len(lines) != 1:
-            return f"status {status} with messages {errors.getvalue()[-300:]!r}"
-        return f"failed, and left {left}" if left else ""
+        root = Path(name).resolve()
+        os.environ |= {"SEGNET_AUTO": "order", "HOME": str(root), "XDG_CACHE_HOME": str(root)}
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        _import_libraries()
+        make_seeds(root)
+        left, plan = list(numbers), Plan(seed, kind, root, keep)
+        while left:
+            left = _run_worker(left, plan, run, quiet)
+    return run
 
 
-def check_load(plan: Path, seed: int) -> str:
-    """Load a mutated engine or sidecar; return what is wrong, or an empty string."""
-    rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name, "m.trt")
-        data, sidecar = plan.read_bytes(), sidecar_path(plan).read_bytes()
-        mutated = rng.choice(("plan", "sidecar", "both"))
-        copy.write_bytes(data if mutated == "sidecar" else mutate(data, rng))
-        if rng.random() < 0.8:
-            text = sidecar if mutated == "plan" else mutate_sidecar(sidecar, rng)
-            sidecar_path(copy).write_bytes(text)
-        before = sorted(path.name for path in Path(name).iterdir())
+def _import_libraries() -> None:
+    """Import once, before the fork, what every worker needs; nothing is started by that."""
+    for module in ("cv2", "onnxruntime", "openvino", "ncnn", "torch", "segnet_export.cli"):
         try:
-            runtimes.open(copy).close()
-        except SegNetError as error:
-            if not str(error).strip():
-                return "an error without a message"
-        after = sorted(path.name for path in Path(name).iterdir())
-        return "" if before == after else f"left {set(after) - set(before)}"
+            __import__(module)
+        except ImportError:
+            continue
 
 
-def find_failure(cases: int, seed: int, folder: Path) -> str:
-    """Return the first case that fails, or an empty string."""
-    onnx, plan = make_files(folder)
-    for name, check, source in (("load", check_load, plan), ("build", check_build, onnx)):
-        for number in range(seed, seed + cases):
-            if number % 50 == 0:  # no bar: segnet-build draws one
-                print(f"{name}: seed {number}", file=sys.stderr)
-            if wrong := check(source, number):
-                return f"{name}, seed {number}: {wrong}"
-    return ""
+def _run_worker(numbers: list[int], plan: Plan, run: Run, quiet: bool) -> list[int]:
+    """Run cases until the worker ends; return those that are left."""
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.close(reader)
+            serve(numbers, plan, os.fdopen(writer, "wb"))
+        except BaseException as error:
+            os.write(writer, json.dumps({"broken": repr(error)}).encode() + b"\n")
+        os._exit(0)
+    os.close(writer)
+    current: dict[str, Any] = {}
+    for message in _messages(reader, child):
+        if "start" in message:
+            current = message
+        elif "end" in message:
+            _record(run, current, message, quiet)
+            current = {}
+        else:
+            raise SystemExit(f"the fuzzer itself failed: {message}")
+    os.close(reader)
+    status = os.waitpid(child, 0)[1]
+    if current:
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        wrong = "hang" if number == signal.SIGKILL else f"crash by signal {number}"
+        plan.keep_case(current["start"])
+        _record(run, current, {"wrong": wrong, "memory": 0}, quiet)
+        return numbers[numbers.index(current["start"]) + 1 :]
+    return []
+
+
+def _messages(reader: int, child: int) -> Any:
+    """Yield the worker's messages until it ends; kill it if a case takes too long."""
+    pending, started, cpu = b"", time.monotonic(), _cpu_seconds(child)
+    while True:
+        if not select.select([reader], [], [], 2.0)[0]:
+            late = time.monotonic() - started > WALL_LIMIT
+            if late or _cpu_seconds(child) - cpu > CPU_LIMIT:
+                os.kill(child, signal.SIGKILL)
+            continue
+        chunk = os.read(reader, 1 << 16)
+        if not chunk:
+            return
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            started, cpu = time.monotonic(), _cpu_seconds(child)
+            yield json.loads(line)
+
+
+def _cpu_seconds(process: int) -> float:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = text.rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _record(run: Run, start: dict[str, Any], end: dict[str, Any], quiet: bool) -> None:
+    run.done += 1
+    run.kinds[start["kind"]] += 1
+    wrong = end["wrong"]
+    if end["memory"] > MEMORY_NOTED:
+        wrong = f"{end['memory'] / 1e9:.1f} GB of memory; {wrong}"
+    if wrong:
+        finding = {"number": start["start"], "name": start["name"], "wrong": wrong}
+        run.findings.append(finding)
+        print(f"FOUND {json.dumps(finding)}", flush=True)
+    if run.done % 100 == 0 and not quiet:
+        print(f"{run.done} cases, {len(run.findings)} findings", file=sys.stderr, flush=True)
 
 
 def main() -> int:
     """Run the program and return its exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cases", type=int, default=500, help="of each kind (default: 500)")
-    parser.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
+    add = parser.add_argument
+    add("--cases", type=int, default=1000, help="default: 1000")
+    add("--seed", type=int, default=0, help="default: 0")
+    add("--kind", choices=tuple(SHARES), help="default: all, in fixed shares")
+    add("--first", type=int, default=0, metavar="NUMBER", help="number of the first case")
+    add("--only", type=int, metavar="NUMBER", help="one case")
+    add("--keep", type=Path, metavar="DIR", help="keep the files of findings")
     arguments = parser.parse_args()
-    cases = arguments.cases
-    with tempfile.TemporaryDirectory() as name:
-        failure = find_failure(cases, arguments.seed, Path(name))
-    if failure:
-        print(failure, file=sys.stderr)
-        return 1
-    print(f"{cases} mutated engines and sidecars, {cases} mutated ONNX files: ok")
-    return 0
+    numbers = list(range(arguments.first, arguments.first + arguments.cases))
+    if arguments.only is not None:
+        numbers = [arguments.only]
+    started = time.monotonic()
+    run = fuzz(numbers, arguments.seed, arguments.kind, arguments.keep, quiet=False)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(run.kinds.items()))
+    print(
+        f"{run.done} cases of seed {arguments.seed} in {time.monotonic() - started:.0f} s "
+        f"({kinds}): {len(run.findings)} findings"
+    )
+    return 1 if run.findings else 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ picture_message   the binary message with one frame and its labels
 shared_state      the newest result and status, passed from the loop to the server
 telemetry         the status as JSON, Prometheus text and health
 access, address   which requests are answered, and where the server listens
+connections       how many connections are open, and which one makes room for a new one
 page/             what the browser loads
 
 Modules that import aiohttp at their top are imported by `serve` only.

@@ -10,7 +10,7 @@ from typing import Any
 
 from segnet_deploy.errors import InputError, UsageError
 
-_BACKLOG = 32
+_BACKLOG = 128
 _EXPECTED = "expected HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080"
 
 

@@ -16,6 +16,7 @@ import segnet_deploy
 from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web.access import Guard, check_token
 from segnet_deploy.camera.web.address import resolve
+from segnet_deploy.camera.web.connections import Connections
 from segnet_deploy.camera.web.shared_state import SharedState
 from segnet_deploy.camera.web.telemetry import CONTENT_TYPE, health, prometheus_text
 from segnet_deploy.camera.web.viewers import Viewers
@@ -23,7 +24,6 @@ from segnet_deploy.classes import Colour
 from segnet_deploy.errors import EngineError
 
 _log = logging.getLogger("segnet_deploy.camera")
-_MAX_CONNECTIONS = 64  # open at a time, viewers and others together
 _IDLE_TIMEOUT = 15.0  # seconds for a connection without a complete request
 _START_TIMEOUT = 10.0  # seconds
 _HEADERS = {
@@ -133,8 +133,9 @@ class WebPage:
         viewers = Viewers(self._state, self._hello, self._limit, self._patience)
         stopped = asyncio.Event()
         self._stop = stopped.set
+        connections = Connections()
         runner = web.AppRunner(
-            self._application(viewers),
+            self._application(viewers, connections),
             access_log=None,
             logger=_log,
             keepalive_timeout=_IDLE_TIMEOUT,
@@ -144,7 +145,7 @@ class WebPage:
         server = runner.server
         assert server is not None
         listening = await self._loop.create_server(
-            lambda: _ConnectionLimit(server), sock=self._listener
+            lambda: connections.accept(server), sock=self._listener
         )
         sending = asyncio.ensure_future(viewers.run())
         sending.add_done_callback(lambda _: stopped.set())
@@ -160,8 +161,9 @@ class WebPage:
             with contextlib.suppress(asyncio.CancelledError):
                 await sending
 
-    def _application(self, viewers: Viewers) -> web.Application:
-        app = web.Application(middlewares=[self._guard.middleware()], client_max_size=1024)
+    def _application(self, viewers: Viewers, connections: Connections) -> web.Application:
+        middlewares = [self._guard.middleware(), connections.middleware()]
+        app = web.Application(middlewares=middlewares, client_max_size=1024)
         app.on_response_prepare.append(_add_headers)
         page = files("segnet_deploy.camera.web") / "page"
         for path, (name, kind) in _PAGE.items():
@@ -188,22 +190,6 @@ class WebPage:
         app.router.add_get("/metrics", metrics)
         app.router.add_get("/live", viewers.handle)
         return app
-
-
-class _ConnectionLimit(asyncio.Protocol):
-    """Passes a new connection to aiohttp, or aborts it if too many are open."""
-
-    def __init__(self, server: web.Server):
-        self._server = server
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        if len(self._server.connections) >= _MAX_CONNECTIONS:
-            transport.abort()
-            return
-        handler = self._server()
-        transport.set_protocol(handler)
-        handler.connection_made(transport)
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

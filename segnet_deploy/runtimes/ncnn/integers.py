@@ -73,7 +73,7 @@ def _fuse_quantisation(conv: ir.Node) -> None:
         return
     if bias is not None and constant(bias) is None:
         return
-    if steps.size > 1 and int_attribute(weight, "axis", 1) != 0:
+    if steps.size > 1 and int_attribute(weight, "axis", 1) % levels.ndim != 0:
         return
     has_relu, quantise = _relu_and_quantise(conv.outputs[0])
     conv.domain = DOMAIN

@@ -5,6 +5,7 @@ The numbers are from ncnn's operator list, docs/developer-guide/operators.md in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -53,7 +54,10 @@ def to_layer(node: ir.Node) -> Layer:
         is_lowered = node.op_type in _LOWERED
         hint = " of the lowered form; use the standard form" if is_lowered else ""
         raise unsupported(node, f"unsupported operator{hint}")
-    return rule(node)
+    layer = rule(node)
+    if not all(math.isfinite(x) for x in layer.parameters.values() if isinstance(x, float)):
+        raise unsupported(node, "a parameter is not finite")
+    return layer
 
 
 def unsupported(node: ir.Node, why: str) -> UnsupportedModelError:
@@ -61,6 +65,26 @@ def unsupported(node: ir.Node, why: str) -> UnsupportedModelError:
     return UnsupportedModelError(
         f"{node.op_type} '{node.name}' cannot be translated to ncnn: {why}"
     )
+
+
+def axis_of(node: ir.Node, default: int) -> int:
+    """Return the attribute `axis` counted from the first axis, of (N, C, H, W) if not known."""
+    return from_first(int_attribute(node, "axis", default), node.inputs[0])
+
+
+def from_first(axis: int, value: ir.Value | None) -> int:
+    """Return an axis of `value` counted from the first; negative ones count from the last."""
+    rank = 4 if value is None or value.shape is None else len(value.shape)
+    return axis + rank if axis < 0 else axis
+
+
+def require_opset(node: ir.Node, oldest: int) -> None:
+    """Raise UnsupportedModelError if `node` is of an opset that defines its operator otherwise."""
+    version = node.graph.opset_imports.get("", oldest) if node.graph is not None else oldest
+    if version < oldest:
+        raise unsupported(
+            node, f"opset {version} defines it otherwise; convert the file to {oldest} or newer"
+        )
 
 
 def _constant_input(node: ir.Node, index: int, what: str) -> Array:
@@ -124,6 +148,8 @@ def _convolution(node: ir.Node) -> Layer:
 
 
 def _batch_norm(node: ir.Node) -> Layer:
+    if int_attribute(node, "training_mode", 0) or not int_attribute(node, "spatial", 1):
+        raise unsupported(node, "it computes its statistics, or has them for each element")
     scale, bias, mean, variance = (_float_input(node, i, "statistics") for i in (1, 2, 3, 4))
     epsilon = node.attributes.get("epsilon")
     return Layer(
@@ -165,7 +191,7 @@ def _pooling(node: ir.Node) -> Layer:
 
 
 def _concat(node: ir.Node) -> Layer:
-    if int_attribute(node, "axis", 0) != 1:
+    if axis_of(node, 0) != 1:
         raise unsupported(node, "only concatenation of channels is supported")
     if any(constant(value) is not None for value in node.inputs):
         raise unsupported(node, "an operand is a constant")
@@ -186,6 +212,8 @@ def _binary(node: ir.Node) -> Layer:
 
 
 def _resize(node: ir.Node) -> Layer:
+    require_opset(node, 11)
+
     def text(name: str, default: str) -> str:
         attribute = node.attributes.get(name)
         return default if attribute is None else attribute.as_string()
@@ -202,6 +230,8 @@ def _resize(node: ir.Node) -> Layer:
         raise unsupported(node, f"its size is {node.outputs[0].shape}; expected a static size")
     if int_attribute(node, "antialias", 0):
         raise unsupported(node, "antialias is not supported")
+    if (policy := text("keep_aspect_ratio_policy", "stretch")) != "stretch":
+        raise unsupported(node, f"keep_aspect_ratio_policy {policy}")
     if coordinates != "align_corners" and not _scales_match_sizes(node, size):
         raise unsupported(node, f"its scales are not the ratio of {size} to its input's size")
     kind = 2 if mode == "linear" else 1
@@ -222,13 +252,14 @@ def _scales_match_sizes(node: ir.Node, size: Size) -> bool:
 def _slice(node: ir.Node) -> Layer:
     starts, ends, axes = (_constant_input(node, i, "range") for i in (1, 2, 3))
     steps = _constant_input(node, 4, "step") if len(node.inputs) > 4 else np.ones(1)
-    if (steps != 1).any() or (axes < 1).any():
+    positive = [from_first(int(axis), node.inputs[0]) for axis in axes]
+    if (steps != 1).any() or min(positive, default=1) < 1:
         raise unsupported(node, f"axes {axes.tolist()}, steps {steps.tolist()}")
-    last = tuple(int(min(end, _TO_EDGE)) for end in ends)
-    return Layer(
-        "Crop",
-        {9: tuple(map(int, starts)), 10: last, 11: tuple(int(axis) - 1 for axis in axes)},
+    first, last = (
+        tuple(int(max(-_TO_EDGE, min(edge, _TO_EDGE))) for edge in edges)
+        for edges in (starts, ends)
     )
+    return Layer("Crop", {9: first, 10: last, 11: tuple(axis - 1 for axis in positive)})
 
 
 def _pad(node: ir.Node) -> Layer:
@@ -244,9 +275,17 @@ def _pad(node: ir.Node) -> Layer:
 
 
 def _softmax(node: ir.Node) -> Layer:
-    if int_attribute(node, "axis", -1) != 1:
+    require_opset(node, 13)
+    if axis_of(node, -1) != 1:
         raise unsupported(node, "only over channels is supported")
     return Layer("Softmax", {0: 0, 1: 1})
+
+
+def _prelu(node: ir.Node) -> Layer:
+    slope = _float_input(node, 1, "slope")
+    if slope.size > 1 and (slope.ndim < 3 or slope.shape[-3] != slope.size):
+        raise unsupported(node, f"slopes {slope.shape}; expected one, or one per channel")
+    return Layer("PReLU", {0: slope.size}, [slope.reshape(-1)])
 
 
 def _leaky_relu(node: ir.Node) -> Layer:
@@ -259,6 +298,7 @@ _RULES: dict[str, Callable[[ir.Node], Layer]] = {
     "ConvTranspose": _convolution,
     "Relu": lambda node: Layer("ReLU"),
     "LeakyRelu": _leaky_relu,
+    "PRelu": _prelu,
     "Sigmoid": lambda node: Layer("Sigmoid"),
     "BatchNormalization": _batch_norm,
     "LRN": _lrn,

@@ -26,10 +26,17 @@ from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 from segnet_deploy.passes.unpooling_pairs import find_pairs
-from segnet_deploy.runtimes.ncnn import integers
+from segnet_deploy.runtimes.ncnn import integers, log_softmax
 from segnet_deploy.runtimes.ncnn.integers import is_integer, to_integer_layers
-from segnet_deploy.runtimes.ncnn.layers import IDENTITIES, Layer, to_layer, unsupported
+from segnet_deploy.runtimes.ncnn.layers import (
+    IDENTITIES,
+    Layer,
+    axis_of,
+    to_layer,
+    unsupported,
+)
 from segnet_deploy.runtimes.ncnn.program import HostStep, Net, Program
+from segnet_deploy.runtimes.ncnn.shapes import check_shapes
 
 _ARITHMETIC = {"Sub": np.subtract, "Div": np.divide, "Mul": np.multiply, "Add": np.add}
 
@@ -45,11 +52,13 @@ def to_program(model: ir.Model) -> Program:
             if is_mask(str(model.graph.inputs[1].name))
             else f"it has {len(model.graph.inputs)} inputs; expected one"
         )
+    check_shapes(model)
     to_symmetric_int8(model)
     fuse_lrn(model)
     indices = _remove_index_outputs(model.graph)
     to_plugin_ops(model)
     to_integer_layers(model)
+    log_softmax.split_log_softmax(model)
     return _Translator(model.graph, indices).translate()
 
 
@@ -87,7 +96,8 @@ class _Translator:
         for node in self._graph:
             if id(node) in skip:
                 continue
-            if node.op_type in IDENTITIES:
+            if node.op_type in IDENTITIES and not node.domain:
+                _check_dropout(node)
                 self._aliases[id(node.outputs[0])] = self._resolve(node.inputs[0])
             elif _is_plugin_op(node, contract.POOL):
                 pools_left -= 1
@@ -134,7 +144,7 @@ class _Translator:
             return program.channel_order is not None
         if is_frame and node.op_type == "Gather" and program.channel_order and operand is not None:
             program.channel_order = tuple(int(i) for i in operand)
-            return int_attribute(node, "axis", 0) == 1
+            return axis_of(node, 0) == 1
         if is_frame and node.op_type == "Cast":
             return int_attribute(node, "to", 0) == int(ir.DataType.FLOAT)
         if node.op_type in _ARITHMETIC and node.inputs[0] is value and operand is not None:
@@ -146,13 +156,15 @@ class _Translator:
 
     def _add_layer(self, node: ir.Node, skip: set[int]) -> None:
         """Add the layer of `node`, and a ReLU after it if the layer can apply that itself."""
-        rule = integers.RULES.get((node.domain, node.op_type), to_layer)
+        key = (node.domain, node.op_type)
+        rule = integers.RULES.get(key) or log_softmax.RULES.get(key) or to_layer
         layer, result = rule(node), node.outputs[0]
         if any(output.uses() for output in node.outputs[1:]):
             raise unsupported(node, "it has more than one output")
         uses = _data_uses(result)
         after = uses[0].node if len(uses) == 1 and not result.is_graph_output() else None
-        if after is not None and after.op_type == "Relu" and layer.fuse_relu():
+        is_relu = after is not None and (after.domain, after.op_type) == ("", "Relu")
+        if after is not None and is_relu and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
         variables = [v for v in node.inputs if v is not None and constant(v) is None]
@@ -189,7 +201,7 @@ class _Translator:
         self._program.steps.append(HostStep("cast", (labels,), (name,), dtype=dtype))
 
     def _add_label_map(self, node: ir.Node) -> None:
-        if int_attribute(node, "axis", 0) != 1 or int_attribute(node, "keepdims", 1):
+        if axis_of(node, 0) != 1 or int_attribute(node, "keepdims", 1):
             raise unsupported(node, "only over channels without keepdims is supported")
         if int_attribute(node, "select_last_index", 0):
             raise unsupported(node, "select_last_index is not supported")
@@ -259,6 +271,14 @@ class _Translator:
     def _new_name(self, kind: str) -> str:
         self._count += 1
         return f"{kind}{self._count}"
+
+
+def _check_dropout(node: ir.Node) -> None:
+    """Raise UnsupportedModelError if a Dropout is in training mode: it would change its input."""
+    training = node.inputs[2] if node.op_type == "Dropout" and len(node.inputs) > 2 else None
+    mode = constant(training)
+    if training is not None and (mode is None or mode.any()):
+        raise unsupported(node, "it drops values at random; export it in evaluation mode")
 
 
 def _is_plugin_op(node: ir.Node, op_type: str) -> bool:

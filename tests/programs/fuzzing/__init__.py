@@ -1,0 +1,1 @@
+"""Mutated files through the commands: seeds, mutations, cases, and the process that runs them."""
