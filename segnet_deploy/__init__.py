@@ -5,7 +5,7 @@ the commands do is available here:
 
 segnet-predict  load, predict_files
 segnet-eval     find_examples, evaluate
-segnet-export   convert and quantise, for ONNX files; for checkpoints see segnet_export
+segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
 segnet-build    build
 segnet-bench    run_model, compare
 segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
     from segnet_deploy.bench.result import Comparison, RunResult
     from segnet_deploy.bench.run_model import run_model
+    from segnet_deploy.caffe.convert_caffe import CaffeResult, convert_caffe
     from segnet_deploy.camera import Camera
     from segnet_deploy.conversion.convert import ConvertResult, convert
     from segnet_deploy.metadata import Metadata
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BuildOptions",
     "Built",
+    "CaffeResult",
     "Camera",
     "Comparison",
     "ComparisonExtras",
@@ -68,6 +70,7 @@ __all__ = [
     "build",
     "compare",
     "convert",
+    "convert_caffe",
     "evaluate",
     "find_examples",
     "load",
@@ -83,6 +86,7 @@ _MODULES = {
     "bench.comparison": ("ComparisonExtras", "ComparisonSettings", "compare"),
     "bench.result": ("Comparison", "RunResult"),
     "bench.run_model": ("run_model",),
+    "caffe.convert_caffe": ("CaffeResult", "convert_caffe"),
     "camera": ("Camera",),
     "conversion.convert": ("ConvertResult", "convert"),
     "metadata": ("Metadata",),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gpu.network import graphed
+from gpu.network import Replay
 from gpu.place import Place
 from gpu.torch_pair import build_network, channels_last
 from segnet_deploy.runtimes.base import Port
@@ -46,7 +46,7 @@ class CudaEngine(FunctionEngine):
         with torch.inference_mode():
             self._input = torch.zeros((1, *size, 3), dtype=torch.uint8, device=place.device)
             network = FrameSegNet(place)
-            self._replay, self._labels = graphed(place, network, self._input)
+            self._replay = Replay(place, network, self._input)
         self._place = place
         frames = Port("frames", (1, *size, 3), np.dtype(np.uint8))
         labels = Port("labels", (1, *size), np.dtype(np.uint8))
@@ -59,7 +59,7 @@ class CudaEngine(FunctionEngine):
         with torch.inference_mode():
             self._input.copy_(source, non_blocking=True)
             self._replay()
-            target.copy_(self._labels, non_blocking=True)
+            target.copy_(self._replay.output, non_blocking=True)
         self._place.synchronize()
         labels: Array = target.numpy()
         return labels

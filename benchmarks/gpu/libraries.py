@@ -18,6 +18,7 @@ from segnet_deploy.errors import EngineError
 PLUGINS = ROOT / "plugins"
 STAMP = "sources.sha256"
 PLUGIN = "libsegnet_tensorrt.so"
+USAGE = 2  # exit status of a program without arguments
 _GPU, _HOST = ["nvcc", "-std=c++17", "-O3"], ["c++", "-std=c++17", "-O1"]
 _SHARED_GPU, _SHARED_HOST = ["-shared", "-Xcompiler=-fPIC"], ["-shared", "-fPIC"]
 _KERNELS = ["cuda/kernels.cu", "cuda/c_interface.cpp"]
@@ -104,14 +105,16 @@ def compile_plugin(folder: Path, headers: Path, architecture: str) -> Path:
 def find_native(name: str, place: Place) -> tuple[Path, str]:
     """Return the file of one of NATIVE, and `prebuilt` or `built here`. Raises EngineError.
 
-    A prebuilt file is used only if it was built from these sources. What is built here is kept
-    in the folder of the check for the parts that follow.
+    A prebuilt file is used only if it was built from these sources and can be loaded. What is
+    built here is kept in the folder of the check for the parts that follow.
     """
     native = NATIVE[name]
     stamp = place.prebuilt / STAMP
     known = (place.prebuilt / native.file).is_file() and stamp.is_file()
     if known and stamp.read_text().strip() == source_hash():
-        return _runnable(place.prebuilt / native.file, place.folder), "prebuilt"
+        file = _runnable(place.prebuilt / native.file, place.folder)
+        if _works(file):
+            return file, "prebuilt"
     if not (place.folder / native.file).is_file():
         compile_native(name, place.folder)
     return place.folder / native.file, "built here"
@@ -125,6 +128,17 @@ def _runnable(path: Path, folder: Path) -> Path:
     shutil.copyfile(path, copy)
     copy.chmod(0o755)
     return copy
+
+
+def _works(path: Path) -> bool:
+    """Return whether a library can be loaded, or a program started, on this machine."""
+    try:
+        if path.suffix == ".so":
+            ctypes.CDLL(str(path))
+            return True
+        return subprocess.run([path], capture_output=True, check=False).returncode == USAGE
+    except OSError:
+        return False
 
 
 class HostPair(cuda_kernels.Pair):

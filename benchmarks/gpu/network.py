@@ -132,30 +132,40 @@ def prepare(place: Place, variant: Variant, batch: int) -> tuple[Call, int]:
         network = channels_last(network)
         x = x.contiguous(memory_format=torch.channels_last)
     with tf32(variant.tf32):
-        call = graphed(place, network, x)[0] if variant.graph else _eager(network, x, variant.tf32)
+        eager = _eager(network, x, variant.tf32)
+        call: Call = Replay(place, network, x) if variant.graph else eager
         call()
     place.synchronize()
     return call, place.peak_memory() - before
 
 
-def graphed(place: Place, network: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Call, Tensor]:
-    """Return a call that replays the network on `x` from a CUDA graph, and its output.
+class Replay:
+    """A network captured in a CUDA graph; a call replays it on `x` and sets `output`.
 
-    In a dry run the call runs the network and copies the result to the output.
+    It keeps everything that the graph reads. In a dry run a call runs the network.
     """
-    if place.dry:
-        output = network(x)
-        return lambda: output.copy_(network(x)), output
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            network(x)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = network(x)
-    return graph.replay, output
+
+    def __init__(self, place: Place, network: Callable[[Tensor], Tensor], x: Tensor):
+        self.network, self.x = network, x
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if place.dry:
+            self.output = network(x)
+            return
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                network(x)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self.output = network(x)
+
+    def __call__(self) -> None:
+        if self._graph is None:
+            self.output.copy_(self.network(self.x))
+        else:
+            self._graph.replay()
 
 
 def _eager(network: nn.Module, x: Tensor, allowed: bool) -> Call:

@@ -19,6 +19,7 @@ from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.cast_frame_first import cast_frame_first
 from segnet_deploy.passes.sample_dropout import NO_DROPOUT, check_samples, sample_dropout
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
@@ -158,6 +159,8 @@ def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
     if options.io == "frame":
         metadata = replace(metadata, label_output=LABELS)
         to_frame_io(model, options.mean, options.std, options.channel_order)
+    if options.form == "plugin":
+        cast_frame_first(model)  # trtexec reads the file as it is
     to_form(model, options.form)
     model.metadata_props.update(metadata.to_props())
     return metadata
@@ -171,13 +174,10 @@ def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
 
 
 def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
-    if options.mc_dropout:
-        _check_sampling(options, example)
     with evaluation_mode(module):
-        with DropoutCalls(lambda x, *_: x) as calls:
-            found = run_once(module, example)
-        if options.mc_dropout and not calls.count:
-            raise UnsupportedModelError(NO_DROPOUT)
+        if options.mc_dropout:
+            _check_sampling(module, example, options)
+        found = run_once(module, example)
         wrapped = NamedOutputs(module, choose_outputs(found, options.outputs))
         classes = count_classes(found, wrapped.names[0], example)
         _describe(options, classes)  # reports wrong options before the long part
@@ -196,14 +196,18 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
     return Trace(wrapped, example, options, model, pairs, classes)
 
 
-def _check_sampling(options: ExportOptions, example: Tensor) -> None:
-    """Raise InputError for what cannot be sampled, before the long part."""
+def _check_sampling(module: nn.Module, example: Tensor, options: ExportOptions) -> None:
+    """Raise InputError or UnsupportedModelError for what cannot be sampled, before the trace."""
     check_samples(options.mc_dropout)
     if options.dynamic is not None or example.shape[0] != 1:
         raise InputError(
             "mc_dropout needs one image of static size, since the masks are inputs of that size: "
             "use --batch 1 without --dynamic"
         )
+    with DropoutCalls(lambda x, *_: x) as calls:
+        run_once(module, example)
+    if not calls.count:
+        raise UnsupportedModelError(NO_DROPOUT)
 
 
 def _write(

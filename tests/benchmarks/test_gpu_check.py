@@ -237,6 +237,11 @@ def test_prebuilt_library_is_used_only_for_its_sources(place: Place, tmp_path: P
     assert libraries.find_native("paths", other) == (built, "built here")
     (prebuilt / libraries.STAMP).write_text(libraries.source_hash() + "\n")
     assert libraries.find_native("paths", other) == (prebuilt / built.name, "prebuilt")
+    foreign = Place(True, place.folder, tmp_path / "foreign")
+    foreign.prebuilt.mkdir()
+    (foreign.prebuilt / built.name).write_bytes(b"for another machine")
+    shutil.copy(prebuilt / libraries.STAMP, foreign.prebuilt)
+    assert libraries.find_native("paths", foreign) == (built, "built here")
 
 
 def test_calls_of_the_cuda_runtime_are_counted() -> None:

@@ -79,6 +79,7 @@ def test_public_names_are_pinned() -> None:
     assert set(segnet_deploy.__all__) == {
         "BuildOptions",
         "Built",
+        "CaffeResult",
         "Camera",
         "Comparison",
         "ComparisonExtras",
@@ -102,6 +103,7 @@ def test_public_names_are_pinned() -> None:
         "build",
         "compare",
         "convert",
+        "convert_caffe",
         "evaluate",
         "find_examples",
         "load",
