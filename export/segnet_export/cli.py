@@ -219,6 +219,7 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
         return _load_architecture(arguments, source), 3, 1
     assert source is not None
     if arguments.module:
+        from segnet_export.trial_run import find_input_channels
         from segnet_export.user_module import load_user_module
 
         module = load_user_module(
@@ -229,8 +230,8 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
             key=arguments.key,
             progress=arguments.progress,
         )
-        first = next((p for p in module.parameters() if p.dim() == 4), None)
-        return module, 3 if first is None else int(first.shape[1]), 1
+        size = _given_size(arguments) or DEFAULT_SIZE
+        return module, arguments.input_channels or find_input_channels(module, *size), 1
     from segnet_export import load_checkpoint
 
     loaded = load_checkpoint(

@@ -15,7 +15,8 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "key", "outputs", "mc_dropout", "dropout"),
+    *("bn_order", "module", "module_args", "input_channels", "key", "outputs", "mc_dropout"),
+    "dropout",
 )
 
 
@@ -170,6 +171,12 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
     group.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
     group.add_argument(
+        "--input-channels",
+        type=int,
+        metavar="N",
+        help="of the image that your own class reads (default: what its first convolution needs)",
+    )
+    group.add_argument(
         "--key",
         metavar="NAME",
         help="which weights of a file with several networks, such as student or state_dict_ema",
@@ -227,8 +234,11 @@ def _check_network_options(arguments: argparse.Namespace) -> None:
         for name, value in given.items():
             if value:
                 raise UsageError(f"{name} does not apply with --arch or --module; omit it")
-    if arguments.module_args and not arguments.module:
-        raise UsageError("--module-args requires --module")
+    for name in ("module_args", "input_channels"):
+        if getattr(arguments, name) is not None and not arguments.module:
+            raise UsageError(f"--{name.replace('_', '-')} requires --module")
+    if arguments.input_channels is not None and arguments.input_channels < 1:
+        raise UsageError(f"--input-channels {arguments.input_channels}; expected 1 or more")
 
 
 def _check_sampling_options(arguments: argparse.Namespace) -> None:

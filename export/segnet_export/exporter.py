@@ -27,13 +27,15 @@ from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.check_module import count_classes, run_once
+from segnet_export.binary_outputs import THRESHOLD, BinaryOutputs, find_binary
+from segnet_export.check_module import check_inputs, count_channels
 from segnet_export.dropout_calls import DropoutCalls
 from segnet_export.export_options import ExportOptions, GateOptions
 from segnet_export.module_outputs import NamedOutputs, choose_outputs
 from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
 from segnet_export.torch_graph import evaluation_mode, to_onnx
+from segnet_export.trial_run import check_repeatable, run_once
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -106,7 +108,10 @@ def export(
     """
     progress("exporting")
     checks, chosen = _split(options)
-    return _write(_trace(module, example, ExportOptions(**chosen)), path, checks, progress)
+    traced = _trace(module, example, ExportOptions(**chosen))
+    if isinstance(traced.module, BinaryOutputs):
+        progress(f"note: {traced.module.note}")
+    return _write(traced, path, checks, progress)
 
 
 def trace(module: nn.Module, example: Tensor, **options: Unpack[ExportKeywords]) -> Trace:
@@ -147,12 +152,15 @@ def write(
     return _write(changed, path, checks, progress)
 
 
-def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
+def finish(
+    model: ir.Model, classes: int, options: ExportOptions, threshold: float = 0.0
+) -> Metadata:
     """Rewrite `model` in place to the form and io of `options`; record and return its metadata."""
     recorded = Metadata.from_props(dict(model.metadata_props))  # by sample_dropout
     metadata = replace(
         _describe(options, classes),
         label_output=str(model.graph.outputs[0].name),
+        threshold=threshold,
         samples=recorded.samples,
         dropout=recorded.dropout,
     )
@@ -175,11 +183,19 @@ def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
 
 def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
     with evaluation_mode(module):
+        check_inputs(module, example)
         if options.mc_dropout:
             _check_sampling(module, example, options)
         found = run_once(module, example)
-        wrapped = NamedOutputs(module, choose_outputs(found, options.outputs))
-        classes = count_classes(found, wrapped.names[0], example)
+        check_repeatable(module, example, found)
+        names = choose_outputs(found, options.outputs)
+        classes = count_channels(found, names[0], example)
+        wrapped = NamedOutputs(module, names)
+        if classes == 1:
+            if options.mc_dropout:
+                raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
+            wrapped = BinaryOutputs(module, names, find_binary(module, example, names[0]))
+            classes = 2
         _describe(options, classes)  # reports wrong options before the long part
         model, pairs = to_onnx(
             wrapped,
@@ -217,7 +233,8 @@ def _write(
     inputs = _gate_inputs(traced, checks)
     with evaluation_mode(module), atomic_path(path) as temporary:
         progress = naming(progress, temporary, path)
-        metadata = finish(model, traced.classes, options)
+        threshold = THRESHOLD if isinstance(module, BinaryOutputs) else 0.0
+        metadata = finish(model, traced.classes, options, threshold)
         save_model(model, temporary)
         report = gate(
             temporary,

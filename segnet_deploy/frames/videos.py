@@ -31,7 +31,7 @@ class Video(VideoDecoder):
         self.count = max(0, int(self._stream.frames))
         self._duration = _duration(self._stream)
         self._last: float | None = None  # time of the last frame, in seconds
-        self._at_end = False
+        self._at_end, self._asked = False, 0
 
     @property
     def lost(self) -> int:
@@ -63,6 +63,17 @@ class Video(VideoDecoder):
         if frames:
             self._last = frames[-1].time
         return frames
+
+    def seconds(self, frame: Any) -> float:
+        """Return the time of a frame, each asked for once and in order; by `fps` if it has none."""
+        time = super().seconds(frame)
+        self._asked += 1
+        return (self._asked - 1) / self.fps if time is None else time
+
+    def rewind(self) -> None:
+        """Start again at the first frame; see VideoDecoder."""
+        super().rewind()
+        self._asked, self._at_end = 0, False
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames up to the end, past damaged ones, then close the file."""

@@ -112,6 +112,19 @@ def test_damage_of_a_looping_video_is_counted_and_the_loop_goes_on(tmp_path: Pat
     assert video.lost == lost > 0
 
 
+def test_frames_without_timestamps_are_timed_by_the_rate(tmp_path: Path) -> None:
+    """A raw H.264 stream has none: FFmpeg assumes 25 frames per second."""
+    video = open_video(write(tmp_path / "raw.h264", noisy(5), "libx264"))
+    decoded = [frame for frames in iter(video.decode, None) for frame in frames]
+    assert [frame.time for frame in decoded] == [None] * 5
+    assert [video.seconds(frame) for frame in decoded] == [n / 25 for n in range(5)]
+    video.rewind()
+    assert video.seconds(next(iter(video.decode() or decoded))) == 0
+    timed = open_video(write(tmp_path / "timed.mp4", noisy(5)))
+    decoded = [frame for frames in iter(timed.decode, None) for frame in frames]
+    assert [timed.seconds(frame) for frame in decoded] == [n / 10 for n in range(5)]
+
+
 @pytest.mark.parametrize("name", ["2024-05-01T12:30:05.mp4", "rtsp:x.mkv", "drive.mts", "a.m4v"])
 def test_name_of_a_video_is_not_taken_for_a_protocol(
     name: str,
