@@ -205,7 +205,8 @@ bool UnpoolPlugin::supportsFormatCombination(int32_t position,
   if (position == 0) return is_data(tensor, fields_.layout);
   if (position == 1) return is_code(tensor);
   if (position == inputs) return is_same(tensor, tensors[0].desc);
-  return is_data(tensor, 0);  // the image; only its size is used
+  Layout layout;
+  return layout_of(tensor.format, &layout);  // the image, of any type: only its size is read
 }
 
 // The launchers check the addresses and the product of the sizes.

@@ -49,11 +49,13 @@ def to_form(model: ir.Model, form: str, integers: bool = True) -> PassResult:
 
 
 def to_tensorrt_form(model: ir.Model, form: str) -> PassResult:
-    """Rewrite `model` in place to `form` as `to_form` does, with the INT8 that TensorRT parses.
+    """Rewrite `model` in place to `form` as `to_form` does, with the integers that TensorRT parses.
 
-    Its zero points are 0, and only plugins work on integers: TensorRT accepts no other operators
-    between Q and DQ. Raises what `to_form` raises.
+    INT8 has zero points of 0, and only plugins work on it: TensorRT accepts no other operators
+    between Q and DQ. A uint8 frame is cast at once. Raises what `to_form` raises.
     """
+    from segnet_deploy.passes.cast_frame_first import cast_frame_first
     from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
 
-    return to_form(to_symmetric_int8(model).model, form, integers=form == "plugin")
+    model = cast_frame_first(to_symmetric_int8(model).model).model
+    return to_form(model, form, integers=form == "plugin")

@@ -25,6 +25,7 @@ from segnet_deploy.camera import Camera
 from segnet_deploy.camera.sources.base import SourceOptions
 from segnet_deploy.camera.sources.find import find_source
 from segnet_deploy.cli import camera as camera_cli
+from segnet_deploy.frames import read_image
 from segnet_deploy.scenes import draw_scene
 
 
@@ -96,32 +97,31 @@ def test_damaged_video_is_played_as_far_as_possible(clip: Path, tmp_path: Path) 
     assert 1 <= len(list(Camera(lambda: sleeping(0), source, every_frame=True).results())) <= 12
 
 
-def test_sigterm_finishes_the_recording(small_model: Path, tmp_path: Path) -> None:
-    record, log = tmp_path / "out.mp4", tmp_path / "log"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_signal_leaves_only_whole_files(
+    number: signal.Signals, small_model: Path, tmp_path: Path
+) -> None:
+    """A signal that can be caught ends the command with 0; after a kill, all files are usable."""
+    record, log, labels = tmp_path / "out.mp4", tmp_path / "log", tmp_path / "labels"
     words = ["--source", "synthetic", "--size", "48x64", "--record", record, "--min-free", 0]
     with open(log, "w") as stream:
         process = subprocess.Popen(
-            command(small_model, *words, "--log-json"), stderr=stream, stdout=stream
+            command(small_model, *words, "--labels", labels, "--log-json"),
+            stderr=stream,
+            stdout=stream,
         )
         wait_for(lambda: (tmp_path / "out-00001.mp4").exists())
-        time.sleep(0.5)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        process.send_signal(number)
+        assert process.wait(60) == (-number if number is signal.SIGKILL else 0)
     with av.open(str(tmp_path / "out-00001.mp4")) as file:
-        assert sum(1 for _ in file.decode(video=0)) > 3
-    lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
-    assert [json.loads(line)["status"]["state"] for line in lines][-1] == "ended"
-
-
-def test_killed_recording_is_playable(small_model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "out-00001.mp4"
-    words = ["--source", "synthetic", "--size", "48x64", "--record", tmp_path / "out.mp4"]
-    process = subprocess.Popen(command(small_model, *words, "--min-free", 0), stderr=-3)
-    wait_for(lambda: path.exists() and path.stat().st_size > 4000)
-    process.kill()
-    process.wait()
-    with av.open(str(path)) as file:
         assert sum(1 for _ in file.decode(video=0)) > 5
+    images = [path for path in labels.iterdir() if not path.name.startswith(".")]
+    assert len(images) > 5
+    assert all(read_image(path).shape == (48, 64, 3) for path in images)
+    if number is not signal.SIGKILL:
+        assert set(tmp_path.iterdir()) == {log, labels, tmp_path / "out-00001.mp4"}
+        lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
+        assert [json.loads(line)["status"]["state"] for line in lines][-1] == "ended"
 
 
 def test_config_file_sets_options(

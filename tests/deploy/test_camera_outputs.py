@@ -75,6 +75,42 @@ def test_recording_is_playable_up_to_its_last_fragment(tmp_path: Path) -> None:
     recording.close()
 
 
+def test_recording_gets_its_name_with_its_first_fragment(tmp_path: Path) -> None:
+    """Until then a kill would leave a file without a picture."""
+    recording, path = (
+        Recording(tmp_path / "a.mp4", PALETTE, min_free_bytes=0),
+        tmp_path / "a-00001.mp4",
+    )
+    for number in range(3):
+        recording.show(result(number))
+    assert not path.exists()
+    recording = Recording(tmp_path / "a.mp4", PALETTE, min_free_bytes=0)  # as after a kill
+    for number in range(11):
+        recording.show(result(number))
+    assert len(decode(path)) == 10
+    recording.close()
+    assert len(decode(path)) == 11
+    short = Recording(tmp_path / "b.mp4", PALETTE, min_free_bytes=0)
+    short.show(result(0))
+    short.close()
+    assert len(decode(tmp_path / "b-00001.mp4")) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-00001.mp4", "b-00001.mp4"]
+
+
+@pytest.mark.parametrize("rest", ["", '{"sequence": 7', "{" + "9," * 50_000])
+def test_label_lines_continue_after_a_line_that_a_kill_cut(rest: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    for before in ("", '{"sequence": 1}\n{"sequence": 2}\n'):
+        path.write_text(before + rest)
+        lines = LabelLines(path, 0)
+        lines.show(result(3))
+        text = path.read_text()  # each line is written at once, not when the file is closed
+        lines.close()
+        assert text.startswith(before)
+        numbers = [json.loads(line)["sequence"] for line in text.splitlines()]
+        assert numbers == ([1, 2, 3] if before else [3])
+
+
 def test_full_disk_pauses_recording_and_labels(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

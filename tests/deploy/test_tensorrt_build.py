@@ -65,6 +65,20 @@ def test_engine_is_built_in_the_precision_asked_for(
 
 
 @rtx
+def test_file_that_reads_frames_is_built(tmp_path: Path) -> None:
+    net = SegNet(SegNetConfig.standard(5, width=8)).eval()
+    model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60))
+    finish(model, 5, ExportOptions(mean=(1, 2, 3), io="frame", channel_order="rgb"))
+    save_model(model, tmp_path / "m.onnx")
+    options = BuildOptions(precision="fp16", targets=("sm86",), form="lowered")
+    built = builder.build(tmp_path / "m.onnx", tmp_path / "m.trt", options)
+    assert [(p["shape"], p["dtype"]) for p in built.answer.ports] == [
+        ([1, 45, 60, 3], "uint8"),
+        ([1, 45, 60], "uint8"),
+    ]
+
+
+@rtx
 def test_half_precision_needs_less_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     net = SegNet(SegNetConfig.standard(5, width=16)).eval()

@@ -23,6 +23,7 @@ from segnet_deploy.runtimes.tensorrt.plan import Plan
 from segnet_deploy.tensorrt_build import BuildOptions, builder
 from segnet_deploy.tensorrt_build.log import wrong_precision
 from segnet_export import SegNet, SegNetConfig
+from segnet_export.exporter import ExportOptions, finish
 from segnet_export.torch_graph import to_onnx
 
 pytestmark = pytest.mark.needs("nvcc", "tensorrt-headers")
@@ -242,6 +243,23 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
     read = Plan.read(tmp_path / "m.trt")
     assert read.plugin(None) is None
     assert "--size 45x61 90x120 181x241" in read.rebuild_command()
+
+
+@pytest.mark.needs("tensorrt-rtx")
+@pytest.mark.parametrize("dynamic", [None, "size"], ids=["static", "dynamic-size"])
+def test_file_that_reads_frames_is_built_in_plugin_form(
+    plugin: Path, dynamic: str | None, tmp_path: Path
+) -> None:
+    """With dynamic sizes the unpoolings read the size of the image, which is a uint8 frame."""
+    net = SegNet(SegNetConfig.standard(5, width=8)).eval()
+    model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60), dynamic=dynamic)
+    finish(model, 5, ExportOptions(mean=(1, 2, 3), io="frame", dynamic=dynamic))
+    save_model(model, tmp_path / "m.onnx")
+    sizes = ((45, 61), (90, 120), (181, 241)) if dynamic else None
+    options = BuildOptions(precision="fp16", targets=("sm86",), plugin=plugin, sizes=sizes)
+    built = builder.build(tmp_path / "m.onnx", tmp_path / "m.trt", options)
+    assert built.form == "plugin"
+    assert [port["dtype"] for port in built.answer.ports] == ["uint8", "uint8"]
 
 
 @pytest.mark.needs("tensorrt-rtx")

@@ -1,7 +1,11 @@
-"""Record overlays as fragmented MP4: each fragment is playable as soon as it is written."""
+"""Record overlays as fragmented MP4: each fragment is playable as soon as it is written.
+
+A file gets its name with its first fragment, so even after a kill no file of that name is empty.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -88,8 +92,12 @@ class _Segment:
     def __init__(self, av: Any, encoder: str, path: Path, picture: Frame, time: float):
         self._av, self._shape, self._began = av, picture.shape, time
         self._last_ticks, self._last_key = -1, -FRAGMENT
+        self._path, self._partial = path, path.with_name(f".{path.name}.part")
+        self._keys, self._is_named = 0, False
         try:
-            self._file = av.open(f"file:{path}", "w", format="mp4", container_options=MUXING)
+            self._file = av.open(
+                f"file:{self._partial}", "w", format="mp4", container_options=MUXING
+            )
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         stream = self._file.add_stream(encoder, rate=30)
@@ -119,14 +127,28 @@ class _Segment:
         if elapsed - self._last_key >= FRAGMENT:
             frame.pict_type = self._av.video.frame.PictureType.I
             self._last_key = elapsed
-        self._file.mux(self._stream.encode(frame))
+        self._mux(frame)
+        if self._keys > 1 and not self._is_named:  # a key frame ends the fragment before it
+            with contextlib.suppress(PermissionError):  # Windows renames no open file: in close
+                self._name_file()
 
     def close(self) -> None:
         """Flush the encoder and finish the file."""
         try:
-            self._file.mux(self._stream.encode(None))
+            self._mux(None)
         finally:
             self._file.close()
+        if not self._is_named:
+            self._name_file()
+
+    def _mux(self, frame: Any) -> None:
+        packets = self._stream.encode(frame)
+        self._keys += sum(packet.is_keyframe for packet in packets)
+        self._file.mux(packets)
+
+    def _name_file(self) -> None:
+        self._partial.replace(self._path)
+        self._is_named = True
 
 
 def _encoder(av: Any) -> str:
