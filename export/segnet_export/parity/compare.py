@@ -17,10 +17,12 @@ from segnet_deploy.accuracy.agreement import share_kept
 from segnet_deploy.accuracy.expose_indices import IndexedModel, write_indexed_model
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import ParityError
+from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.runtimes.base import WINOGRAD, Engine
 from segnet_deploy.runtimes.loader import open as open_engine
 from segnet_export.parity.report import GateRow, OutputDelta
 from segnet_export.parity.rounding import largest_difference, run_in_double
+from segnet_export.parity.sampling import SampledModule, sample_statistics
 from segnet_export.parity.stages import StageFlips, Stages
 from segnet_export.pool_recorder import PoolCall, run_recorded
 
@@ -106,10 +108,12 @@ class _Output:
 class _Results:
     """What both sides computed for one input: the label output first.
 
-    `flips` has one entry per stage, of PyTorch's `calls` with the indices of `stages`. If an index
-    is outside its window, `given` of each output equals `expected` and `flips` is empty.
+    `module` is what PyTorch ran, with the masks of this input if it samples. `flips` has one entry
+    per stage, of PyTorch's `calls` with the indices of `stages`. If an index is outside its window,
+    `given` of each output equals `expected` and `flips` is empty.
     """
 
+    module: nn.Module
     outputs: tuple[_Output, ...]
     stages: Stages
     calls: list[PoolCall]
@@ -120,9 +124,9 @@ class _Results:
         """Whether every difference is within the limits."""
         return all(o.agrees for o in self.outputs) and not any(map(_gap_failure, self.flips))
 
-    def with_rounding(self, module: nn.Module, x: Tensor) -> _Results:
-        """Return the results with PyTorch's own rounding measured, if `module` can do that."""
-        exact = run_in_double(module, x, self.stages.replacements)
+    def with_rounding(self, x: Tensor) -> _Results:
+        """Return the results with PyTorch's own rounding measured, if the module can do that."""
+        exact = run_in_double(self.module, x, self.stages.replacements)
         if exact is None or len(exact.calls) != len(self.calls):
             return self
         outputs = [
@@ -151,7 +155,7 @@ def compare(file: OpenedFile, module: nn.Module, item: GateInput, min_agreement:
     """
     results = _run_both(file, module, item)
     if not results.agrees and not results.stages.misplaced:
-        results = results.with_rounding(module, torch.as_tensor(item.x))
+        results = results.with_rounding(torch.as_tensor(item.x))
     flip_limit = WINOGRAD_FLIP_LIMIT if file.runtime in WINOGRAD else FLIP_LIMIT
     failures = [
         *_check_indices(results, None if item.adversarial else flip_limit),
@@ -182,7 +186,9 @@ def compare_reduced(
 
     `computed` names the arithmetic of the runtime.
     """
-    outputs, _ = run_recorded(module, torch.as_tensor(item.x))
+    outputs, _ = run_recorded(_with_masks(module, engine), torch.as_tensor(item.x))
+    if engine.masks is not None:
+        outputs = (*sample_statistics(outputs[0]), *outputs[1:])
     expected = outputs[0]
     found = [torch.from_numpy(np.array(value)) for value in engine.run_all(item.feed).values()]
     output = found[0]
@@ -209,6 +215,7 @@ def compare_reduced(
 def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     """Run PyTorch, the file, and PyTorch again with the file's indices."""
     x = torch.as_tensor(item.x)
+    module = _with_masks(module, file.plain, file.exposed)
     expected, calls = run_recorded(module, x)
     outputs = {name: np.array(value) for name, value in file.exposed.run_all(item.feed).items()}
     stages = Stages.read(file.indexed, outputs, calls)
@@ -218,18 +225,36 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     plain = [torch.from_numpy(np.array(v)) for v in file.plain.run_all(item.feed).values()]
     plain[0] = _label_map(plain[0])
     names = [port.name for port in file.plain.outputs]
+    found = [torch.from_numpy(outputs[name]) for name in file.indexed.values]
+    if file.indexed.samples is not None and isinstance(module, SampledModule):
+        # The maps are compared with those of the file's own samples, which follow as an output.
+        samples = torch.from_numpy(outputs[file.indexed.samples])
+        samples = samples.clamp_min(module.lowest_log)
+        expected = (*sample_statistics(expected[0]), *expected[1:], expected[0])
+        given = (*sample_statistics(samples), *given[1:], given[0])
+        found, plain, names = [*found, samples], [*plain, samples], [*names, SAMPLES]
     if len(expected) != len(names):
         raise ParityError(
             f"PyTorch returns {len(expected)} outputs but the file has {len(names)}: "
             f"{', '.join(names)}"
         )
-    found = [torch.from_numpy(outputs[name]) for name in file.indexed.values]
     return _Results(
+        module,
         tuple(map(_Output, names, expected, given, found, plain)),
         stages,
         given_calls,
         () if stages.misplaced else stages.flips(given_calls),
     )
+
+
+def _with_masks(module: nn.Module, *engines: Engine) -> nn.Module:
+    """Return `module`, or its samples with the masks that `engines` use in their next run."""
+    if engines[0].masks is None:
+        return module
+    for engine in engines:
+        assert engine.masks is not None
+        engine.masks.frame = 0
+    return SampledModule(module, list(engines[0].masks.at(0).values()))
 
 
 def _check_indices(results: _Results, flip_limit: float | None) -> list[str]:

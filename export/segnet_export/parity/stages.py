@@ -55,6 +55,8 @@ class Stages:
             call = calls[group[0]]
             height, width = call.source.shape[2:]
             index = torch.from_numpy(indexed.plane_index(stage, outputs, (height, width)))
+            if len(index) == 1:  # computed once for all samples
+                index = index.repeat(len(call.plane_index), 1, 1, 1)
             indices.append(index)
             if not _in_windows(index, call):
                 misplaced.append(stage + 1)
