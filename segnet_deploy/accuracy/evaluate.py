@@ -11,7 +11,7 @@ import numpy as np
 
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.index_flips import IndexFlips
-from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confusion
+from segnet_deploy.accuracy.metrics import VOID, Accuracy, Counts, boundary_f1, confusion
 from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.segmenter import Segmenter
@@ -52,7 +52,9 @@ def evaluate(
     boundaries: list[list[float]] = [[] for _ in segmenters]
     frames, same = [], []
     unreadable: list[str] = []
+    void = False
     for example, frame, truth in _pairs(examples, len(names), unreadable, progress):
+        void |= bool((truth == VOID).any())
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
@@ -63,6 +65,10 @@ def evaluate(
                 boundaries[i].append(boundary_f1(truth, labels, len(names)))
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
+    if len(names) == 2 and void and not sums[0][1].any():
+        raise InputError(
+            f"the labels are 0 and {VOID} only, and {VOID} means unlabelled; write 1 for {names[1]}"
+        )
     results = [
         _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
     ]

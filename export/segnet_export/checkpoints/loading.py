@@ -13,7 +13,11 @@ from segnet_export.checkpoints.building import LoadedCheckpoint, build_basic, bu
 from segnet_export.checkpoints.layout import find_layout
 from segnet_export.checkpoints.parametrisations import fold_parametrisations
 from segnet_export.checkpoints.reading import describe_use, read_checkpoint, strip_prefixes
-from segnet_export.checkpoints.saved_layers import batch_norm_eps, refuse_other_layers
+from segnet_export.checkpoints.saved_layers import (
+    batch_norm_eps,
+    pool_geometry,
+    refuse_other_layers,
+)
 from segnet_export.checkpoints.tensor_checks import check_tensors
 
 GEOMETRIES = ("ceil", "floor")
@@ -57,7 +61,9 @@ def load_checkpoint(
         if loaded is None:
             layout = find_layout(tensors, raw.ordered, assume_segnet)
             refuse_other_layers(raw, layout.family)
-            loaded = build_segnet(layout, geometry, relu_before_bn, batch_norm_eps(raw))
+            geometry = geometry or pool_geometry(raw, layout.family)
+            eps = batch_norm_eps(raw, layout.family)
+            loaded = build_segnet(layout, geometry, relu_before_bn, eps)
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{path}: {error}") from error
     left_out = (*loaded.left_out, *raw.left_out)
