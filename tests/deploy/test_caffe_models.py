@@ -362,3 +362,30 @@ def test_weights_of_another_net_name_the_blob_and_both_shapes(tmp_path: Path) ->
     ):
         export(text, weights, tmp_path)
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_dropout_layers_are_sampled_with_the_masks_of_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, shape = caffe_nets.NETS["pascal"], caffe_nets.size_of("pascal")
+    weights = caffe_nets.seeded(text, shape)
+    result = export(text, weights, tmp_path, mc_dropout=2)
+    x = caffe_nets.image(shape)
+    with runtimes.open(tmp_path / "net.onnx", "onnxruntime") as engine:
+        assert engine.masks is not None
+        masks = list(engine.masks.at(0).values())
+        found = np.array(engine.run(x))
+    assert len(masks) == len(result.model.dropouts) == 1
+    samples = []
+    for number in range(2):
+        remaining = iter(masks)
+        monkeypatch.setitem(
+            caffe_reference._FUNCTIONS,
+            "Dropout",
+            lambda _, bottoms, __, n=number, left=remaining: [2 * bottoms[0] * next(left)[n]],
+        )
+        output = list(caffe_reference.run(text, weights, x).values())[-1]
+        exponentials = np.exp(output - output.max(1, keepdims=True))
+        ends = output if 'type: "Softmax"' in text else exponentials
+        samples.append(ends / ends.sum(1, keepdims=True))
+    np.testing.assert_allclose(found, np.mean(samples, axis=0), atol=1e-4)
