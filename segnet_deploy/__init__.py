@@ -8,6 +8,7 @@ segnet-eval     find_examples, evaluate
 segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
 segnet-build    build
 segnet-bench    run_model, compare
+segnet-tune     tune
 segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
 """
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.segmenter import Segmenter, load
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
+    from segnet_deploy.tuning.result import TuneResult
+    from segnet_deploy.tuning.settings import TuneSettings
+    from segnet_deploy.tuning.tune import tune
 
     __version__: str
 
@@ -64,6 +68,8 @@ __all__ = [
     "RunResult",
     "SegNetError",
     "Segmenter",
+    "TuneResult",
+    "TuneSettings",
     "UnsupportedModelError",
     "UsageError",
     "__version__",
@@ -78,6 +84,7 @@ __all__ = [
     "quantise",
     "rebuild",
     "run_model",
+    "tune",
 ]
 
 _MODULES = {
@@ -94,6 +101,9 @@ _MODULES = {
     "quant.quantise": ("QuantiseResult", "quantise"),
     "runtimes.function_engine": ("FunctionEngine",),
     "segmenter": ("Segmenter", "load"),
+    "tuning.result": ("TuneResult",),
+    "tuning.settings": ("TuneSettings",),
+    "tuning.tune": ("tune",),
     "tensorrt_build.builder": ("BuildOptions", "Built", "build", "rebuild"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

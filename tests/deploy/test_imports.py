@@ -97,6 +97,8 @@ def test_public_names_are_pinned() -> None:
         "RunResult",
         "SegNetError",
         "Segmenter",
+        "TuneResult",
+        "TuneSettings",
         "UnsupportedModelError",
         "UsageError",
         "__version__",
@@ -111,6 +113,7 @@ def test_public_names_are_pinned() -> None:
         "quantise",
         "rebuild",
         "run_model",
+        "tune",
     }
     for name in segnet_deploy.__all__:
         assert getattr(segnet_deploy, name) is not None

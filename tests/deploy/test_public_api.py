@@ -27,6 +27,8 @@ NAMED_ELSEWHERE = {
     "Predictions": "predict_files",
     "QuantiseResult": "quantise",
     "RunResult": "run_model",
+    "TuneResult": "tune",
+    "TuneSettings": "tune",
     **dict.fromkeys(
         (name for name in segnet_deploy.__all__ if name.endswith("Error")), "SegNetError"
     ),

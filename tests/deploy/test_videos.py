@@ -79,6 +79,18 @@ def test_damaged_video_gives_its_intact_frames_and_the_number_lost(
     assert total is None or count + video.lost == total
 
 
+@pytest.mark.parametrize(("stated", "lost"), [(41, 0), (42, 0), (43, 3), (4000, 3960)])
+def test_few_frames_less_than_stated_are_no_damage(stated: int, lost: int, tmp_path: Path) -> None:
+    """The header of the AVI states more frames than the file has."""
+    path = write(tmp_path / "drive.avi", noisy(40), "mjpeg")
+    data, at = bytearray(path.read_bytes()), path.read_bytes().find(b"strh") + 40
+    assert int.from_bytes(data[at : at + 4], "little") == 40
+    data[at : at + 4] = stated.to_bytes(4, "little")
+    path.write_bytes(data)
+    video = open_video(path)
+    assert (video.count, sum(1 for _ in video.frames()), video.lost) == (stated, 40, lost)
+
+
 @pytest.mark.parametrize("damage", [add_noise, cut, None])
 def test_camera_and_predict_report_a_damaged_video_alike(
     damage: object, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
