@@ -52,9 +52,7 @@ def evaluate(
     boundaries: list[list[float]] = [[] for _ in segmenters]
     frames, same = [], []
     unreadable: list[str] = []
-    void = False
     for example, frame, truth in _pairs(examples, len(names), unreadable, progress):
-        void |= bool((truth == VOID).any())
         maps = [one.segment(frame) for one in segmenters]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
@@ -65,10 +63,6 @@ def evaluate(
                 boundaries[i].append(boundary_f1(truth, labels, len(names)))
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
-    if len(names) == 2 and void and not sums[0][1].any():
-        raise InputError(
-            f"the labels are 0 and {VOID} only, and {VOID} means unlabelled; write 1 for {names[1]}"
-        )
     results = [
         _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
     ]
@@ -125,7 +119,11 @@ def _check_classes(segmenter: Segmenter, other: Segmenter | None) -> None:
 def _pairs(
     examples: Sequence[Example], classes: int, unreadable: list[str], progress: Progress
 ) -> Iterator[tuple[Example, Frame, Frame]]:
-    """Yield each example, its frame and its labels; append to `unreadable` why one is left out."""
+    """Yield each example, its frame and its labels; append to `unreadable` why one is left out.
+
+    Raises InputError at the end for two classes whose labels were 0 and VOID only.
+    """
+    seen = set[int]()
     for example in track(examples, "evaluating", progress):
         try:
             frame, truth = example.pair(classes)
@@ -133,7 +131,12 @@ def _pairs(
             unreadable.append(str(error))
             progress(f"error: {error}")
         else:
+            seen |= {label for label in (1, VOID) if classes == 2 and (truth == label).any()}
             yield example, frame, truth
+    if seen == {VOID}:
+        raise InputError(
+            f"the labels are 0 and {VOID} only, but {VOID} means unlabelled; write 1 instead of it"
+        )
     if examples and len(unreadable) == len(examples):
         raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 

@@ -132,7 +132,7 @@ def test_accuracy_of_two_labels_is_measured(
         ]
         assert result["mean_iou"] == pytest.approx(np.mean(ious))
         cv2.imwrite(str(tmp_path / "labels" / "0.png"), truth * 255)
-        with pytest.raises(InputError, match=r"0 and 255 only.*write 1 for class_1"):
+        with pytest.raises(InputError, match=r"0 and 255 only.*write 1 instead"):
             evaluate(segmenter, find_examples(tmp_path), boundary=False)
 
 
