@@ -5,9 +5,10 @@ the commands do is available here:
 
 segnet-predict  load, predict_files
 segnet-eval     find_examples, evaluate
-segnet-export   convert and quantise, for ONNX files; for checkpoints see segnet_export
+segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
 segnet-build    build
 segnet-bench    run_model, compare
+segnet-tune     tune
 segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
 """
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
     from segnet_deploy.bench.result import Comparison, RunResult
     from segnet_deploy.bench.run_model import run_model
+    from segnet_deploy.caffe.convert_caffe import CaffeResult, convert_caffe
     from segnet_deploy.camera import Camera
     from segnet_deploy.conversion.convert import ConvertResult, convert
     from segnet_deploy.metadata import Metadata
@@ -39,12 +41,16 @@ if TYPE_CHECKING:
     from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.segmenter import Segmenter, load
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
+    from segnet_deploy.tuning.result import TuneResult
+    from segnet_deploy.tuning.settings import TuneSettings
+    from segnet_deploy.tuning.tune import tune
 
     __version__: str
 
 __all__ = [
     "BuildOptions",
     "Built",
+    "CaffeResult",
     "Camera",
     "Comparison",
     "ComparisonExtras",
@@ -62,12 +68,15 @@ __all__ = [
     "RunResult",
     "SegNetError",
     "Segmenter",
+    "TuneResult",
+    "TuneSettings",
     "UnsupportedModelError",
     "UsageError",
     "__version__",
     "build",
     "compare",
     "convert",
+    "convert_caffe",
     "evaluate",
     "find_examples",
     "load",
@@ -75,6 +84,7 @@ __all__ = [
     "quantise",
     "rebuild",
     "run_model",
+    "tune",
 ]
 
 _MODULES = {
@@ -83,6 +93,7 @@ _MODULES = {
     "bench.comparison": ("ComparisonExtras", "ComparisonSettings", "compare"),
     "bench.result": ("Comparison", "RunResult"),
     "bench.run_model": ("run_model",),
+    "caffe.convert_caffe": ("CaffeResult", "convert_caffe"),
     "camera": ("Camera",),
     "conversion.convert": ("ConvertResult", "convert"),
     "metadata": ("Metadata",),
@@ -90,6 +101,9 @@ _MODULES = {
     "quant.quantise": ("QuantiseResult", "quantise"),
     "runtimes.function_engine": ("FunctionEngine",),
     "segmenter": ("Segmenter", "load"),
+    "tuning.result": ("TuneResult",),
+    "tuning.settings": ("TuneSettings",),
+    "tuning.tune": ("tune",),
     "tensorrt_build.builder": ("BuildOptions", "Built", "build", "rebuild"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -21,7 +21,8 @@ class Metadata:
     `multiple`: input sizes must be multiples of it. `fp32_layers` names the convolutions that an
     int8 file keeps in fp32; `label_output` is the output with logits or labels, which is the first.
     A file that samples its dropout has the number of `samples`, and in `dropout` the share of
-    elements that each of its masks drops. Files of other tools have no such entries and get the
+    elements that each of its masks drops. `threshold` is that of the probability of class 1, if the
+    network has one output channel, else 0. Files of other tools have no such entries and get the
     defaults: no classes, no normalisation, and the order 'bgr' in which frames are read.
     Raises InputError for values that cannot be used.
 
@@ -46,6 +47,7 @@ class Metadata:
     label_output: str = ""
     samples: int = 0
     dropout: tuple[float, ...] = ()
+    threshold: float = 0.0
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):
@@ -131,4 +133,5 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "fp32_layers": _are_texts,
     "samples": _is_size,
     "dropout": _are_numbers,
+    "threshold": lambda value: isinstance(value, (int, float)) and 0 <= value < 1,
 }

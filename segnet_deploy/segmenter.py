@@ -15,6 +15,7 @@ from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels, restore_values
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
+from segnet_deploy.passes.sampling_names import MAPS, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.loader import Rebuild
@@ -119,6 +120,34 @@ class Segmenter:
             if value.ndim > 1 and value.shape[-2:] == target:
                 found[name] = restore_values(value, placement)
         return found | {"labels": self.postprocess(label_output, prepared.placements)[0]}
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether the file samples its dropout, so that `segment_with_uncertainty` works."""
+        return any(port.name == UNCERTAINTY for port in self.engine.outputs)
+
+    def segment_with_uncertainty(
+        self, frame: Frame, measure: str = UNCERTAINTY
+    ) -> tuple[Frame, Array]:
+        """Return the labels of a frame and their uncertainty, (H, W) float32, at its own size.
+
+        `measure` is uncertainty, the variance of the probabilities over the samples, averaged over
+        the classes; entropy or mutual_information, in nats; or confidence, the probability of the
+        label. `segment` returns the same labels. Frame number n after loading uses the masks of
+        frame n; `engine.masks` has their seed. Raises UnsupportedModelError if the file does not
+        sample its dropout, InputError for another measure.
+        """
+        if not self.has_uncertainty:
+            raise UnsupportedModelError(
+                "the file has no uncertainty map; export the network again with --mc-dropout"
+            )
+        if measure not in MAPS:
+            raise InputError(f"measure {measure!r}; expected {', '.join(MAPS)}")
+        prepared = self.preprocess([frame])
+        raw = self.engine.run_all(prepared.x)
+        label_output = raw[self.engine.outputs[0].name]
+        labels = self.postprocess(label_output, prepared.placements)[0]
+        return labels, restore_values(np.array(raw[measure][0]), prepared.placements[0])
 
     def segment_batch(self, frames: Sequence[Frame]) -> list[Frame]:
         """Return the labels of each frame, in batches of the model's size.

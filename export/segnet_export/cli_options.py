@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
@@ -14,7 +15,8 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "key", "outputs"),
+    *("bn_order", "module", "module_args", "input_channels", "key", "outputs", "mc_dropout"),
+    "dropout",
 )
 
 
@@ -40,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shape_options(parser)
     _add_training_options(parser)
     _add_file_options(parser)
+    _add_sampling_options(parser)
     _add_engine_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
@@ -86,6 +89,25 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
+    )
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("uncertainty")
+    group.add_argument(
+        "--mc-dropout",
+        nargs="?",
+        type=int,
+        const=DEFAULT_SAMPLES,
+        metavar="SAMPLES",
+        help="sample the network's dropout: mean probabilities and an uncertainty map (default "
+        "without a number: %(const)s)",
+    )
+    group.add_argument(
+        "--dropout",
+        choices=("bayesian", "pascal"),
+        help="with --mc-dropout: place dropout in a SegNet that was trained with it: bayesian, as "
+        "in Bayesian SegNet; pascal, before every pool and unpooling",
     )
 
 
@@ -149,6 +171,12 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
     group.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
     group.add_argument(
+        "--input-channels",
+        type=int,
+        metavar="N",
+        help="of the image that your own class reads (default: what its first convolution needs)",
+    )
+    group.add_argument(
         "--key",
         metavar="NAME",
         help="which weights of a file with several networks, such as student or state_dict_ema",
@@ -186,6 +214,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     check_int8_options(arguments)
     check_caffe_options(arguments, build_parser().parse_args([]))
     _check_network_options(arguments)
+    _check_sampling_options(arguments)
     _check_file_options(arguments)
 
 
@@ -205,8 +234,21 @@ def _check_network_options(arguments: argparse.Namespace) -> None:
         for name, value in given.items():
             if value:
                 raise UsageError(f"{name} does not apply with --arch or --module; omit it")
-    if arguments.module_args and not arguments.module:
-        raise UsageError("--module-args requires --module")
+    for name in ("module_args", "input_channels"):
+        if getattr(arguments, name) is not None and not arguments.module:
+            raise UsageError(f"--{name.replace('_', '-')} requires --module")
+    if arguments.input_channels is not None and arguments.input_channels < 1:
+        raise UsageError(f"--input-channels {arguments.input_channels}; expected 1 or more")
+
+
+def _check_sampling_options(arguments: argparse.Namespace) -> None:
+    samples = arguments.mc_dropout
+    if samples is not None and not 1 <= samples <= MAX_SAMPLES:
+        raise UsageError(f"--mc-dropout {samples}; expected 1 to {MAX_SAMPLES} samples, such as 8")
+    if arguments.dropout and samples is None:
+        raise UsageError("--dropout requires --mc-dropout: otherwise a file drops nothing")
+    if samples is not None and (arguments.dynamic or arguments.batch != 1):
+        raise UsageError("--mc-dropout needs one image of static size; omit --dynamic and --batch")
 
 
 def _check_file_options(arguments: argparse.Namespace) -> None:

@@ -16,27 +16,33 @@ from torch import Tensor, nn
 
 from segnet_deploy.accuracy.gate_inputs import BatchSize, GateInput, InputMaker
 from segnet_deploy.classes import load_classes
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.cast_frame_first import cast_frame_first
+from segnet_deploy.passes.sample_dropout import NO_DROPOUT, check_samples, sample_dropout
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.check_module import count_classes, run_once
+from segnet_export.binary_outputs import THRESHOLD, BinaryOutputs, find_binary
+from segnet_export.check_module import check_inputs, count_channels
+from segnet_export.dropout_calls import DropoutCalls
 from segnet_export.export_options import ExportOptions, GateOptions
 from segnet_export.module_outputs import NamedOutputs, choose_outputs
 from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
 from segnet_export.torch_graph import evaluation_mode, to_onnx
+from segnet_export.trial_run import check_repeatable, run_once
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from segnet_export.export_options import ExportKeywords, Keywords
+
+_FIXED = {"opset", "dynamic", "outputs", "mc_dropout"}  # by a trace
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,18 @@ def export(
     """
     progress("exporting")
     checks, chosen = _split(options)
-    return _write(_trace(module, example, ExportOptions(**chosen)), path, checks, progress)
+    traced = _trace(module, example, ExportOptions(**chosen))
+    if isinstance(traced.module, BinaryOutputs):
+        progress(f"note: {traced.module.note}")
+    return _write(traced, path, checks, progress)
 
 
 def trace(module: nn.Module, example: Tensor, **options: Unpack[ExportKeywords]) -> Trace:
     """Run torch's exporter on `module`; `write` makes files of the result.
 
-    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions; `opset`, `dynamic`
-    and `outputs` are fixed from here on. Raises InputError or UnsupportedModelError.
+    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions, of which `opset`,
+    `dynamic`, `outputs` and `mc_dropout` are fixed from here on. Raises InputError or
+    UnsupportedModelError.
 
     >>> import torch
     >>> from segnet_export import SegNetBasic, trace, write
@@ -136,15 +146,24 @@ def write(
     trace, except those that it fixed. Errors as of `export`, and an example at `trace`.
     """
     checks, changes = _split(options)
-    if fixed := {"opset", "dynamic", "outputs"} & set(changes):
+    if fixed := _FIXED & set(changes):
         raise InputError(f"{', '.join(sorted(fixed))} cannot change after the trace; trace again")
     changed = replace(traced, options=replace(traced.options, **changes))
     return _write(changed, path, checks, progress)
 
 
-def finish(model: ir.Model, classes: int, options: ExportOptions) -> Metadata:
+def finish(
+    model: ir.Model, classes: int, options: ExportOptions, threshold: float = 0.0
+) -> Metadata:
     """Rewrite `model` in place to the form and io of `options`; record and return its metadata."""
-    metadata = replace(_describe(options, classes), label_output=str(model.graph.outputs[0].name))
+    recorded = Metadata.from_props(dict(model.metadata_props))  # by sample_dropout
+    metadata = replace(
+        _describe(options, classes),
+        label_output=str(model.graph.outputs[0].name),
+        threshold=threshold,
+        samples=recorded.samples,
+        dropout=recorded.dropout,
+    )
     if options.io == "frame":
         metadata = replace(metadata, label_output=LABELS)
         to_frame_io(model, options.mean, options.std, options.channel_order)
@@ -164,14 +183,47 @@ def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
 
 def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
     with evaluation_mode(module):
+        check_inputs(module, example)
+        if options.mc_dropout:
+            _check_sampling(module, example, options)
         found = run_once(module, example)
-        wrapped = NamedOutputs(module, choose_outputs(found, options.outputs))
-        classes = count_classes(found, wrapped.names[0], example)
+        check_repeatable(module, example, found)
+        names = choose_outputs(found, options.outputs)
+        classes = count_channels(found, names[0], example)
+        wrapped = NamedOutputs(module, names)
+        if classes == 1:
+            if options.mc_dropout:
+                raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
+            wrapped = BinaryOutputs(module, names, find_binary(module, example, names[0]))
+            classes = 2
         _describe(options, classes)  # reports wrong options before the long part
-        model, pairs = to_onnx(wrapped, example, options.opset, options.dynamic, wrapped.names)
+        model, pairs = to_onnx(
+            wrapped,
+            example,
+            options.opset,
+            options.dynamic,
+            wrapped.names,
+            dropout=bool(options.mc_dropout),
+        )
+    if options.mc_dropout:
+        model = sample_dropout(model, options.mc_dropout).model
     if options.dynamic == "size" and options.multiple == 1:
         options = replace(options, multiple=_multiple(model, pairs))
     return Trace(wrapped, example, options, model, pairs, classes)
+
+
+def _check_sampling(module: nn.Module, example: Tensor, options: ExportOptions) -> None:
+    """Raise InputError or UnsupportedModelError for what cannot be sampled, before the trace."""
+    check_samples(options.mc_dropout)
+    if options.dynamic is not None or example.shape[0] != 1:
+        raise InputError(
+            "mc_dropout needs one image of static size, since the masks are inputs of that size: "
+            "use --batch 1 without --dynamic"
+        )
+    with DropoutCalls(lambda x, *_: x) as calls:
+        run_once(module, example)
+    if not calls.count:
+        raise UnsupportedModelError(NO_DROPOUT)
 
 
 def _write(
@@ -181,7 +233,8 @@ def _write(
     inputs = _gate_inputs(traced, checks)
     with evaluation_mode(module), atomic_path(path) as temporary:
         progress = naming(progress, temporary, path)
-        metadata = finish(model, traced.classes, options)
+        threshold = THRESHOLD if isinstance(module, BinaryOutputs) else 0.0
+        metadata = finish(model, traced.classes, options, threshold)
         save_model(model, temporary)
         report = gate(
             temporary,
@@ -226,6 +279,8 @@ def _gate_inputs(traced: Trace, checks: GateOptions) -> list[GateInput]:
         checks.images,
     )
     inputs = maker.make(_gate_sizes(traced))
+    if options.mc_dropout:  # PyTorch runs every sample: one input with ties is enough
+        inputs = [item for item in inputs if not item.adversarial or item.name.endswith("ties")]
     return [item for item in inputs if checks.adversarial or not item.adversarial]
 
 

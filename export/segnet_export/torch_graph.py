@@ -7,6 +7,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import onnx_ir as ir
 import torch
@@ -16,6 +17,7 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
+from segnet_export.dropout_calls import mark_dropouts
 from segnet_export.export_options import OLDEST_OPSET
 from segnet_export.module_outputs import IMAGE, LOGITS
 
@@ -26,11 +28,13 @@ def to_onnx(
     opset: int = OLDEST_OPSET,
     dynamic: str | None = None,
     outputs: Sequence[str] = (LOGITS,),
+    dropout: bool = False,
 ) -> tuple[ir.Model, int]:
     """Export with torch and restore the unpooling; return the model and its number of pairs.
 
     `example` is (N, C, H, W) float32; `dynamic` is None, 'batch' or 'size'; `outputs` are the names
-    of what `module` returns. Batch normalisation is folded. Raises UnsupportedModelError.
+    of what `module` returns. `dropout` keeps dropouts as nodes for sample_dropout. Batch
+    normalisation is folded. Raises UnsupportedModelError.
     """
     require("onnxscript", extra="export")
     auto = torch.export.Dim.DYNAMIC
@@ -38,7 +42,7 @@ def to_onnx(
     if axes and example.shape[0] < 2:
         example = example.repeat(2, 1, 1, 1)  # torch.export treats 0 and 1 as constants
     try:
-        with _silenced(), torch.no_grad():
+        with _silenced(), torch.no_grad(), mark_dropouts() if dropout else nullcontext():
             program = torch.onnx.export(
                 module,
                 (example,),

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.lower_unpooling import find_masks, lower_unpooling
+from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.passes.unpooling_pairs import find_pairs
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.types import Array
@@ -21,11 +22,13 @@ class IndexedModel:
     """A model with further outputs: by pooling stage, one index or four masks.
 
     `values` are the file's own outputs in its order, with the logits instead of a label map.
+    `samples` is the output with the log probabilities of a file that samples its dropout.
     """
 
     model: ir.Model
     values: tuple[str, ...]
     stages: tuple[tuple[str, ...], ...]
+    samples: str | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file."""
@@ -76,8 +79,10 @@ def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
     if old is not logits:
         graph.outputs.append(old)
     graph.outputs.extend([value for stage in stages for value in stage])
+    inside = [value for node in graph for value in node.outputs if value.name == SAMPLES]
+    graph.outputs.extend(inside)
     values = tuple(str(value.name) for value in (logits, *others))
-    return IndexedModel(model, values, tuple(names))
+    return IndexedModel(model, values, tuple(names), SAMPLES if inside else None)
 
 
 def write_indexed_model(

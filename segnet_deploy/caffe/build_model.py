@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from segnet_deploy.caffe.caffemodel import Weights
-from segnet_deploy.caffe.layers.context import Blob, Context
+from segnet_deploy.caffe.layers.context import Blob, Context, check_size
 from segnet_deploy.caffe.layers.table import LAYERS
 from segnet_deploy.caffe.net import Layer, Net
 from segnet_deploy.errors import InputError, UnsupportedModelError
@@ -61,14 +61,18 @@ def build_model(
     built = _Graph(net, weights, size, batch, bn_statistics).build()
     model = built.model(keep_dropout)
     dropouts = tuple(layer.name for layer in net.layers if layer.type == "Dropout")
-    used = [blob for layer in net.layers for blob in weights.get(layer.name, ())]
+    names = {layer.name for layer in net.layers}
+    used = [blob for name in names for blob in weights.get(name, ())]
+    notes = [*net.notes, *built.notes]
+    if unused := sorted(set(weights) - names):
+        notes.append(
+            f"{len(unused)} layers of the caffemodel are not in the net: {', '.join(unused[:5])}"
+        )
     statistics = {
         name: (str(mean.name), str(variance.name))
         for name, (mean, variance) in (built.statistics or {}).items()
     }
-    return CaffeModel(
-        model, dropouts, sum(blob.size for blob in used), statistics, net.notes + tuple(built.notes)
-    )
+    return CaffeModel(model, dropouts, sum(blob.size for blob in used), statistics, tuple(notes))
 
 
 def _check_layers(net: Net) -> None:
@@ -91,6 +95,7 @@ class _Graph:
         self.resized = size is not None and net.shape[2:] != size
         height, width = size or (net.shape[2] or DEFAULT_SIZE[0], net.shape[3] or DEFAULT_SIZE[1])
         shape = (batch, net.shape[1] or 3, height, width)
+        check_size(shape, f"input '{net.image}'")
         image = ir.Value(
             name=net.image, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(shape)
         )

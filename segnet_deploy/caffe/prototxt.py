@@ -5,6 +5,7 @@ There is no schema: the code that uses a message asks for a field as the type th
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,10 +93,13 @@ class Message:
 
     def _number(self, name: str, text: str, kind: type[T]) -> T:
         try:
-            return kind(text.removesuffix("f"))
-        except ValueError as error:
-            expected = "an integer" if kind is int else "a number"
-            raise InputError(f"{self.where}: {name} is {text!r}; expected {expected}") from error
+            number = kind(text.removesuffix("f"))
+            if math.isfinite(number):
+                return number
+        except ValueError:
+            pass
+        expected = "an integer" if kind is int else "a number"
+        raise InputError(f"{self.where}: {name} is {text[:40]!r}; expected {expected}")
 
 
 def read_prototxt(path: Path) -> Message:

@@ -17,7 +17,6 @@ from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
 from segnet_deploy.runtimes.base import Engine
-from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import open_file
 from segnet_deploy.types import Array, Frame, Size
@@ -105,7 +104,6 @@ def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[O
     """
     file = ModelFile.read(path)
     with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
-        attach_masks(engine, Metadata.from_props(file.props))
         return [_outputs(engine, x) for x in inputs]
 
 

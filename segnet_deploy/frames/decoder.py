@@ -39,15 +39,8 @@ class VideoDecoder:
         self.packets = self.discarded = self.decoded = self.damaged = 0
         self.arrived = time.monotonic()
         self._errors = (self._av.error.FFmpegError, OSError, ValueError)
-        try:
-            self._container = self._av.open(url, options=dict(options or {}), timeout=timeout)
-        except self._errors as error:
-            raise UnreadableInputError(f"cannot open {name}: {_reason(error)}") from error
-        try:
-            self._start()
-        except BaseException:
-            self._container.close()
-            raise
+        self._url, self._options, self._timeout = url, dict(options or {}), timeout
+        self._open()
 
     @property
     def lost(self) -> int:
@@ -86,18 +79,33 @@ class VideoDecoder:
         matrix = frame.side_data.get("DISPLAYMATRIX")
         return array if matrix is None else turn_upright(array, np.frombuffer(matrix, np.int32))
 
+    def seconds(self, frame: Any) -> float | None:
+        """Return the time at which a decoded frame is to be shown, or None if it has none."""
+        time: float | None = frame.time
+        return time
+
     def rewind(self) -> None:
-        """Start again at the first frame. Raises UnreadableInputError."""
-        try:
-            self._container.seek(0)
-        except self._errors as error:
-            raise UnreadableInputError(f"cannot rewind {self.name}: {_reason(error)}") from error
+        """Open it again: raw streams cannot seek. Raises UnreadableInputError."""
+        self._container.close()
         self.packets = self.discarded = self.decoded = 0
-        self._packets = self._container.demux(self._stream)
+        self._open()
 
     def close(self) -> None:
         """Close the container: its file or its socket."""
         self._container.close()
+
+    def _open(self) -> None:
+        try:
+            self._container = self._av.open(
+                self._url, options=dict(self._options), timeout=self._timeout
+            )
+        except self._errors as error:
+            raise UnreadableInputError(f"cannot open {self.name}: {_reason(error)}") from error
+        try:
+            self._start()
+        except BaseException:
+            self._container.close()
+            raise
 
     def _start(self) -> None:
         if not self._container.streams.video:

@@ -12,8 +12,8 @@ from segnet_deploy.frames.decoder import VideoDecoder
 from segnet_deploy.types import Frame
 
 _DEFAULT_FPS = 25.0
-# Some files only estimate their number of frames: so few may be missing at the end.
-_TOLERANCE_FRAMES, _TOLERANCE_SHARE = 2, 0.02
+# So much may be missing without damage: some files state a little more than they contain.
+_TOLERANCE_FRAMES, _TOLERANCE_SECONDS = 2, 1.0
 
 
 class Video(VideoDecoder):
@@ -31,7 +31,7 @@ class Video(VideoDecoder):
         self.count = max(0, int(self._stream.frames))
         self._duration = _duration(self._stream)
         self._last: float | None = None  # time of the last frame, in seconds
-        self._at_end = False
+        self._at_end, self._asked = False, 0
 
     @property
     def lost(self) -> int:
@@ -44,8 +44,6 @@ class Video(VideoDecoder):
         if not self._at_end:
             return self.damaged
         missing = self._missing_packets()
-        if missing <= max(_TOLERANCE_FRAMES, _TOLERANCE_SHARE * (self.packets + missing)):
-            missing = 0
         if not missing and not self.damaged:
             return 0
         if self.count:
@@ -64,6 +62,17 @@ class Video(VideoDecoder):
             self._last = frames[-1].time
         return frames
 
+    def seconds(self, frame: Any) -> float:
+        """Return the time of a frame, each asked for once and in order; by `fps` if it has none."""
+        time = super().seconds(frame)
+        self._asked += 1
+        return (self._asked - 1) / self.fps if time is None else time
+
+    def rewind(self) -> None:
+        """Start again at the first frame; see VideoDecoder."""
+        super().rewind()
+        self._asked, self._at_end = 0, False
+
     def frames(self) -> Iterator[Frame]:
         """Yield the frames up to the end, past damaged ones, then close the file."""
         try:
@@ -76,12 +85,14 @@ class Video(VideoDecoder):
     def _missing_packets(self) -> int:
         """Return how many packets are missing, by the number or the duration that is stated."""
         if self.count:
-            return self.count - self.packets
-        if self._duration is None or self._last is None:
+            missing, tolerance = self.count - self.packets, _TOLERANCE_FRAMES
+        elif self._duration is not None and self._last is not None:
+            start = float((self._stream.start_time or 0) * self._stream.time_base)
+            missing = round((start + self._duration - self._last) * self.fps) - 1
+            tolerance = max(_TOLERANCE_FRAMES, round(_TOLERANCE_SECONDS * self.fps))
+        else:
             return 0
-        start = self._stream.start_time or 0
-        seconds = float(start * self._stream.time_base) + self._duration - self._last
-        return max(0, round(seconds * self.fps) - 1)
+        return missing if missing > tolerance else 0
 
 
 def open_video(path: str | os.PathLike[str]) -> Video:

@@ -27,6 +27,7 @@ def examine() -> list[Check]:
     checks = [
         _python(),
         _cpus(),
+        _cpu_features(),
         _library("onnx_ir"),
         _library("onnxruntime", "onnxruntime"),
         _library("openvino", "openvino"),
@@ -60,6 +61,16 @@ def _cpus() -> Check:
     limit = "" if quota is None else f", quota of the container {quota:g}"
     chosen = "" if threads is None else f": {threads} threads by default"
     return Check("cpus", "ok", f"{len(usable_cpus())} usable{limit}{chosen}")
+
+
+def _cpu_features() -> Check | None:
+    """Report what the CPU computes, and what follows for the choice of a file."""
+    from segnet_deploy.system.cpu_features import advise, cpu_features
+
+    features = cpu_features()
+    if not features:  # not known on this system
+        return None
+    return Check("cpu computes", "ok", f"{', '.join(features)}: {advise(features)}")
 
 
 def _library(name: str, extra: str | None = None) -> Check:

@@ -25,6 +25,7 @@ from segnet_deploy.runtimes.base import (
     StaleEngineError,
     is_engine_file,
 )
+from segnet_deploy.runtimes.tuned_choice import TunedChoice, read_choice
 from segnet_deploy.system.cpus import quota_threads
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def open(
 
         file = ModelFile.read(path)
         metadata = Metadata.from_props(file.props)
-        engine = _open_onnx(file, runtime, threads or quota_threads(), progress)
+        choice = read_choice(file.props, metadata.precision) if runtime == "auto" else None
+        if choice is not None:
+            threads = threads or choice.threads
+        engine = _open_onnx(file, runtime, threads or quota_threads(), choice, progress)
         engine.metadata = metadata
     if engine.metadata.dropout:
         from segnet_deploy.runtimes.dropout_masks import attach_masks
@@ -95,20 +99,17 @@ def _open_built(path: Path, rebuild: Rebuild | None) -> Engine:
     return engine
 
 
-def _open_onnx(file: ModelFile, runtime: str, threads: int | None, progress: Progress) -> Engine:
+def _open_onnx(
+    file: ModelFile,
+    runtime: str,
+    threads: int | None,
+    choice: TunedChoice | None,
+    progress: Progress,
+) -> Engine:
     if runtime != "auto":
         return _open_in(runtime, file, threads)
-    from segnet_deploy.runtimes.auto_select import by_speed
-
-    candidates = installed()
-    if not candidates:
-        raise MissingDependencyError(
-            'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
-        )
-    if not file.suits_winograd:  # then ncnn is the slowest: 7x7 convolutions, for example
-        candidates.sort(key=lambda name: name == "ncnn")
     refusals = []
-    for name in by_speed(file, threads, candidates, progress):
+    for name in _candidates(file, threads, choice, progress):
         try:
             return _open_in(name, file, threads)
         except (EngineError, MissingDependencyError, UnsupportedModelError) as error:
@@ -116,6 +117,25 @@ def _open_onnx(file: ModelFile, runtime: str, threads: int | None, progress: Pro
     if len(refusals) == 1:
         raise refusals[0]
     raise EngineError("; ".join(map(str, refusals))) from refusals[0]
+
+
+def _candidates(
+    file: ModelFile, threads: int | None, choice: TunedChoice | None, progress: Progress
+) -> list[str]:
+    """Return the installed runtimes, first the one that segnet-tune chose or the fastest."""
+    names = installed()
+    if not names:
+        raise MissingDependencyError(
+            'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
+        )
+    if choice is not None and choice.runtime in names:
+        progress(f"auto: {choice.runtime}, as segnet-tune chose")
+        return sorted(names, key=lambda name: name != choice.runtime)
+    if not file.suits_winograd:  # then ncnn is the slowest: 7x7 convolutions, for example
+        names.sort(key=lambda name: name == "ncnn")
+    from segnet_deploy.runtimes.auto_select import by_speed
+
+    return by_speed(file, threads, names, progress)
 
 
 def _open_in(name: str, file: ModelFile, threads: int | None) -> Engine:

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.find import find_library
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes.base import Engine, Port
+from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
 from segnet_deploy.types import Array
@@ -52,7 +54,9 @@ def open_file(file: ModelFile, threads: int | None, operators: bool | None = Non
 
     `operators` False does not use our library; True raises EngineError if it cannot be used.
     """
-    return OrtEngine(file, threads, operators)
+    engine = OrtEngine(file, threads, operators)
+    attach_masks(engine, Metadata.from_props(file.props))
+    return engine
 
 
 class OrtEngine(Engine):

@@ -131,6 +131,12 @@ def test_pooling_rounds_and_clips_as_caffe(
         ("LRN", "lrn_param { local_size: 3 alpha: 0.01 beta: 0.5 k: 2 }"),
         ("LRN", "lrn_param { local_size: 3 alpha: 0.01 norm_region: WITHIN_CHANNEL }"),
         ("Softmax", ""),
+        ("Sigmoid", ""),
+        ("TanH", ""),
+        ("Power", "power_param { scale: 0.5 shift: 9 power: 2 }"),
+        ("Power", ""),
+        ("ReLU", "relu_param { negative_slope: 0.25 }"),
+        ("Eltwise", 'bottom: "data" eltwise_param { operation: PROD }'),
         ("Reshape", "reshape_param { shape { dim: 0 dim: 9 dim: -1 dim: 3 } }"),
         ("Interp", "interp_param { zoom_factor: 4 }"),
     ],
@@ -140,6 +146,60 @@ def test_layer_without_weights_equals_caffe(kind: str, settings: str, tmp_path: 
     x = caffe_nets.image((1, 3, *SIZE)) / 16 - 8
     found = run(build(text, {}, tmp_path), x, tmp_path)["out"]
     np.testing.assert_allclose(found, caffe_reference.run(text, {}, x)["out"], rtol=1e-5, atol=1e-5)
+
+
+def test_prelu_reads_a_slope_per_channel(tmp_path: Path) -> None:
+    text = caffe_nets.one("PReLU")
+    weights = {"out": [np.float32([0.5, -1, 2])]}
+    x = caffe_nets.image((1, 3, *SIZE)) - 128
+    found = run(build(text, weights, tmp_path), x, tmp_path)["out"]
+    np.testing.assert_array_equal(found, caffe_reference.run(text, weights, x)["out"])
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"),
+    [
+        (name, runtime)
+        for name in ("segnet", "bayesian", "basic", "fcn", "deeplab")
+        for runtime in ("ncnn", "openvino", "onnxruntime")
+        if (name, runtime) != ("fcn", "ncnn")  # its grouped deconvolution is none of ncnn's
+    ],
+)
+def test_every_runtime_gives_the_labels_of_the_interpreter(
+    name: str, runtime: str, tmp_path: Path
+) -> None:
+    text, shape = caffe_nets.NETS[name], caffe_nets.size_of(name)
+    weights = caffe_nets.seeded(text, shape)
+    export(text, weights, tmp_path)
+    x = caffe_nets.image(shape)
+    with runtimes.open(tmp_path / "net.onnx", runtime) as engine:
+        found = engine.run(x)
+        output = engine.outputs[0].name
+    expected = caffe_reference.run(text, weights, x)[output]
+    assert (found.argmax(1) == expected.argmax(1)).mean() > 0.98
+
+
+def test_weights_that_no_layer_uses_are_named(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE)) | {"fc8": [np.zeros(3, np.float32)]}
+    built = build(text, weights, tmp_path)
+    assert "1 layers of the caffemodel are not in the net: fc8" in built.notes
+    assert built.parameters == sum(b.size for n, w in weights.items() if n != "fc8" for b in w)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"]
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    weights["conv2"][1][0] = np.nan
+    with pytest.raises(InputError, match=r"'conv2' .*bias \(blob 1\) contains NaN"):
+        build(text, weights, tmp_path)
+
+
+@pytest.mark.parametrize("sizes", ["1 3 90000 90000", "1 3 360 0", "1 99999999999 4 4"])
+def test_absurd_image_is_refused(sizes: str, tmp_path: Path) -> None:
+    text = "input: 'data' " + "".join(f"input_dim: {size}\n" for size in sizes.split())
+    with pytest.raises(InputError, match="input"):
+        build(text + caffe_nets.one("ReLU").removeprefix(caffe_nets.HEAD), {}, tmp_path)
 
 
 def test_inner_product_reads_old_shapes(tmp_path: Path) -> None:
@@ -281,3 +341,30 @@ def test_weights_of_another_net_name_the_blob_and_both_shapes(tmp_path: Path) ->
     ):
         export(text, weights, tmp_path)
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_dropout_layers_are_sampled_with_the_masks_of_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, shape = caffe_nets.NETS["pascal"], caffe_nets.size_of("pascal")
+    weights = caffe_nets.seeded(text, shape)
+    result = export(text, weights, tmp_path, mc_dropout=2)
+    x = caffe_nets.image(shape)
+    with runtimes.open(tmp_path / "net.onnx", "onnxruntime") as engine:
+        assert engine.masks is not None
+        masks = list(engine.masks.at(0).values())
+        found = np.array(engine.run(x))
+    assert len(masks) == len(result.model.dropouts) == 1
+    samples = []
+    for number in range(2):
+        remaining = iter(masks)
+        monkeypatch.setitem(
+            caffe_reference._FUNCTIONS,
+            "Dropout",
+            lambda _, bottoms, __, n=number, left=remaining: [2 * bottoms[0] * next(left)[n]],
+        )
+        output = list(caffe_reference.run(text, weights, x).values())[-1]
+        exponentials = np.exp(output - output.max(1, keepdims=True))
+        ends = output if 'type: "Softmax"' in text else exponentials
+        samples.append(ends / ends.sum(1, keepdims=True))
+    np.testing.assert_allclose(found, np.mean(samples, axis=0), atol=1e-4)

@@ -23,6 +23,7 @@ LAYERS = (
     ("caffe",),
     ("quant",),
     ("bench",),
+    ("tuning",),
     ("camera",),
     ("cli",),
 )

@@ -79,6 +79,7 @@ def test_public_names_are_pinned() -> None:
     assert set(segnet_deploy.__all__) == {
         "BuildOptions",
         "Built",
+        "CaffeResult",
         "Camera",
         "Comparison",
         "ComparisonExtras",
@@ -96,12 +97,15 @@ def test_public_names_are_pinned() -> None:
         "RunResult",
         "SegNetError",
         "Segmenter",
+        "TuneResult",
+        "TuneSettings",
         "UnsupportedModelError",
         "UsageError",
         "__version__",
         "build",
         "compare",
         "convert",
+        "convert_caffe",
         "evaluate",
         "find_examples",
         "load",
@@ -109,6 +113,7 @@ def test_public_names_are_pinned() -> None:
         "quantise",
         "rebuild",
         "run_model",
+        "tune",
     }
     for name in segnet_deploy.__all__:
         assert getattr(segnet_deploy, name) is not None

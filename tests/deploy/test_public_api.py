@@ -6,6 +6,8 @@ import doctest
 import shutil
 from pathlib import Path
 
+import caffe_nets
+import caffe_schema
 import pytest
 from docstrings import failures
 
@@ -16,6 +18,7 @@ from segnet_deploy.runtimes.model_file import load_model, save_model
 NAMED_ELSEWHERE = {
     "BuildOptions": "build",
     "Built": "build",
+    "CaffeResult": "convert_caffe",
     "Comparison": "compare",
     "ComparisonExtras": "compare",
     "ComparisonSettings": "compare",
@@ -24,6 +27,8 @@ NAMED_ELSEWHERE = {
     "Predictions": "predict_files",
     "QuantiseResult": "quantise",
     "RunResult": "run_model",
+    "TuneResult": "tune",
+    "TuneSettings": "tune",
     **dict.fromkeys(
         (name for name in segnet_deploy.__all__ if name.endswith("Error")), "SegNetError"
     ),
@@ -43,7 +48,11 @@ def examples(name: str) -> list[doctest.DocTest]:
 
 @pytest.fixture
 def folder(small_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Go to a folder with the files of the examples: segnet.onnx, lowered.onnx and data/."""
+    """Go to a folder with the files of the examples: segnet.onnx, lowered.onnx, net.* and data/."""
+    text = caffe_nets.NETS["train"]
+    weights = caffe_nets.seeded(text, (1, 3, 24, 32))
+    (tmp_path / "net.prototxt").write_text(text)
+    (tmp_path / "net.caffemodel").write_bytes(caffe_schema.caffemodel(weights))
     shutil.copy(small_model, tmp_path / "segnet.onnx")
     save_model(lower_unpooling(load_model(small_model)).model, tmp_path / "lowered.onnx")
     monkeypatch.chdir(tmp_path)

@@ -131,14 +131,12 @@ def test_samples_equal_single_runs_with_the_same_masks(
 
 
 def test_standard_form_is_valid_and_runs_in_onnxruntimes_own_operators(tmp_path: Path) -> None:
-    from segnet_deploy.runtimes.dropout_masks import attach_masks
     from segnet_deploy.runtimes.model_file import ModelFile
     from segnet_deploy.runtimes.onnxruntime import open_file
 
     path, x = write(tmp_path / "m.onnx", (7, 9)), random_images(1, (7, 9))[0]
     onnx.checker.check_model(onnx.load(path), full_check=True)
     with open_file(ModelFile.read(path), 1, False) as own:
-        attach_masks(own, Metadata.from_props(ModelFile.read(path).props))
         assert not own.lowered
         expected = np.array(own.run(x))
     with runtimes.open(path, "onnxruntime") as engine:

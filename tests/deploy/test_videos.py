@@ -79,6 +79,18 @@ def test_damaged_video_gives_its_intact_frames_and_the_number_lost(
     assert total is None or count + video.lost == total
 
 
+@pytest.mark.parametrize(("stated", "lost"), [(41, 0), (42, 0), (43, 3), (4000, 3960)])
+def test_few_frames_less_than_stated_are_no_damage(stated: int, lost: int, tmp_path: Path) -> None:
+    """The header of the AVI states more frames than the file has."""
+    path = write(tmp_path / "drive.avi", noisy(40), "mjpeg")
+    data, at = bytearray(path.read_bytes()), path.read_bytes().find(b"strh") + 40
+    assert int.from_bytes(data[at : at + 4], "little") == 40
+    data[at : at + 4] = stated.to_bytes(4, "little")
+    path.write_bytes(data)
+    video = open_video(path)
+    assert (video.count, sum(1 for _ in video.frames()), video.lost) == (stated, 40, lost)
+
+
 @pytest.mark.parametrize("damage", [add_noise, cut, None])
 def test_camera_and_predict_report_a_damaged_video_alike(
     damage: object, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -110,6 +122,19 @@ def test_damage_of_a_looping_video_is_counted_and_the_loop_goes_on(tmp_path: Pat
     video.rewind()
     assert sum(1 for _ in video.frames()) == first
     assert video.lost == lost > 0
+
+
+def test_frames_without_timestamps_are_timed_by_the_rate(tmp_path: Path) -> None:
+    """A raw H.264 stream has none: FFmpeg assumes 25 frames per second."""
+    video = open_video(write(tmp_path / "raw.h264", noisy(5), "libx264"))
+    decoded = [frame for frames in iter(video.decode, None) for frame in frames]
+    assert [frame.time for frame in decoded] == [None] * 5
+    assert [video.seconds(frame) for frame in decoded] == [n / 25 for n in range(5)]
+    video.rewind()
+    assert video.seconds(next(iter(video.decode() or decoded))) == 0
+    timed = open_video(write(tmp_path / "timed.mp4", noisy(5)))
+    decoded = [frame for frames in iter(timed.decode, None) for frame in frames]
+    assert [timed.seconds(frame) for frame in decoded] == [n / 10 for n in range(5)]
 
 
 @pytest.mark.parametrize("name", ["2024-05-01T12:30:05.mp4", "rtsp:x.mkv", "drive.mts", "a.m4v"])

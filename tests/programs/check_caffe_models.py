@@ -43,9 +43,9 @@ def main() -> int:
     parser.add_argument("--form", default="standard")
     arguments = parser.parse_args()
     failed = False
-    print(
-        f"{'file':40} {'size':>9} {'classes':>7} {'parameters':>11} {'labels':>9} max|d|  seconds"
-    )
+    columns = ("labels", "flips", "of", "given", "max|d|", "seconds")
+    titles = "{:>9} {:>5} {:>8} {:>9} {:>8} {:>7}".format(*columns)
+    print(f"{'file':40} {'size':>9} {'classes':>7} {'parameters':>11} {titles}")
     for path in sorted(arguments.folder.glob("*.prototxt")):
         try:
             print(f"{path.name:40} {check(path, arguments.form)}", flush=True)
@@ -81,7 +81,7 @@ def check(path: Path, form: str) -> str:
     flips = sum(
         int((mask != blobs[pool.tops[1]]).sum()) for mask, pool in zip(masks, pools, strict=True)
     )
-    found, plain = outputs[indexed.logits], blobs[name]
+    found, plain = outputs[name], blobs[name]
     given = caffe_reference.run(text, weights, x, masks)[name]
     delta = float(np.abs(found - given).max() / np.abs(given).max())
     return (

@@ -95,9 +95,15 @@ def one(kind: str, settings: str = "", bottoms: str = 'bottom: "data"', top: str
     return HEAD + layer
 
 
-HEAD = """name: "net"  # a comment
-input: "data" input_dim: 1 input_dim: 3 input_dim: 13 input_dim: 18
-"""
+def head(size: tuple[int, int]) -> str:
+    """Return the start of a net with an input of `size`, (height, width)."""
+    return (
+        'name: "net"  # a comment\n'
+        f'input: "data" input_dim: 1 input_dim: 3 input_dim: {size[0]} input_dim: {size[1]}\n'
+    )
+
+
+HEAD = head((13, 18))
 _ARGMAX = """layer { name: "argmax" type: "ArgMax" bottom: "%s" top: "argmax"
   argmax_param { axis: 1 } }"""
 _SOFTMAX = """layer { name: "prob" type: "Softmax" bottom: "%s" top: "prob"
@@ -243,3 +249,62 @@ def size_of(name: str) -> tuple[int, ...]:
     """Return the shape of the image of a net in NETS."""
     sizes = {"deconvnet": (12, 12), "fcn": (20, 23), "deeplab": (17, 25)}
     return (1, 3, *sizes.get(name, (13, 18)))
+
+
+def segnet_text(
+    encoder: tuple[tuple[int, ...], ...],
+    decoder: tuple[tuple[int, ...], ...],
+    classes: int,
+    size: tuple[int, int],
+) -> tuple[str, list[str]]:
+    """Return the prototxt of a SegNet, and the names of its convolutions in execution order."""
+    text = head(size)
+    names: list[str] = []
+    sizes, blob = [size], "data"
+    for stage, widths in enumerate(encoder, 1):
+        for number, width in enumerate(widths, 1):
+            names.append(f"conv{stage}_{number}")
+            text += conv(names[-1], blob, width) + bn_relu(names[-1])
+            blob = names[-1]
+        text += pool(f"pool{stage}", blob)
+        blob = f"pool{stage}"
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    for stage, widths in zip(range(len(encoder), 0, -1), decoder, strict=True):
+        height, width = sizes[stage - 1]
+        text += unpool(
+            f"pool{stage}_D",
+            blob,
+            f"pool{stage}_mask",
+            f"scale: 2 upsample_h: {height} upsample_w: {width}",
+        )
+        blob = f"pool{stage}_D"
+        for number, channels in enumerate(widths):
+            names.append(f"conv{stage}_{len(widths) - number + (stage == 1)}_D")
+            text += conv(names[-1], blob, channels) + bn_relu(names[-1])
+            blob = names[-1]
+    names.append("conv1_1_D")
+    return text + conv(names[-1], blob, classes), names
+
+
+def basic_text(width: int, classes: int, size: tuple[int, int]) -> tuple[str, list[str]]:
+    """Return the prototxt of a SegNet-Basic, and the names of its convolutions in order."""
+    text = head(size)
+    text += 'layer { name: "norm" type: "LRN" bottom: "data" top: "norm" '
+    text += "lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }\n"
+    blob, sizes, names = "norm", [size], []
+    for stage in range(1, 5):
+        names.append(f"conv{stage}")
+        text += conv(names[-1], blob, width, "kernel_size: 7 pad: 3") + bn_relu(names[-1])
+        text += pool(f"pool{stage}", names[-1])
+        blob = f"pool{stage}"
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    for stage in range(4, 0, -1):
+        height, columns = sizes[stage - 1]
+        settings = f"upsample_h: {height} upsample_w: {columns}"
+        text += unpool(f"upsample{stage}", blob, f"pool{stage}_mask", settings)
+        blob = f"conv_decode{stage}"
+        names.append(blob)
+        text += conv(blob, f"upsample{stage}", width, "kernel_size: 7 pad: 3")
+        text += bn_relu(blob, relu=False)
+    names.append("classifier")
+    return text + conv(names[-1], blob, classes, "kernel_size: 1"), names

@@ -326,6 +326,17 @@ def _same(layer: Any, bottoms: list[Array], _: Sequence[Array]) -> list[Array]:
     return [bottoms[0]] * len(layer.top)
 
 
+def _power(layer: Any, bottoms: list[Array], _: Sequence[Array]) -> list[Array]:
+    p = layer.power_param
+    scale, power = (getattr(p, name) if p.HasField(name) else 1.0 for name in ("scale", "power"))
+    return [(p.shift + scale * bottoms[0]) ** power]
+
+
+def _prelu(_: Any, bottoms: list[Array], blobs: Sequence[Array]) -> list[Array]:
+    x = bottoms[0]
+    return [np.maximum(x, 0) + blobs[0].reshape(1, -1, 1, 1) * np.minimum(x, 0)]
+
+
 _FUNCTIONS: dict[str, Any] = {
     "ArgMax": _argmax,
     "BN": _bn,
@@ -339,12 +350,16 @@ _FUNCTIONS: dict[str, Any] = {
     "InnerProduct": _inner_product,
     "Interp": _interp,
     "LRN": _lrn,
+    "PReLU": _prelu,
     "Pooling": _fast_pooling,
+    "Power": _power,
     "ReLU": _relu,
     "Reshape": _reshape,
     "Scale": _scale,
+    "Sigmoid": lambda _, bottoms, __: [1 / (1 + np.exp(-bottoms[0]))],
     "Softmax": _softmax,
     "Split": _same,
+    "TanH": lambda _, bottoms, __: [np.tanh(bottoms[0])],
     "Unpooling": _unpool,
     "Upsample": _unpool,
 }

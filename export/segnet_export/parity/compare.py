@@ -17,10 +17,12 @@ from segnet_deploy.accuracy.agreement import share_kept
 from segnet_deploy.accuracy.expose_indices import IndexedModel, write_indexed_model
 from segnet_deploy.accuracy.gate_inputs import GateInput
 from segnet_deploy.errors import ParityError
+from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.runtimes.base import WINOGRAD, Engine
 from segnet_deploy.runtimes.loader import open as open_engine
 from segnet_deploy.types import Array
 from segnet_export.parity.report import GateRow, OutputDelta
+from segnet_export.parity.sampling import SampledModule, sample_statistics
 from segnet_export.pool_recorder import PoolCall, run_recorded
 
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
@@ -153,7 +155,9 @@ def compare_reduced(
 
     `computed` names the arithmetic of the runtime.
     """
-    outputs, _ = run_recorded(module, torch.as_tensor(item.x))
+    outputs, _ = run_recorded(_with_masks(module, engine), torch.as_tensor(item.x))
+    if engine.masks is not None:
+        outputs = (*sample_statistics(outputs[0]), *outputs[1:])
     expected = outputs[0]
     found = [torch.from_numpy(np.array(value)) for value in engine.run_all(item.feed).values()]
     output = found[0]
@@ -180,6 +184,7 @@ def compare_reduced(
 def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     """Run PyTorch, the file, and PyTorch again with the file's indices."""
     x = torch.as_tensor(item.x)
+    module = _with_masks(module, file.plain, file.exposed)
     expected, calls = run_recorded(module, x)
     used = [number for number, call in enumerate(calls) if call.unpooled]
     outputs = {name: np.array(value) for name, value in file.exposed.run_all(item.feed).items()}
@@ -193,12 +198,19 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     plain = [torch.from_numpy(np.array(v)) for v in file.plain.run_all(item.feed).values()]
     plain[0] = _label_map(plain[0])
     names = [port.name for port in file.plain.outputs]
+    found = [torch.from_numpy(outputs[name]) for name in file.indexed.values]
+    if file.indexed.samples is not None and isinstance(module, SampledModule):
+        # The maps are compared with those of the file's own samples, which follow as an output.
+        samples = torch.from_numpy(outputs[file.indexed.samples])
+        samples = samples.clamp_min(module.lowest_log)
+        expected = (*sample_statistics(expected[0]), *expected[1:], expected[0])
+        given = (*sample_statistics(samples), *given[1:], given[0])
+        found, plain, names = [*found, samples], [*plain, samples], [*names, SAMPLES]
     if len(expected) != len(names):
         raise ParityError(
             f"PyTorch returns {len(expected)} outputs but the file has {len(names)}: "
             f"{', '.join(names)}"
         )
-    found = [torch.from_numpy(outputs[name]) for name in file.indexed.values]
     return _Results(
         tuple(map(_Output, names, expected, given, found, plain)),
         () if misplaced else tuple(_flips(given_calls[number]) for number in used),
@@ -217,8 +229,21 @@ def _indices(
     indices = {}
     for stage, number in enumerate(used):
         height, width = calls[number].source.shape[2:]
-        indices[number] = torch.from_numpy(indexed.plane_index(stage, outputs, (height, width)))
+        index = torch.from_numpy(indexed.plane_index(stage, outputs, (height, width)))
+        if len(index) == 1:  # computed once for all samples
+            index = index.repeat(len(calls[number].plane_index), 1, 1, 1)
+        indices[number] = index
     return indices
+
+
+def _with_masks(module: nn.Module, *engines: Engine) -> nn.Module:
+    """Return `module`, or its samples with the masks that `engines` use in their next run."""
+    if engines[0].masks is None:
+        return module
+    for engine in engines:
+        assert engine.masks is not None
+        engine.masks.frame = 0
+    return SampledModule(module, list(engines[0].masks.at(0).values()))
 
 
 def _check_indices(results: _Results, flip_limit: float | None) -> list[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.caffe.net import Layer
@@ -15,6 +16,7 @@ from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.passes.graph import Builder, add_initializer
 from segnet_deploy.types import Array, Size
 
+_LARGEST_BLOB = 1 << 33  # values
 FILLERS = ("weight_filler", "bias_filler", "engine")  # fields that matter only in training
 
 
@@ -48,7 +50,6 @@ class Context:
     build: Builder
     resized: bool = False
     statistics: dict[str, tuple[ir.Value, ir.Value]] | None = None
-    notes: list[str] = field(default_factory=list)
 
     @property
     def bottom(self) -> Blob:
@@ -83,6 +84,11 @@ class Context:
             raise InputError(
                 f"{self.layer}: {what} (blob {number}) has the shape {list(blob.shape)} in the "
                 f"caffemodel; the prototxt needs {list(shape)}: they belong to different nets"
+            )
+        if not np.isfinite(blob).all():
+            raise InputError(
+                f"{self.layer}: {what} (blob {number}) contains NaN or infinity: training diverged "
+                "or the file is damaged; use another snapshot"
             )
         return blob.reshape(tuple(shape))
 
@@ -134,10 +140,10 @@ def axis_of(context: Context, axis: int) -> int:
     return axis % rank
 
 
-def check_size(shape: Sequence[int], layer: Layer) -> None:
-    """Raise InputError if a blob of `shape` cannot exist."""
-    if min(shape) < 1 or math.prod(shape) > 1 << 33:
+def check_size(shape: Sequence[int], what: object) -> None:
+    """Raise InputError if a blob of `shape`, which `what` gives, is empty or absurdly large."""
+    if min(shape) < 1 or math.prod(shape) > _LARGEST_BLOB:
         raise InputError(
-            f"{layer} would give a blob of {list(shape)}; use another --imgsz, or correct the "
+            f"{what} would give a blob of {list(shape)}; use another --imgsz, or correct the "
             "prototxt"
         )

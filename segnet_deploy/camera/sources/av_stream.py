@@ -102,11 +102,12 @@ class AvStream:
 
     def _pace(self, frame: Any) -> None:
         """Wait until the frame is due; a gap in the stream's timestamps is skipped."""
-        if frame.time is None:
+        due = self._decoder.seconds(frame)
+        if due is None:
             return
         now = time.monotonic()
         base = self._base
-        if base is None or abs(base + frame.time - now) > MAX_GAP:
-            base = now - frame.time
+        if base is None or abs(base + due - now) > MAX_GAP:
+            base = now - due
         self._base = base
-        time.sleep(max(0.0, base + frame.time - now))
+        time.sleep(max(0.0, base + due - now))

@@ -1,0 +1,157 @@
+"""`segnet-tune`: the fastest file and runtime for this device within an accuracy budget."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from segnet_deploy.accuracy import LAYOUTS
+from segnet_deploy.cli import options
+from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.errors import EngineError, InputError, UsageError
+from segnet_deploy.runtimes.base import ONNX_RUNTIMES
+
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; what follows -- is for segnet-export."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    end = given.index("--") if "--" in given else len(given)
+    parser = build_parser()
+    parser.set_defaults(export_options=given[end + 1 :])
+    return run(parser, command, given[:end])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `segnet-tune`."""
+    parser = argparse.ArgumentParser(
+        prog="segnet-tune",
+        description="Find the fastest file and runtime for this device within an accuracy budget.",
+        epilog="after --, options of segnet-export for a checkpoint: segnet-tune model.pt --data "
+        "DIR -o OUT -- --rgb --mean 0 0 0 --std 255 255 255. exit status: 0 found, 1 failed, "
+        "2 wrong usage, 130 interrupted; the same call goes on",
+    )
+    add = parser.add_argument
+    add("model", help="a checkpoint, or an fp32 .onnx file")
+    add("-o", "--output", required=True, metavar="OUT", help="folder for the file and the report")
+    images = parser.add_argument_group("images")
+    images.add_argument("--data", metavar="DIR", help="labelled frames to judge on")
+    images.add_argument("--layout", choices=LAYOUTS, default="folders")
+    images.add_argument("--split", help="CamVid: train, val or test (default: the first found)")
+    images.add_argument("--frames", type=int, default=60, help="to judge on (default: 60)")
+    images.add_argument("--calib", metavar="DIR", help="images for INT8; without it, no INT8")
+    images.add_argument("--calib-frames", type=int, default=30, help="of them (default: 30)")
+    budget = parser.add_argument_group("budget")
+    budget.add_argument(
+        "--max-drop", type=float, default=0.5, help="loss of mIoU in points (default: 0.5)"
+    )
+    budget.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="of the fp32 labels, 0 to 1 (default: none with --data, else 0.95)",
+    )
+    budget.add_argument("--max-memory", metavar="SIZE", help="of the process, such as 500MB")
+    add("--runtime", action="append", choices=ONNX_RUNTIMES, help="only this; can be repeated")
+    add("--threads", type=int, help="CPU threads (default: the runtime's choice)")
+    add("--all", action="store_true", help="judge also what is too slow to be chosen")
+    add("--fresh", action="store_true", help="do not go on with an interrupted search in OUT")
+    options.add_json(parser)
+    return parser
+
+
+def command(arguments: argparse.Namespace) -> None:
+    """Search, print the table, and say where the file is."""
+    import json
+
+    from segnet_deploy.files import check_writable, make_folder
+    from segnet_deploy.tuning.settings import TuneSettings
+    from segnet_deploy.tuning.table import format_result
+    from segnet_deploy.tuning.tune import tune
+
+    _check(arguments)
+    if arguments.json and arguments.json != "-":
+        check_writable(arguments.json)
+    settings = TuneSettings(
+        calibration=arguments.calib,
+        data=arguments.data,
+        layout=arguments.layout,
+        split=arguments.split,
+        frames=arguments.frames,
+        calibration_frames=arguments.calib_frames,
+        max_drop=arguments.max_drop / 100,
+        min_agreement=arguments.min_agreement,
+        max_memory=parse_bytes(arguments.max_memory),
+        threads=arguments.threads,
+        runtimes=tuple(arguments.runtime or ()),
+        exhaustive=arguments.all,
+    )
+    folder = Path(arguments.output)
+    make_folder(folder)
+    source = _exported(arguments, folder)
+    result = tune(source, folder, settings, fresh=arguments.fresh, progress=arguments.progress)
+    text = json.dumps(result.to_json(), indent=1) + "\n"
+    write_result(text, arguments.json, format_result(result))
+    if arguments.json != "-":
+        print(f"\n{folder / result.file}: {result.chosen}; report: {folder / 'report.html'}")
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """Return the bytes of a size such as 500MB or 1.5GB; MB is 1e6 bytes. Raises UsageError."""
+    if text is None:
+        return None
+    digits = text.upper().rstrip("KMGB")
+    try:
+        size = int(float(digits) * _UNITS[text.upper()[len(digits) :]])
+    except (KeyError, ValueError, OverflowError):
+        size = 0
+    if size < 1:
+        raise UsageError(f"--max-memory {text}; expected a size such as 500MB or 1.5GB")
+    return size
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    options.check_positive(arguments, "threads", "frames", "calib_frames")
+    if not (arguments.data or arguments.calib):
+        raise UsageError("give --data (labelled frames), --calib (images), or both")
+    if not 0 <= arguments.max_drop <= 100:
+        raise UsageError(f"--max-drop {arguments.max_drop}; expected points from 0 to 100")
+    if arguments.min_agreement is not None and not 0 <= arguments.min_agreement <= 1:
+        raise UsageError(f"--min-agreement {arguments.min_agreement}; expected 0 to 1")
+    if arguments.export_options and arguments.model.endswith(".onnx"):
+        raise UsageError(
+            f"{' '.join(arguments.export_options)}: options of segnet-export need a checkpoint"
+        )
+    if not Path(arguments.model).is_file():
+        raise InputError(f"no such file: {arguments.model}")
+
+
+def _exported(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Return the fp32 ONNX file; a checkpoint is exported by segnet-export, which has torch."""
+    source = Path(arguments.model)
+    if source.suffix == ".onnx":
+        return source
+    target = folder / "fp32.onnx"
+    if target.is_file() and not arguments.fresh and target.stat().st_mtime > source.stat().st_mtime:
+        return target
+    arguments.progress(f"exporting {source}")
+    command = [sys.executable, "-m", "segnet_export.cli", str(source), "-o", str(target)]
+    done = subprocess.run(
+        [*command, *arguments.export_options],
+        stdout=subprocess.DEVNULL if arguments.quiet else sys.stderr,
+        check=False,
+    )
+    if done.returncode:
+        raise EngineError(
+            f"{source} was not exported (see above); try: segnet-export {source} -o {target} "
+            f"{' '.join(arguments.export_options)}".rstrip()
+        )
+    return target
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Networks with one output channel: labels by threshold and a probability, in every runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_segnet import ORT
+from torch import Tensor, nn
+
+from segnet_deploy import load
+from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.prediction import predict_files
+from segnet_deploy.quant.quantise import quantise
+from segnet_deploy.scenes import draw_scene
+from segnet_export import Trace, create, export, load_checkpoint, trace, write
+
+SIZE = (37, 45)
+NORMALISATION = {"mean": (110.0,) * 3, "std": (60.0,) * 3}
+
+
+class Binary(nn.Module):
+    """One channel, as logits or through a sigmoid and a crop."""
+
+    def __init__(self, sigmoid: bool):
+        super().__init__()
+        self.net, self.sigmoid = create("segnet-basic", 1, width=4, seed=2), sigmoid
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return torch.sigmoid(logits)[:, :, : x.shape[2]] if self.sigmoid else logits
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["logits", "sigmoid"])
+def binary(request: pytest.FixtureRequest) -> Binary:
+    return Binary(request.param).eval()
+
+
+@pytest.fixture(scope="module")
+def traced(binary: Binary) -> Trace:
+    return trace(binary, torch.zeros(1, 3, *SIZE), **NORMALISATION)
+
+
+@pytest.fixture(scope="module")
+def frame() -> np.ndarray:
+    return draw_scene(1, *SIZE).frame
+
+
+def expected_probability(binary: Binary, frame: np.ndarray) -> np.ndarray:
+    x = (torch.from_numpy(frame).permute(2, 0, 1)[None].float() - 110) / 60
+    with torch.no_grad():
+        return torch.sigmoid(binary.net(x))[0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("form", "io"), [("standard", "tensor"), ("lowered", "frame"), ("plugin", "tensor")]
+)
+def test_labels_and_probability_are_the_modules_own(
+    form: str, io: str, binary: Binary, traced: Trace, frame: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.onnx"
+    result = write(traced, path, form=form, io=io)
+    assert result.gate.passed
+    assert result.metadata.threshold == 0.5
+    expected = expected_probability(binary, frame)
+    for runtime in {row.runtime for row in result.gate.rows}:
+        with load(path, runtime=runtime) as segmenter:
+            found = segmenter.run(frame)
+        np.testing.assert_allclose(found["probability"], expected, atol=1e-4)
+        decided = abs(expected[0] - 0.5) > 1e-4
+        assert decided.mean() > 0.9
+        assert (found["labels"] == (expected[0] > 0.5))[decided].all()
+        assert 0 < found["labels"].mean() < 1
+
+
+def test_softmax_of_logits_is_the_probability(tmp_path: Path, frame: np.ndarray) -> None:
+    export(Binary(False), torch.zeros(1, 3, *SIZE), tmp_path / "m.onnx", **ORT, **NORMALISATION)
+    with load(tmp_path / "m.onnx", runtime="onnxruntime") as segmenter:
+        found = segmenter.run(frame)
+    logits = torch.from_numpy(found["logits"])
+    np.testing.assert_allclose(logits.softmax(0)[1], found["probability"][0], atol=1e-6)
+
+
+def test_int8_keeps_labels_and_probability(
+    traced: Trace, frame: np.ndarray, tmp_path: Path
+) -> None:
+    write(traced, tmp_path / "fp32.onnx", **ORT)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed in range(3):
+        cv2.imwrite(str(folder / f"{seed}.png"), draw_scene(seed, *SIZE).frame)
+    quantise(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", folder, min_agreement=0.5)
+    found = []
+    for name in ("fp32", "int8"):
+        with load(tmp_path / f"{name}.onnx", runtime="onnxruntime") as segmenter:
+            assert segmenter.metadata.threshold == 0.5
+            found.append(segmenter.run(frame))
+    assert (found[0]["labels"] == found[1]["labels"]).mean() > 0.8
+    assert abs(found[0]["probability"] - found[1]["probability"]).mean() < 0.2
+    labels = found[1]["probability"][0] > 0.5
+    assert (found[1]["labels"] == labels).all()
+
+
+def test_prediction_writes_two_labels(traced: Trace, frame: np.ndarray, tmp_path: Path) -> None:
+    write(traced, tmp_path / "m.onnx", **ORT)
+    cv2.imwrite(str(tmp_path / "frame.png"), frame)
+    with load(tmp_path / "m.onnx", runtime="onnxruntime") as segmenter:
+        predict_files(segmenter, [tmp_path / "frame.png"], tmp_path / "out")
+        assert len(segmenter.metadata.classes) == 2
+        labels = segmenter.segment(frame)
+    assert set(np.unique(labels)) == {0, 1}
+
+
+def test_checkpoint_of_one_class_is_taken_as_logits(tmp_path: Path) -> None:
+    net = create("segnet", 1, width=2, seed=1)
+    torch.save(net.state_dict(), tmp_path / "m.pt")
+    loaded = load_checkpoint(tmp_path / "m.pt", num_classes=1)
+    notes: list[str] = []
+    result = export(
+        loaded.model,
+        torch.zeros(1, 3, 32, 32),
+        tmp_path / "m.onnx",
+        progress=lambda text, *_: notes.append(text),
+        **ORT,
+    )
+    assert result.metadata.threshold == 0.5
+    assert any("one output channel with logits: class 1 where it is over 0" in n for n in notes)
+
+
+def test_one_channel_between_0_and_1_without_sigmoid_is_refused(tmp_path: Path) -> None:
+    class Clamped(Binary):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x).clamp(0, 1)  # type: ignore[no-any-return]
+
+    with pytest.raises(UnsupportedModelError, match="not the result of a sigmoid"):
+        export(Clamped(False), torch.zeros(1, 3, *SIZE), tmp_path / "m.onnx")
