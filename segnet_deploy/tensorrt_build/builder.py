@@ -96,9 +96,7 @@ def build(
         raise UsageError(f"-o {target} is the source itself; choose another name")
     own, lowered = inspect(source)
     precision = options.precision or own
-    targets = _targets(kind, options.targets)
-    if precision == "bf16" and "sm75" in targets:
-        raise UsageError("--precision bf16, but sm75 has no bf16; use fp16, or targets from sm80")
+    targets = _targets(kind, precision, options.targets)
     plugin = _plugin(options, lowered)
     form = "lowered" if plugin is None else "plugin"
     with tempfile.TemporaryDirectory() as name, atomic_path(target) as plan:
@@ -119,8 +117,8 @@ def build(
         )
         answer = run_builder(request, folder, progress)
         check_precision(answer, precision, len(metadata.fp32_layers))
-        facts = describe(source, plan, request, form, precision, metadata, answer)
-        sidecar = facts | {"targets": list(targets)}
+        sidecar = describe(source, plan, request, form, precision, metadata, answer)
+        sidecar["targets"] = list(targets)
         with atomic_path(f"{target}.json") as description:
             description.write_text(json.dumps(sidecar, indent=2) + "\n", "utf-8")
     return Built(target, kind, form, precision, answer, targets, profiles)
@@ -152,10 +150,13 @@ def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
     build(plan.onnx, path, options, progress)
 
 
-def _targets(kind: str, targets: tuple[str, ...]) -> tuple[str, ...]:
+def _targets(kind: str, precision: str, targets: tuple[str, ...]) -> tuple[str, ...]:
     """Return the GPUs that an engine is for: TensorRT builds for the one of this machine."""
     here = capability() if kind == "tensorrt" else None
-    return targets if here is None else (sm(here),)
+    targets = targets if here is None else (sm(here),)
+    if precision == "bf16" and "sm75" in targets:
+        raise UsageError("--precision bf16, but sm75 has no bf16; use fp16, or targets from sm80")
+    return targets
 
 
 def _plugin(options: BuildOptions, lowered: bool) -> Path | None:
@@ -285,7 +286,6 @@ def describe(
         "format": 1,
         "builder": request.kind,
         "version": answer.version,
-        "targets": list(request.targets),
         "form": form,
         "precision": precision,
         "plugin": None if request.plugin is None else plugin_facts(request),
