@@ -6,6 +6,7 @@ otherwise as they are, or lowered.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import statistics
 import tempfile
@@ -40,6 +41,12 @@ def has_cuda() -> bool:
 def operator_library() -> Path | None:
     """Return the library of our operators, or None if it was not built."""
     return find_library("segnet_onnxruntime")
+
+
+def runs_on_cuda(library: Path) -> bool:
+    """Return whether the operators in `library` were built for CUDA too."""
+    found = getattr(ctypes.CDLL(str(library)), "segnet_onnxruntime_has_cuda", None)
+    return found is not None and bool(found())
 
 
 def open_file(file: ModelFile, threads: int | None, operators: bool | None = None) -> OrtEngine:
@@ -137,8 +144,10 @@ class OrtEngine(Engine):
                 "the operators for ONNX Runtime were not built: install a C++ compiler, then "
                 "segnet-deploy again"
             )
-        if library is None or (has_cuda() and not needed):
+        if library is None:
             return False
+        if has_cuda() and not needed and not runs_on_cuda(library):
+            return False  # the pairs would run on the CPU, with copies around them
         self.operators = True
         try:
             self._start(*self.source())
