@@ -45,12 +45,29 @@ def _build(library: Library, request: BuildRequest) -> BuildAnswer:
         raise EngineError(f"{library.kind} rejects the graph: {_refusal(parser, log)}")
     config = _config(library, builder, request, log)
     cache = TimingCache(library, config, request)
-    plan = builder.build_serialized_network(network, config)
+    plan = _plan(trt, builder, network, config, log)
     if plan is None:
         raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
     Path(request.plan).write_bytes(memoryview(plan))
     cache.save()
     return _answer(library, network, log)
+
+
+def _plan(trt: Any, builder: Any, network: Any, config: Any, log: Any) -> Any:
+    """Return the plan, or None. TensorRT-RTX puts it into the caller's memory if it can.
+
+    Capturing a CUDA graph needs that. A network whose sizes depend on its values cannot.
+    """
+    flag = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    if flag is None:
+        return builder.build_serialized_network(network, config)
+    config.set_flag(flag)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        config.clear_flag(flag)
+        log.errors.clear()
+        plan = builder.build_serialized_network(network, config)
+    return plan
 
 
 def _config(library: Library, builder: Any, request: BuildRequest, log: Any) -> Any:
