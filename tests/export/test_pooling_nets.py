@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from pooling_nets import TwoDecoders, TwoStreams, seeded, steep_attention
+from pooling_nets import SmallENet, TwoDecoders, TwoStreams, seeded, steep_attention
 from small_segnet import ORT
 
 from segnet_deploy import quantise, runtimes
 from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
-from segnet_deploy.errors import ParityError
+from segnet_deploy.errors import ParityError, UnsupportedModelError
 from segnet_deploy.passes import contract
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
@@ -178,3 +178,49 @@ def test_values_are_within_rounding_of_pytorch(attention: Trace, attention_file:
         found = engine.run_all(item.feed)
     for value, array in zip(expected, found.values(), strict=True):
         assert float(np.abs(value.numpy() - array).max()) < 0.02 * float(value.abs().max())
+
+
+def test_enet_of_static_odd_size_in_every_runtime(tmp_path: Path) -> None:
+    result = write(trace(seeded(SmallENet()), torch.zeros(1, 3, 37, 53)), tmp_path / "m.onnx")
+    assert result.pairs == 2
+    assert checked(result) == set(runtimes.installed())
+
+
+def test_enet_of_dynamic_size_with_odd_sizes(tmp_path: Path) -> None:
+    """Its transposed convolutions pad by what the image's size requires."""
+    traced = trace(seeded(SmallENet()), torch.zeros(1, 3, 37, 53), dynamic="size")
+    result = write(traced, tmp_path / "m.onnx")
+    assert checked(result) == set(runtimes.installed()) - {"ncnn"}
+    shapes = {row.shape for row in result.gate.rows}
+    assert len({shape[2:] for shape in shapes}) == 3
+    assert {shape[2] % 2 for shape in shapes} == {0, 1}
+    with pytest.raises(UnsupportedModelError, match=r"changes the size.*static --imgsz"):
+        write(traced, tmp_path / "n.onnx", form="plugin")
+
+
+class Grow(torch.nn.Module):
+    """One transposed convolution to a given size, whose kernel, stride and padding are unusual."""
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        self.shrink = torch.nn.Conv2d(3, 4, 3, options["stride"], 1)
+        self.grow = torch.nn.ConvTranspose2d(4, 2, **options)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.grow(self.shrink(x / 255), output_size=x.shape[2:])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "stride": 3, "padding": 1},
+        {"kernel_size": (5, 3), "stride": 2, "padding": (2, 1), "bias": False},
+    ],
+)
+def test_transposed_convolutions_of_dynamic_size_equal_pytorch(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    traced = trace(Grow(**options), torch.zeros(1, 3, 19, 25), dynamic="size")
+    result = write(traced, tmp_path / "m.onnx", **ORT)
+    assert max(row.delta for row in result.gate.rows) < 1e-5
