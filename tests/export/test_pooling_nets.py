@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from pooling_nets import SmallENet, TwoDecoders, TwoStreams, seeded, steep_attention
+from pooling_nets import SmallENet, TwoDecoders, TwoStreams, Windows, seeded, steep_attention
 from small_segnet import ORT
 
 from segnet_deploy import quantise, runtimes
 from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
-from segnet_deploy.errors import ParityError, UnsupportedModelError
+from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.passes import contract
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
@@ -224,3 +224,58 @@ def test_transposed_convolutions_of_dynamic_size_equal_pytorch(
     traced = trace(Grow(**options), torch.zeros(1, 3, 19, 25), dynamic="size")
     result = write(traced, tmp_path / "m.onnx", **ORT)
     assert max(row.delta for row in result.gate.rows) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def windows() -> Trace:
+    return trace(seeded(Windows((3, 3), (2, 1))), torch.zeros(1, 3, 43, 51))
+
+
+@pytest.mark.parametrize("form", ["standard", "lowered"])
+def test_windows_of_other_sizes_beside_2x2(form: str, windows: Trace, tmp_path: Path) -> None:
+    """22x26 is no multiple of 3: the last row and columns are in no window."""
+    result = write(windows, tmp_path / "m.onnx", form=form)
+    assert result.pairs == 3
+    assert checked(result) == set(runtimes.installed()) - {"ncnn"}
+    assert [len(row.flips) for row in result.gate.rows] == [3] * len(result.gate.rows)
+
+
+@pytest.mark.parametrize("swapped", [(0, 1), (7, 8)])
+def test_gate_refuses_exchanged_elements_of_a_window(
+    swapped: tuple[int, int], windows: Trace, tmp_path: Path
+) -> None:
+    write(windows, tmp_path / "m.onnx", form="lowered", **ORT)
+    model = ir.load(tmp_path / "m.onnx")
+    planes = next(n for n in model.graph if n.op_type == "Concat" and len(n.inputs) == 9)
+    one, other = (planes.inputs[place] for place in swapped)
+    planes.replace_input_with(swapped[0], other)
+    planes.replace_input_with(swapped[1], one)
+    ir.save(model, tmp_path / "wrong.onnx")
+    with pytest.raises(ParityError, match="with the same indices"):
+        gate(tmp_path / "wrong.onnx", windows.module, natural(43, 51), **ORT)
+
+
+def test_windows_of_other_sizes_are_refused_in_plugin_form(windows: Trace, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"MaxPool '.+'.*the lowered form supports it"):
+        write(windows, tmp_path / "m.onnx", form="plugin")
+    with pytest.raises(EngineError, match=r"ncnn does not support .*kernel \[3, 3\]"):
+        write(windows, tmp_path / "m.onnx", runtimes=["ncnn"])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "message"),
+    [
+        (3, {"stride": 2}, r"pool '.+' has kernel \[3, 3\], strides \[2, 2\].*stride equal to"),
+        (2, {"padding": 1}, r"pool '.+' has kernel .* pads \[1, 1, 1, 1\].*unpadded"),
+        (
+            3,
+            {"ceil_mode": True},
+            r"pool '.+' is in ceil mode with kernel \[3, 3\].*ceil_mode=False",
+        ),
+    ],
+)
+def test_windows_that_cannot_be_exact_are_refused_by_name(
+    kernel: int, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        trace(seeded(Windows(kernel, **options)), torch.zeros(1, 3, 43, 51))

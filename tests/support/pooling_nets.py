@@ -255,3 +255,30 @@ class Up(nn.Module):
         main = F.max_unpool2d(self.project(x), index, 2, 2, output_size=size)
         branch = self.expand(F.relu(self.grow(F.relu(self.reduce(x)), output_size=size)))
         return F.relu(main + branch)
+
+
+class Windows(nn.Module):
+    """A 2x2 pair in ceil mode, and inside it pairs with windows of other sizes or options."""
+
+    def __init__(self, *kernels: Any, **options: Any):
+        super().__init__()
+        self.kernels, self.options = kernels, options
+        self.a, self.h = conv(3, 6), nn.Conv2d(6, 4, 1)
+        self.inside = nn.ModuleList(conv(6, 6) for _ in range(2 * len(kernels) + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x / 64 - 2)
+        x, index = F.max_pool2d(a, 2, 2, ceil_mode=True, return_indices=True)
+        saved = []
+        layers = iter(self.inside)
+        for kernel in self.kernels:
+            x = next(layers)(x)
+            size = x.shape[2:]
+            x, inner = F.max_pool2d(x, kernel, return_indices=True, **self.options)
+            saved.append((kernel, inner, size))
+        for kernel, inner, size in reversed(saved):
+            x = next(layers)(x)
+            stride, padding = self.options.get("stride"), self.options.get("padding", 0)
+            x = F.max_unpool2d(x, inner, kernel, stride, padding, output_size=size)
+        x = next(layers)(x)
+        return self.h(F.max_unpool2d(x, index, 2, 2, output_size=a.shape[2:]))  # type: ignore[no-any-return]
