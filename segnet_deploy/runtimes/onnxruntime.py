@@ -59,6 +59,19 @@ def open_file(file: ModelFile, threads: int | None, operators: bool | None = Non
     return engine
 
 
+def open_witness(file: ModelFile, threads: int | None = None) -> OrtEngine:
+    """Load `file` to judge other files by: with ONNX Runtime's own operators, in no rewrite.
+
+    What they reject is run by ONNX's definition of MaxUnpool (passes/scatter_unpooling.py). Only
+    the plugin's operators, which ONNX Runtime does not have, are those of our library. Raises
+    EngineError.
+    """
+    engine = _Witness(file, threads, operators=file.has_plugin)
+    engine.metadata = Metadata.from_props(file.props)
+    attach_masks(engine, engine.metadata)
+    return engine
+
+
 class OrtEngine(Engine):
     """An InferenceSession."""
 
@@ -193,6 +206,15 @@ class OrtEngine(Engine):
             f"onnxruntime {what} {self._file.path}",
             "try another --runtime, or export with --form lowered",
         )
+
+
+class _Witness(OrtEngine):
+    """An engine whose form for what ONNX Runtime rejects is not that of our passes."""
+
+    def source(self) -> tuple[Path | bytes, Path | None]:
+        if self.lowered and not self._file.has_plugin:
+            return self._file.by_definition(), None
+        return super().source()
 
 
 def _node_times(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
