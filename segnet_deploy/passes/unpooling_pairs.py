@@ -64,7 +64,7 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
         raise _refusal(
             node, "it reads channels last, for ONNX Runtime; use the file that it was made from"
         )
-    pairs = [_pair(node) for node in graph if _has_used_indices(node)]
+    pairs = [_pair(node) for node in graph if has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
@@ -114,7 +114,8 @@ def _is_unpool(node: ir.Node) -> bool:
     return (node.domain, node.op_type) in {("", "MaxUnpool"), (contract.DOMAIN, contract.UNPOOL)}
 
 
-def _has_used_indices(node: ir.Node) -> bool:
+def has_used_indices(node: ir.Node) -> bool:
+    """Return whether `node` is a pool, standard or the plugin's, whose indices are used."""
     if (node.domain, node.op_type) == (contract.DOMAIN, contract.POOL):
         return True
     return (
