@@ -43,7 +43,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine)
+    check_paths(source, target, arguments.engine, arguments.prototxt)
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":

@@ -34,7 +34,7 @@ from segnet_export.export_options import ExportOptions, GateOptions
 from segnet_export.module_outputs import NamedOutputs, choose_outputs
 from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
-from segnet_export.torch_graph import evaluation_mode, to_onnx
+from segnet_export.torch_graph import evaluation_mode, to_onnx, total_stride
 from segnet_export.trial_run import check_repeatable, run_once
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
     if options.mc_dropout:
         model = sample_dropout(model, options.mc_dropout).model
     if options.dynamic == "size" and options.multiple == 1:
-        options = replace(options, multiple=_multiple(model, pairs))
+        options = replace(options, multiple=_multiple(model))
     return Trace(wrapped, example, options, model, pairs, classes)
 
 
@@ -293,7 +293,7 @@ def _gate_sizes(traced: Trace) -> list[BatchSize]:
         return [(batch, height, width), (3, height, width), (1, height, width)]
     multiple = traced.options.multiple
     step: int = max(2, multiple)
-    minimum: int = 2**traced.pairs
+    minimum: int = total_stride(traced.model.graph)
 
     def round_down(size: int) -> int:
         return max(minimum, size // step * step)
@@ -323,10 +323,10 @@ def _describe(options: ExportOptions, classes: int) -> Metadata:
     )
 
 
-def _multiple(model: ir.Model, pairs: int) -> int:
-    """Return 2 ** pairs if an unpooling has no output size, else 1."""
+def _multiple(model: ir.Model) -> int:
+    """Return the network's total stride if an unpooling has no output size, else 1."""
     without_size = any(
         node.op_type == "MaxUnpool" and sum(value is not None for value in node.inputs) < 3
         for node in model.graph
     )
-    return 2**pairs if without_size else 1
+    return total_stride(model.graph) if without_size else 1

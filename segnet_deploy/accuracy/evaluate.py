@@ -12,7 +12,7 @@ import numpy as np
 from segnet_deploy.accuracy.calibration import Calibration
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.index_flips import IndexFlips
-from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confusion
+from segnet_deploy.accuracy.metrics import VOID, Accuracy, Counts, boundary_f1, confusion
 from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.passes.sampling_names import CONFIDENCE, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent, track
@@ -135,7 +135,11 @@ def _segment(segmenter: Segmenter, calibration: Calibration, frame: Frame, truth
 def _pairs(
     examples: Sequence[Example], classes: int, unreadable: list[str], progress: Progress
 ) -> Iterator[tuple[Example, Frame, Frame]]:
-    """Yield each example, its frame and its labels; append to `unreadable` why one is left out."""
+    """Yield each example, its frame and its labels; append to `unreadable` why one is left out.
+
+    Raises InputError at the end for two classes whose labels were 0 and VOID only.
+    """
+    seen = set[int]()
     for example in track(examples, "evaluating", progress):
         try:
             frame, truth = example.pair(classes)
@@ -143,7 +147,12 @@ def _pairs(
             unreadable.append(str(error))
             progress(f"error: {error}")
         else:
+            seen |= {label for label in (1, VOID) if classes == 2 and (truth == label).any()}
             yield example, frame, truth
+    if seen == {VOID}:
+        raise InputError(
+            f"the labels are 0 and {VOID} only, but {VOID} means unlabelled; write 1 instead of it"
+        )
     if examples and len(unreadable) == len(examples):
         raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes import contract
+from segnet_deploy.passes.graph import infer_shapes
 from segnet_deploy.passes.lower_unpooling import find_masks, lower_unpooling
 from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.passes.unpooling_pairs import find_pairs
@@ -57,6 +58,8 @@ def expose_indices(path: str | os.PathLike[str], lowered: bool) -> IndexedModel:
     ir.external_data.load_to_model(model)  # the copy is saved elsewhere
     if lowered or contract.DOMAIN in model.opset_imports:
         model = lower_unpooling(model).model
+    else:
+        infer_shapes(model)
     graph = model.graph
     logits = graph.outputs[0]
     producer = logits.producer()

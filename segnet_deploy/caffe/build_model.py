@@ -143,6 +143,9 @@ class _Graph:
             raise UnsupportedModelError("no layer of the prototxt has a result that no other reads")
         for name in outputs:
             self._add_output(name)
+        if len(self.graph.outputs) > 1:
+            names = ", ".join(str(value.name) for value in self.graph.outputs)
+            self.notes.append(f"the net has several results ({names}); labels are of the first")
         for node in list(self.graph):
             if node.op_type == "Dropout" and not keep_dropout:
                 replace(node.outputs[0], _first_input(node))

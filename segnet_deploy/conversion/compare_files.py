@@ -18,7 +18,7 @@ from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
 from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.model_file import ModelFile
-from segnet_deploy.runtimes.onnxruntime import open_file
+from segnet_deploy.runtimes.onnxruntime import open_witness
 from segnet_deploy.types import Array, Frame, Size
 
 Outputs = dict[str, Array]
@@ -68,6 +68,11 @@ def compare_files(
             progress(f"left out: {error}")
             continue
         agreements, deltas = zip(*map(_agreement, expected, results), strict=True)
+        if not np.isfinite(deltas).all():
+            raise ParityError(
+                f"results of {source} or of the new file are not finite, so they cannot be "
+                "compared; no file was written: check the weights and the normalisation"
+            )
         computed = arithmetic(metadata.precision, half)
         likeness = Likeness(name, computed, float(np.mean(agreements)), max(deltas))
         minimum = default_limit(metadata.precision, half)
@@ -98,12 +103,8 @@ def _inputs(
 
 
 def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
-    """Run the source as it is, in ONNX Runtime's own operators: not in a rewrite of this package.
-
-    Only the plugin's operators, which ONNX Runtime does not have, are those of this package.
-    """
-    file = ModelFile.read(path)
-    with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
+    """Run the source as it is, not in a rewrite of this package."""
+    with contextlib.closing(open_witness(ModelFile.read(path))) as engine:
         return [_outputs(engine, x) for x in inputs]
 
 

@@ -98,6 +98,8 @@ def _even_input(build: Builder, pair: Pair) -> ir.Value:
     replace_infinite_padding(build, source)
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _is_padded_to_even(source):
         return source
+    if pair.even_only:
+        return source  # SpaceToDepth has no result at odd sizes
     if pair.ceil_mode:
         return pad_to_even(build, source, 0.0 if pair.non_negative else lowest(source))
     if size is not None:
@@ -181,7 +183,7 @@ def _fit_size(build: Builder, full: ir.Value, pair: Pair, unpool: ir.Node) -> ir
             return _crop(build, full, build.const(size))
         return build.op("Pad", full, build.const([0] * 6 + list(extra)), mode="constant")
     target = _target_size(build, unpool)
-    if target is None:
+    if target is None or pair.even_only:
         return full
     if pair.ceil_mode:
         return _crop(build, full, target)

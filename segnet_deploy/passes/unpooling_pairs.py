@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
+from segnet_deploy.passes.dynamic_sizes import is_size_of
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Size
 
@@ -28,7 +29,9 @@ class Pair:
     """A pool with indices and the unpoolings that use them.
 
     `non_negative`: the graph proves that the pool's input has no element below 0. `repeats` are the
-    nodes that repeat the indices of one image for a batch of samples (sample_dropout).
+    nodes that repeat the indices of one image for a batch of samples (sample_dropout). `even_only`:
+    the sizes are dynamic and the unpooling writes twice the pool's output, which is the pool's
+    input at even sizes only; others must be an error when the model runs.
     """
 
     pool: ir.Node
@@ -36,6 +39,7 @@ class Pair:
     ceil_mode: bool
     non_negative: bool
     repeats: tuple[ir.Node, ...] = ()
+    even_only: bool = False
 
     @property
     def source(self) -> ir.Value:
@@ -55,7 +59,7 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
         raise _refusal(
             node, "it reads channels last, for ONNX Runtime; use the file that it was made from"
         )
-    pairs = [_pair(node) for node in graph if _has_used_indices(node)]
+    pairs = [_pair(node) for node in graph if has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
@@ -103,7 +107,8 @@ def _is_unpool(node: ir.Node) -> bool:
     return (node.domain, node.op_type) in {("", "MaxUnpool"), (contract.DOMAIN, contract.UNPOOL)}
 
 
-def _has_used_indices(node: ir.Node) -> bool:
+def has_used_indices(node: ir.Node) -> bool:
+    """Return whether `node` is a pool, standard or the plugin's, whose indices are used."""
     if (node.domain, node.op_type) == (contract.DOMAIN, contract.POOL):
         return True
     return (
@@ -131,7 +136,17 @@ def _pair(pool: ir.Node) -> Pair:
     for unpool in users:
         _check_unpool(pool, unpool, source, repeated=unpool in repeated)
     ceil_mode = bool(int_attribute(pool, "ceil_mode", 0))
-    return Pair(pool, users, ceil_mode, is_non_negative(source), repeats)
+    even_only = static_size(source) is None and any(
+        _doubles_its_input(unpool, ceil_mode) for unpool in users
+    )
+    return Pair(pool, users, ceil_mode, is_non_negative(source), repeats, even_only)
+
+
+def _doubles_its_input(unpool: ir.Node, ceil_mode: bool) -> bool:
+    """Return whether an unpooling of dynamic size fits its pool at even sizes only."""
+    if unpool.domain == contract.DOMAIN:  # to_plugin_ops writes such a pair with two roundings
+        return bool(int_attribute(unpool, "ceil_mode", 1)) != ceil_mode
+    return len(unpool.inputs) < 3 or unpool.inputs[2] is None
 
 
 def repeat_count(node: ir.Node, pool: ir.Node) -> int:
@@ -192,7 +207,10 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bo
                 unpool, f"its input {values} does not have the shape of the pool's output {pooled}"
             )
     read, written = static_size(source), unpool_size(unpool)
-    if read is None or written is None or read == written:
+    if read is None or written is None:
+        _check_dynamic_size(pool, unpool, source)
+        return
+    if read == written:
         return
     # Codes are positions in a window, so planes may be padded to even sizes. The flat indices of a
     # standard pair mean other positions in a plane of another size.
@@ -203,6 +221,17 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bo
             f"it unpools to {written[0]}x{written[1]} but pool '{pool.name}' read "
             f"{read[0]}x{read[1]}; use input sizes that are multiples of 32, or give it "
             f"output_shape {read[0]}x{read[1]}",
+        )
+
+
+def _check_dynamic_size(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
+    """Check that a computed output shape is that of the pool's input, whatever the size is."""
+    shape = unpool.inputs[2] if not unpool.domain and len(unpool.inputs) > 2 else None
+    if shape is not None and not is_size_of(shape, source):
+        raise _refusal(
+            unpool,
+            f"the graph does not show that its output_shape is the size that pool '{pool.name}' "
+            "reads; export with a static size, or compute it from the Shape of the pool's input",
         )
 
 

@@ -179,6 +179,27 @@ def test_every_runtime_gives_the_labels_of_the_interpreter(
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.98
 
 
+def test_several_results_are_several_outputs(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"] + caffe_nets.conv("depth", "pool1_D", 1)
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE), integer=True)
+    built = build(text, weights, tmp_path)
+    x = caffe_nets.image((1, 3, *SIZE), levels=4)
+    found, blobs = run(built, x, tmp_path), caffe_reference.run(text, weights, x)
+    assert list(found) == ["conv1_D", "depth"]
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, blobs[name])
+    assert "several results (conv1_D, depth); labels are of the first" in built.notes[-1]
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    same = "kernel_size: 1"
+    text = caffe_nets.HEAD + caffe_nets.conv("conv", "data", 3, same)
+    text += caffe_nets.conv("conv", "conv", 3, same)
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    with pytest.raises(InputError, match="two layers with weights are called 'conv'"):
+        build(text, weights, tmp_path)
+
+
 def test_weights_that_no_layer_uses_are_named(tmp_path: Path) -> None:
     text = caffe_nets.NETS["segnet"]
     weights = caffe_nets.seeded(text, (1, 3, *SIZE)) | {"fc8": [np.zeros(3, np.float32)]}

@@ -151,6 +151,7 @@ def test_text_equals_what_protobufs_library_reads(name: str) -> None:
         ("a: 1\n\n\x01", "line 3: unexpected character"),
         ('a: "open', "unexpected character"),
         ("a: [1 2]", "in a list"),
+        ("a: ${LABELS}", "line 1: unexpected character .*template"),
         ("a {" * 40 + "}" * 40, "nested more than 32 deep"),
         ("a {" * 100_000, "nested more than 32 deep"),
     ],

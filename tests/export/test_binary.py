@@ -11,8 +11,8 @@ import torch
 from small_segnet import ORT
 from torch import Tensor, nn
 
-from segnet_deploy import load
-from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy import evaluate, find_examples, load
+from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.prediction import predict_files
 from segnet_deploy.quant.quantise import quantise
 from segnet_deploy.scenes import draw_scene
@@ -112,6 +112,28 @@ def test_prediction_writes_two_labels(traced: Trace, frame: np.ndarray, tmp_path
         assert len(segmenter.metadata.classes) == 2
         labels = segmenter.segment(frame)
     assert set(np.unique(labels)) == {0, 1}
+
+
+def test_accuracy_of_two_labels_is_measured(
+    traced: Trace, frame: np.ndarray, tmp_path: Path
+) -> None:
+    write(traced, tmp_path / "m.onnx", **ORT)
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), frame)
+    truth = (np.arange(SIZE[1]) % 2)[None].repeat(SIZE[0], 0).astype(np.uint8)
+    with load(tmp_path / "m.onnx", runtime="onnxruntime") as segmenter:
+        labels = segmenter.segment(frame)
+        cv2.imwrite(str(tmp_path / "labels" / "0.png"), truth)
+        result = evaluate(segmenter, find_examples(tmp_path), boundary=False)
+        ious = [
+            ((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum()
+            for k in (0, 1)
+        ]
+        assert result["mean_iou"] == pytest.approx(np.mean(ious))
+        cv2.imwrite(str(tmp_path / "labels" / "0.png"), truth * 255)
+        with pytest.raises(InputError, match=r"0 and 255 only.*write 1 instead"):
+            evaluate(segmenter, find_examples(tmp_path), boundary=False)
 
 
 def test_checkpoint_of_one_class_is_taken_as_logits(tmp_path: Path) -> None:

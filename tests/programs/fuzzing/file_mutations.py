@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
         if rng.random() < 0.2:
             del holder[key]
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
     if rng.random() < 0.05:
         return b"[" * 100_000
     return json.dumps(document).encode()
