@@ -33,6 +33,11 @@ class Calibration:
         self._pixels, self._right = np.zeros(_BINS), np.zeros(_BINS)
         self._bins = np.zeros((3, _CONFIDENCE_BINS))  # pixels, right ones, sum of confidences
 
+    @property
+    def pixels(self) -> int:
+        """The number of labelled pixels so far."""
+        return int(self._pixels.sum())
+
     def add(self, truth: Frame, labels: Frame, uncertainty: Array, confidence: Array) -> None:
         """Add a frame: labels (H, W) uint8, maps (H, W) float. Void pixels do not count."""
         known = (truth < self._classes) & (truth != VOID)
@@ -46,19 +51,13 @@ class Calibration:
             total += np.bincount(bins, weights, minlength=_CONFIDENCE_BINS)
 
     def figures(self) -> dict[str, Any]:
-        """Return shares, 0 to 1; NaN without pixels.
+        """Return shares, 0 to 1, once there are pixels.
 
         `accuracy_of_most_certain` is the share of right pixels among the most certain 50, 90 and
         100 %; `ece`, the expected calibration error, the mean difference between confidence and
         accuracy in 15 bins of the confidence.
         """
         count = self._pixels.sum()
-        if not count:
-            nothing = float("nan")
-            return {
-                "accuracy_of_most_certain": {str(share): nothing for share in SHARES},
-                "ece": nothing,
-            }
         most_certain = {str(share): self._accuracy(share * count) for share in SHARES}
         pixels, right, confidence = self._bins
         ece = float(np.abs(right - confidence).sum() / pixels.sum())

@@ -68,10 +68,8 @@ def evaluate(
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
     results = [
-        _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
+        _figures(names, *all_of) for all_of in zip(sums, boundaries, calibrations, strict=True)
     ]
-    for one, calibration, figures in zip(segmenters, calibrations, results, strict=True):
-        figures |= calibration.figures() if one.has_uncertainty else {}
     agreement = {} if other is None else {"against": results[1], "agreement": float(np.mean(same))}
     return {**results[0], "frames": frames, "unreadable": unreadable, **agreement}
 
@@ -157,7 +155,9 @@ def _pairs(
         raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 
 
-def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
+def _figures(
+    names: Sequence[str], counts: Counts, boundaries: Sequence[float], calibration: Calibration
+) -> dict[str, Any]:
     accuracy = Accuracy(counts)
     recall, iou = accuracy.recall, accuracy.iou
     known = [score for score in boundaries if not math.isnan(score)]
@@ -170,4 +170,5 @@ def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) 
             name: {"iou": float(iou[i]), "recall": float(recall[i])} for i, name in enumerate(names)
         },
         "confusion": counts.tolist(),
+        **(calibration.figures() if calibration.pixels else {}),
     }
