@@ -192,6 +192,7 @@ def test_damaged_prototxts_are_read_or_refused(tmp_path: Path) -> None:
         ('layers { layer { name: "a" type: "conv" } }', UnsupportedModelError, "2013"),
         ('layer { name: "a" }', InputError, "has no type"),
         ('layer { name: "a" type: "ReLU" bottom: "b" top: "c" }', InputError, "has no input"),
+        ('layer { name: "a" type: "ReLU" top: "c" }', UnsupportedModelError, "'a' .* no bottom"),
         ('input: "d" input_dim: 1 layer { type: "ReLU" bottom: "d" top: "c" }', InputError, "1 3"),
         (
             'input: "d" layer { name: "l" type: "SoftmaxWithLoss" bottom: "d" top: "x" } '

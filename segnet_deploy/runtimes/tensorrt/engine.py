@@ -16,7 +16,7 @@ from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_ar
 from segnet_deploy.runtimes.tensorrt.library import choose, load
 from segnet_deploy.runtimes.tensorrt.logger import make_logger
 from segnet_deploy.runtimes.tensorrt.plan import Plan
-from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
+from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin, load_plugin
 from segnet_deploy.runtimes.tensorrt.session import Session
 from segnet_deploy.runtimes.tensorrt.shape_context import ShapeContext, captures_itself
 from segnet_deploy.types import Array
@@ -60,7 +60,7 @@ class TensorRtEngine(Engine):
         if plan.embedded:  # the sidecar says so, and the plan has the sidecar's hash
             self._runtime.engine_host_code_allowed = True
         if plugin is not None:
-            self._runtime.get_plugin_registry().load_library(str(plugin))
+            load_plugin(self._runtime.get_plugin_registry(), str(plugin), self._log)
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan.path.read_bytes())
         if self._engine is None:
             raise self._error("cannot be deserialised")
