@@ -261,6 +261,11 @@ def _complete(metadata: Metadata, engine: Engine) -> Metadata:
     if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
         raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
     size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
+    if len(output.shape) == 4 and output.shape[1] == 1:
+        raise UnsupportedModelError(
+            f"the file has one output channel for {engine.name}; give it two classes and a "
+            "probability first: segnet-export model.onnx -o two.onnx"
+        )
     if not _is_map(output, size):
         raise _not_segmentation(
             engine, f"its input is {_ports(inputs)}, its output {_ports([output])}"

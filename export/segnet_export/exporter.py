@@ -24,10 +24,11 @@ from segnet_deploy.passes.sample_dropout import NO_DROPOUT, check_samples, sampl
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
+from segnet_deploy.passes.to_two_classes import THRESHOLD, to_two_classes
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.binary_outputs import THRESHOLD, BinaryOutputs, find_binary
+from segnet_export.binary_outputs import BinaryOutputs, find_binary
 from segnet_export.check_module import check_inputs, count_channels
 from segnet_export.dropout_calls import DropoutCalls
 from segnet_export.export_options import ExportOptions, GateOptions
@@ -191,11 +192,10 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
         names = choose_outputs(found, options.outputs)
         classes = count_channels(found, names[0], example)
         wrapped = NamedOutputs(module, names)
-        if classes == 1:
-            if options.mc_dropout:
-                raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
-            wrapped = BinaryOutputs(module, names, find_binary(module, example, names[0]))
-            classes = 2
+        kind = find_binary(module, example, names[0]) if classes == 1 else ""
+        if kind and options.mc_dropout:
+            raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
+        classes = 2 if kind else classes
         _describe(options, classes)  # reports wrong options before the long part
         model, pairs = to_onnx(
             wrapped,
@@ -205,6 +205,9 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
             wrapped.names,
             dropout=bool(options.mc_dropout),
         )
+    if kind:
+        model = to_two_classes(model, kind).model
+        wrapped = BinaryOutputs(module, names, kind)
     if options.mc_dropout:
         model = sample_dropout(model, options.mc_dropout).model
     if options.dynamic == "size" and options.multiple == 1:

@@ -59,7 +59,7 @@ class Net:
     """An inference net.
 
     `image` is the blob of the input, `shape` its (N, C, H, W); sizes that the prototxt does not
-    determine are None. `batch` is what the net was trained or sampled with, if stated. `mean` and
+    determine are None. `batch` is that of the data layer, if it has one. `mean` and
     `scale` are those of the data layer: (x - mean) * scale; `notes` are lines for the user.
     """
 
@@ -159,7 +159,7 @@ def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
         image,
         shape,
         tuple(computing),
-        shape[0] if names else _batch(sources[0]),
+        None if names else _batch(sources[0]),
         tuple(transform.reals("mean_value")),
         transform.real("scale", 1.0),
         tuple(notes),

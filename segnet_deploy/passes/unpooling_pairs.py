@@ -22,6 +22,11 @@ _SIGN_PRESERVING = (
     *("Identity", "Dropout", "MaxPool", "MaxUnpool", "Slice", "Reshape", "Transpose", "Cast"),
     *(contract.POOL, contract.UNPOOL),
 )
+WHOLE_INDICES = (
+    "indices must go from a pool to unpoolings as they are: to unpool some channels, unpool all "
+    "and slice the result; to join pools, unpool each and join the results; or run an ONNX file as "
+    "it is, with --runtime onnxruntime"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
-            raise _refusal(node, "its indices are not the direct output of a MaxPool")
+            raise _refusal(
+                node, f"its indices are not the direct output of a MaxPool; {WHOLE_INDICES}"
+            )
     return pairs
 
 
@@ -128,7 +135,9 @@ def _pair(pool: ir.Node) -> Pair:
     users = (*(node for node in direct if node not in repeats), *repeated)
     for user in users:
         if not _is_unpool(user) or user.inputs[0] is index:
-            raise _refusal(pool, f"its indices also feed {user.op_type} '{user.name}'")
+            raise _refusal(
+                pool, f"its indices also feed {user.op_type} '{user.name}'; {WHOLE_INDICES}"
+            )
     if pool.domain == "":
         _require_two_by_two(pool)
     source = pool.inputs[0]

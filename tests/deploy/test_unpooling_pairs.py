@@ -14,9 +14,11 @@ from onnx.reference import ReferenceEvaluator
 
 from segnet_deploy import convert, runtimes
 from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.passes.graph import infer_shapes, static_size
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
+from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.passes.unpooling_pairs import find_pairs, is_non_negative
 
 
@@ -272,3 +274,64 @@ def test_slice_that_is_no_crop_to_the_pools_input_is_kept(tmp_path: Path) -> Non
     for result in run_everywhere(model, x, tmp_path):
         assert not isinstance(result, EngineError)
         assert np.array_equal(result, expected)
+
+
+def indices_of(kind: str) -> graphs.ir.Model:
+    """Return pools whose indices reach the unpooling changed: some channels, or joined."""
+    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    if kind == "some channels":
+        between = [
+            h.make_node("Gather", ["y", "some"], ["v"], axis=1),
+            h.make_node("Gather", ["index", "some"], ["i"], axis=1, name="some_channels"),
+        ]
+    else:
+        between = [
+            h.make_node("MaxPool", ["x"], ["y2", "index2"], name="other_pool", **window),
+            h.make_node("Concat", ["y", "y2"], ["v"], axis=1),
+            h.make_node("Concat", ["index", "index2"], ["i"], axis=1, name="joined"),
+        ]
+    nodes = [
+        h.make_node("MaxPool", ["x"], ["y", "index"], name="the_pool", **window),
+        *between,
+        h.make_node("MaxUnpool", ["v", "i"], ["z"], name="the_unpool", **window),
+    ]
+    constants = [onnx.numpy_helper.from_array(np.array([0]), "some")]
+    used = constants if kind == "some channels" else []
+    return graphs.model(nodes, {"x": [1, 2, 8, 8]}, {"z": [1, "c", 8, 8]}, used)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("some channels", r"'the_pool'.* also feed Gather 'some_channels'; .*unpool all and slice"),
+        ("joined", r"'the_pool'.* also feed Concat 'joined'; .*unpool each and join the results"),
+    ],
+)
+def test_changed_indices_are_refused_with_advice(kind: str, words: str, tmp_path: Path) -> None:
+    for rewrite in (lower_unpooling, to_plugin_ops):
+        with pytest.raises(UnsupportedModelError, match=words):
+            rewrite(indices_of(kind))
+    if kind == "some channels":  # the advice: ONNX Runtime runs the file with ONNX's meaning
+        x = np.random.default_rng(0).standard_normal((1, 2, 8, 8)).astype(np.float32)
+        expected = graphs.run(indices_of(kind), x, "onnxruntime")[0]
+        with runtimes.open(written(indices_of(kind), tmp_path), "onnxruntime", 1) as engine:
+            assert not engine.operators
+            assert np.array_equal(engine.run(x), expected)
+
+
+def test_shapes_of_a_bf16_file_are_inferred() -> None:
+    """ONNX has bf16 convolutions since opset 22 only; files of older opsets have them as well."""
+    model = to_precision(graphs.small_net(), "bf16").model
+    for node in model.graph:
+        for value in node.outputs:
+            value.shape = None
+    assert find_pairs(infer_shapes(model).graph)
+    assert [static_size(pair.source) for pair in find_pairs(model.graph)] == [(8, 10)]
+
+
+def test_pool_of_another_rank_is_refused() -> None:
+    model = pair_with()
+    model.graph.inputs[0].shape = graphs.ir.Shape([1, 2, 8])
+    for rewrite in (lower_unpooling, to_plugin_ops):
+        with pytest.raises(UnsupportedModelError, match="the_unpool"):
+            rewrite(graphs.ir.from_proto(graphs.ir.to_proto(model)))
