@@ -83,7 +83,7 @@ def _sizes_of_value(node: ir.Node) -> list[_Size] | None:
 
 
 def _equal(size: _Size, source: ir.Value, axis: int) -> bool:
-    want = None if source.shape is None else source.shape[axis]
+    want = None if source.shape is None or len(source.shape) != 4 else source.shape[axis]
     if isinstance(size, int):
         return size == want
     value, number = size

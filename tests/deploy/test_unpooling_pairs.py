@@ -14,9 +14,11 @@ from onnx.reference import ReferenceEvaluator
 
 from segnet_deploy import convert, runtimes
 from segnet_deploy.errors import EngineError, UnsupportedModelError
+from segnet_deploy.passes.graph import infer_shapes, static_size
 from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
+from segnet_deploy.passes.to_precision import to_precision
 from segnet_deploy.passes.unpooling_pairs import find_pairs, is_non_negative
 
 
@@ -315,3 +317,21 @@ def test_changed_indices_are_refused_with_advice(kind: str, words: str, tmp_path
         with runtimes.open(written(indices_of(kind), tmp_path), "onnxruntime", 1) as engine:
             assert not engine.operators
             assert np.array_equal(engine.run(x), expected)
+
+
+def test_shapes_of_a_bf16_file_are_inferred() -> None:
+    """ONNX has bf16 convolutions since opset 22 only; files of older opsets have them as well."""
+    model = to_precision(graphs.small_net(), "bf16").model
+    for node in model.graph:
+        for value in node.outputs:
+            value.shape = None
+    assert find_pairs(infer_shapes(model).graph)
+    assert [static_size(pair.source) for pair in find_pairs(model.graph)] == [(8, 10)]
+
+
+def test_pool_of_another_rank_is_refused() -> None:
+    model = pair_with()
+    model.graph.inputs[0].shape = graphs.ir.Shape([1, 2, 8])
+    for rewrite in (lower_unpooling, to_plugin_ops):
+        with pytest.raises(UnsupportedModelError, match="the_unpool"):
+            rewrite(graphs.ir.from_proto(graphs.ir.to_proto(model)))

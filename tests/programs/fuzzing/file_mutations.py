@@ -87,7 +87,11 @@ def write_checkpoint(seed: Path, target: Path, rng: random.Random) -> None:
         return
     weights: dict[str, Any] = torch.load(seed, weights_only=True)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        rng.choice(_ON_WEIGHTS)(weights, rng)
+        change = rng.choice(_ON_WEIGHTS)
+        try:
+            change(weights, rng)
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            continue  # an earlier mutation made a tensor that this one cannot change
     found: Any = weights
     if rng.random() < 0.5:
         key = rng.choice(("state_dict", "model", "ema", "weights", "x.y", "", "optimizer"))
