@@ -50,6 +50,7 @@ def test_export_names_are_pinned() -> None:
         "export",
         "load_checkpoint",
         "load_weights",
+        "place_dropout",
         "trace",
         "write",
     ]

@@ -7,7 +7,6 @@ from pathlib import Path
 from segnet_deploy import runtimes
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.base import Engine
-from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 
 
@@ -24,5 +23,4 @@ def open_engine(path: Path, runtime: str, threads: int, operators: bool) -> Engi
     file = ModelFile.read(path)
     engine = open_file(file, threads, operators)
     engine.metadata = Metadata.from_props(file.props)
-    attach_masks(engine, engine.metadata)
     return engine

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         SegNetBasic,
         SegNetConfig,
         create,
+        place_dropout,
     )
     from segnet_export.parity.report import GateReport, GateRow
 
@@ -40,6 +41,7 @@ __all__ = [
     "export",
     "load_checkpoint",
     "load_weights",
+    "place_dropout",
     "trace",
     "write",
 ]
@@ -50,6 +52,7 @@ _MODULES = {
     "exporter": ("ExportResult", "Trace", "export", "trace", "write"),
     "models": (
         *("ARCHITECTURES", "Architecture", "SegNet", "SegNetBasic", "SegNetConfig", "create"),
+        "place_dropout",
     ),
     "parity.report": ("GateReport", "GateRow"),
 }

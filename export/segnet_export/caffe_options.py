@@ -12,7 +12,7 @@ from segnet_deploy.errors import UsageError
 SUFFIX = ".caffemodel"
 _NO_USE = (
     *("dynamic", "opset", "num_classes", "arch", "geometry", "bn_order", "module", "module_args"),
-    *("key", "unsafe_load"),
+    *("key", "unsafe_load", "dropout"),
 )
 
 
@@ -70,6 +70,7 @@ def export_caffe(
         classes=arguments.classes,
         normalisation=normalisation,
         bn_statistics=arguments.bn_statistics,
+        mc_dropout=arguments.mc_dropout or 0,
         images=[read_image(path) for path in find_inputs(arguments.image)],
         min_agreement=arguments.min_agreement,
         progress=arguments.progress,
@@ -78,11 +79,12 @@ def export_caffe(
         arguments.progress(f"note: {note}")
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    use = f"in {arguments.mc_dropout} samples" if arguments.mc_dropout else "left out"
     (height, width), dropouts = result.size, result.model.dropouts
     print(
         f"{arguments.prototxt}: {result.classes} classes, {height}x{width}, "
         f"{result.model.parameters:,} parameters"
-        + (f", {len(dropouts)} Dropout layers left out" if dropouts else "")
+        + (f", {len(dropouts)} Dropout layers {use}" if dropouts else "")
     )
     conversion = result.conversion
     print(

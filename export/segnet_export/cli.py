@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from segnet_deploy.cli.command import run
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.optional import require
+from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE, Frame, Size
 from segnet_export.caffe_options import export_caffe, is_caffe
 from segnet_export.cli_options import (
@@ -42,7 +43,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine)
+    check_paths(source, target, arguments.engine, arguments.prototxt)
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":
@@ -66,9 +67,11 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
     """Export a checkpoint, or the network of --arch."""
     torch = require("torch", extra="export")
     from segnet_deploy.files import sha256
-    from segnet_export import export
+    from segnet_export import export, place_dropout
 
     module, channels, multiple = _load_network(arguments, source)
+    if arguments.dropout:
+        place_dropout(module, arguments.dropout)
     _warn_of_missing_normalisation(arguments)
     result = export(
         module,
@@ -85,6 +88,7 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
         classes=arguments.classes,
         opset=arguments.opset,
         outputs=arguments.outputs and arguments.outputs.split(","),
+        mc_dropout=arguments.mc_dropout or 0,
         multiple=multiple,
         network=arguments.arch or "",
         source_sha256="" if source is None else sha256(source),
@@ -99,10 +103,13 @@ def _export(arguments: argparse.Namespace, source: Path | None, target: Path) ->
 
 def _further_outputs(result: ExportResult) -> str:
     """Return the names of the outputs, for the last line, if there are several."""
-    names = [output.name for output in result.gate.rows[0].outputs]
+    metadata = result.metadata
+    names = [output.name for output in result.gate.rows[0].outputs if output.name != SAMPLES]
     if not names:
         return ""
-    return f"labels from '{result.metadata.label_output}', also {', '.join(names)}, "
+    sampled = f"{metadata.samples} samples of {len(metadata.dropout)} dropouts, "
+    names_text = f"labels from '{metadata.label_output}', also {', '.join(names)}, "
+    return (sampled if metadata.samples else "") + names_text
 
 
 def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
@@ -224,7 +231,9 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
             progress=arguments.progress,
         )
         size = _given_size(arguments) or DEFAULT_SIZE
-        return module, arguments.input_channels or find_input_channels(module, *size), 1
+        channels = arguments.input_channels or find_input_channels(module, *size)
+        arguments.progress(f"{arguments.module}: {channels} input channels")
+        return module, channels, 1
     from segnet_export import load_checkpoint
 
     loaded = load_checkpoint(

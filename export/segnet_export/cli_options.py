@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
+from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
@@ -14,7 +15,8 @@ from segnet_export.int8_options import add_int8_options, check_int8_options
 
 NEEDS_CHECKPOINT = (
     *("io", "dynamic", "imgsz", "batch", "opset", "num_classes", "arch", "geometry"),
-    *("bn_order", "module", "module_args", "input_channels", "key", "outputs"),
+    *("bn_order", "module", "module_args", "input_channels", "key", "outputs", "mc_dropout"),
+    "dropout",
 )
 
 
@@ -40,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_shape_options(parser)
     _add_training_options(parser)
     _add_file_options(parser)
+    _add_sampling_options(parser)
     _add_engine_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
@@ -86,6 +89,25 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
+    )
+
+
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("uncertainty")
+    group.add_argument(
+        "--mc-dropout",
+        nargs="?",
+        type=int,
+        const=DEFAULT_SAMPLES,
+        metavar="SAMPLES",
+        help="sample the network's dropout: mean probabilities and an uncertainty map (default "
+        "without a number: %(const)s)",
+    )
+    group.add_argument(
+        "--dropout",
+        choices=("bayesian", "pascal"),
+        help="with --mc-dropout: place dropout in a SegNet that was trained with it: bayesian, as "
+        "in Bayesian SegNet; pascal, before every pool and unpooling",
     )
 
 
@@ -192,6 +214,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     check_int8_options(arguments)
     check_caffe_options(arguments, build_parser().parse_args([]))
     _check_network_options(arguments)
+    _check_sampling_options(arguments)
     _check_file_options(arguments)
 
 
@@ -216,6 +239,16 @@ def _check_network_options(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} requires --module")
     if arguments.input_channels is not None and arguments.input_channels < 1:
         raise UsageError(f"--input-channels {arguments.input_channels}; expected 1 or more")
+
+
+def _check_sampling_options(arguments: argparse.Namespace) -> None:
+    samples = arguments.mc_dropout
+    if samples is not None and not 1 <= samples <= MAX_SAMPLES:
+        raise UsageError(f"--mc-dropout {samples}; expected 1 to {MAX_SAMPLES} samples, such as 8")
+    if arguments.dropout and samples is None:
+        raise UsageError("--dropout requires --mc-dropout: otherwise a file drops nothing")
+    if samples is not None and (arguments.dynamic or arguments.batch != 1):
+        raise UsageError("--mc-dropout needs one image of static size; omit --dynamic and --batch")
 
 
 def _check_file_options(arguments: argparse.Namespace) -> None:
@@ -251,12 +284,15 @@ def check_conversion_options(arguments: argparse.Namespace) -> None:
             )
 
 
-def check_paths(source: Path | None, target: Path, engine: str | None) -> None:
+def check_paths(
+    source: Path | None, target: Path, engine: str | None, prototxt: str | None = None
+) -> None:
     """Raise InputError if the folder of `target` is missing, UsageError if two files are one."""
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
     seen: dict[Path, str] = {}
-    for name, path in {"model": source, "-o": target, "--engine": engine}.items():
+    paths = {"model": source, "--prototxt": prototxt, "-o": target, "--engine": engine}
+    for name, path in paths.items():
         if path is None:
             continue
         resolved = Path(path).resolve()

@@ -21,12 +21,13 @@ _OTHERS = (F.alpha_dropout, F.feature_alpha_dropout, torch.alpha_dropout)
 class DropoutCalls(TorchFunctionMode):
     """Call `dropout(x, ratio, channels)` instead of every dropout with a ratio above 0.
 
-    `channels`: whole channels are dropped (nn.Dropout2d). Raises UnsupportedModelError for an alpha
-    dropout, which does not set the values to 0.
+    `channels`: whole channels are dropped (nn.Dropout2d). `count` is the number of calls. Raises
+    UnsupportedModelError for an alpha dropout, which does not set the values to 0.
     """
 
     def __init__(self, dropout: Callable[[Tensor, float, bool], Tensor]):
         super().__init__()
+        self.count = 0
         self._dropout = dropout
 
     def __torch_function__(
@@ -43,7 +44,10 @@ class DropoutCalls(TorchFunctionMode):
         if func not in _ELEMENTS and func not in _CHANNELS:
             return func(*args, **(kwargs or {}))
         x, ratio = _arguments(*args, **(kwargs or {}))
-        return self._dropout(x, ratio, func in _CHANNELS) if ratio > 0 else x
+        if not ratio > 0:
+            return x
+        self.count += 1
+        return self._dropout(x, ratio, func in _CHANNELS)
 
 
 def mark_dropouts() -> DropoutCalls:
@@ -68,7 +72,8 @@ def apply_masks(masks: Sequence[Tensor]) -> DropoutCalls:
     remaining = iter(masks)
 
     def apply(x: Tensor, ratio: float, channels: bool) -> Tensor:
-        return x * (next(remaining).to(x.dtype) * (1 / (1 - ratio)))
+        mask = next(remaining, None)  # the caller compares the counts
+        return x if mask is None else x * (mask.to(x.dtype) * (1 / (1 - ratio)))
 
     return DropoutCalls(apply)
 

@@ -34,6 +34,8 @@ class ExportOptions:
     `opset`: of the ONNX file, 20 or newer.
     `outputs`: the names of the tensors to export, the label output first; None: all that the module
     returns. Tensors in dicts have their keys as names, those in tuples `output_0` and so on.
+    `mc_dropout`: the number of samples of the module's dropout, 0 for none: the file then computes
+    mean probabilities and their uncertainty (segnet_deploy.passes.sample_dropout).
     `multiple`: height and width must be multiples of it, in px.
     `network` and `source_sha256`: recorded in the file; the architecture's name and the SHA-256 of
     the checkpoint.
@@ -54,6 +56,7 @@ class ExportOptions:
     classes: str | None = None
     opset: int = OLDEST_OPSET
     outputs: Sequence[str] | None = None
+    mc_dropout: int = 0
     multiple: int = 1
     network: str = ""
     source_sha256: str = ""
@@ -107,6 +110,7 @@ class ExportKeywords(TypedDict, total=False):
     classes: str | None
     opset: int
     outputs: Sequence[str] | None
+    mc_dropout: int
     multiple: int
     network: str
     source_sha256: str

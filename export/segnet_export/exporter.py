@@ -16,29 +16,34 @@ from torch import Tensor, nn
 
 from segnet_deploy.accuracy.gate_inputs import BatchSize, GateInput, InputMaker
 from segnet_deploy.classes import load_classes
-from segnet_deploy.errors import InputError
+from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.cast_frame_first import cast_frame_first
+from segnet_deploy.passes.sample_dropout import NO_DROPOUT, check_samples, sample_dropout
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
+from segnet_deploy.passes.to_two_classes import THRESHOLD, to_two_classes
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.binary_outputs import THRESHOLD, BinaryOutputs, find_binary
+from segnet_export.binary_outputs import BinaryOutputs, find_binary
 from segnet_export.check_module import check_inputs, count_channels
+from segnet_export.dropout_calls import DropoutCalls
 from segnet_export.export_options import ExportOptions, GateOptions
 from segnet_export.module_outputs import NamedOutputs, choose_outputs
 from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
-from segnet_export.torch_graph import evaluation_mode, to_onnx
+from segnet_export.torch_graph import evaluation_mode, to_onnx, total_stride
 from segnet_export.trial_run import check_repeatable, run_once
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from segnet_export.export_options import ExportKeywords, Keywords
+
+_FIXED = {"opset", "dynamic", "outputs", "mc_dropout"}  # by a trace
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,9 @@ def export(
 def trace(module: nn.Module, example: Tensor, **options: Unpack[ExportKeywords]) -> Trace:
     """Run torch's exporter on `module`; `write` makes files of the result.
 
-    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions; `opset`, `dynamic`
-    and `outputs` are fixed from here on. Raises InputError or UnsupportedModelError.
+    `example` is (N, C, H, W) float32. `options` are the fields of ExportOptions, of which `opset`,
+    `dynamic`, `outputs` and `mc_dropout` are fixed from here on. Raises InputError or
+    UnsupportedModelError.
 
     >>> import torch
     >>> from segnet_export import SegNetBasic, trace, write
@@ -141,7 +147,7 @@ def write(
     trace, except those that it fixed. Errors as of `export`, and an example at `trace`.
     """
     checks, changes = _split(options)
-    if fixed := {"opset", "dynamic", "outputs"} & set(changes):
+    if fixed := _FIXED & set(changes):
         raise InputError(f"{', '.join(sorted(fixed))} cannot change after the trace; trace again")
     changed = replace(traced, options=replace(traced.options, **changes))
     return _write(changed, path, checks, progress)
@@ -151,8 +157,14 @@ def finish(
     model: ir.Model, classes: int, options: ExportOptions, threshold: float = 0.0
 ) -> Metadata:
     """Rewrite `model` in place to the form and io of `options`; record and return its metadata."""
-    label_output = str(model.graph.outputs[0].name)
-    metadata = replace(_describe(options, classes), label_output=label_output, threshold=threshold)
+    recorded = Metadata.from_props(dict(model.metadata_props))  # by sample_dropout
+    metadata = replace(
+        _describe(options, classes),
+        label_output=str(model.graph.outputs[0].name),
+        threshold=threshold,
+        samples=recorded.samples,
+        dropout=recorded.dropout,
+    )
     if options.io == "frame":
         metadata = replace(metadata, label_output=LABELS)
         to_frame_io(model, options.mean, options.std, options.channel_order)
@@ -173,19 +185,48 @@ def _split(options: Keywords) -> tuple[GateOptions, dict[str, Any]]:
 def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
     with evaluation_mode(module):
         check_inputs(module, example)
+        if options.mc_dropout:
+            _check_sampling(module, example, options)
         found = run_once(module, example)
         check_repeatable(module, example, found)
         names = choose_outputs(found, options.outputs)
         classes = count_channels(found, names[0], example)
         wrapped = NamedOutputs(module, names)
-        if classes == 1:
-            wrapped = BinaryOutputs(module, names, find_binary(module, example, names[0]))
-            classes = 2
+        kind = find_binary(module, example, names[0]) if classes == 1 else ""
+        if kind and options.mc_dropout:
+            raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
+        classes = 2 if kind else classes
         _describe(options, classes)  # reports wrong options before the long part
-        model, pairs = to_onnx(wrapped, example, options.opset, options.dynamic, wrapped.names)
+        model, pairs = to_onnx(
+            wrapped,
+            example,
+            options.opset,
+            options.dynamic,
+            wrapped.names,
+            dropout=bool(options.mc_dropout),
+        )
+    if kind:
+        model = to_two_classes(model, kind).model
+        wrapped = BinaryOutputs(module, names, kind)
+    if options.mc_dropout:
+        model = sample_dropout(model, options.mc_dropout).model
     if options.dynamic == "size" and options.multiple == 1:
-        options = replace(options, multiple=_multiple(model, pairs))
+        options = replace(options, multiple=_multiple(model))
     return Trace(wrapped, example, options, model, pairs, classes)
+
+
+def _check_sampling(module: nn.Module, example: Tensor, options: ExportOptions) -> None:
+    """Raise InputError or UnsupportedModelError for what cannot be sampled, before the trace."""
+    check_samples(options.mc_dropout)
+    if options.dynamic is not None or example.shape[0] != 1:
+        raise InputError(
+            "mc_dropout needs one image of static size, since the masks are inputs of that size: "
+            "use --batch 1 without --dynamic"
+        )
+    with DropoutCalls(lambda x, *_: x) as calls:
+        run_once(module, example)
+    if not calls.count:
+        raise UnsupportedModelError(NO_DROPOUT)
 
 
 def _write(
@@ -241,6 +282,8 @@ def _gate_inputs(traced: Trace, checks: GateOptions) -> list[GateInput]:
         checks.images,
     )
     inputs = maker.make(_gate_sizes(traced))
+    if options.mc_dropout:  # PyTorch runs every sample: one input with ties is enough
+        inputs = [item for item in inputs if not item.adversarial or item.name.endswith("ties")]
     return [item for item in inputs if checks.adversarial or not item.adversarial]
 
 
@@ -253,7 +296,7 @@ def _gate_sizes(traced: Trace) -> list[BatchSize]:
         return [(batch, height, width), (3, height, width), (1, height, width)]
     multiple = traced.options.multiple
     step: int = max(2, multiple)
-    minimum: int = 2**traced.pairs
+    minimum: int = total_stride(traced.model.graph)
 
     def round_down(size: int) -> int:
         return max(minimum, size // step * step)
@@ -283,10 +326,10 @@ def _describe(options: ExportOptions, classes: int) -> Metadata:
     )
 
 
-def _multiple(model: ir.Model, pairs: int) -> int:
-    """Return 2 ** pairs if an unpooling has no output size, else 1."""
+def _multiple(model: ir.Model) -> int:
+    """Return the network's total stride if an unpooling has no output size, else 1."""
     without_size = any(
         node.op_type == "MaxUnpool" and sum(value is not None for value in node.inputs) < 3
         for node in model.graph
     )
-    return 2**pairs if without_size else 1
+    return total_stride(model.graph) if without_size else 1

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from segnet_deploy.caffe.bn_statistics import compute_bn_statistics
 from segnet_deploy.caffe.build_model import CaffeModel, build_model
-from segnet_deploy.caffe.caffemodel import read_caffemodel
+from segnet_deploy.caffe.caffemodel import Weights, read_caffemodel
 from segnet_deploy.caffe.net import Net, read_net
 from segnet_deploy.caffe.training_signs import find_training_signs
 from segnet_deploy.classes import load_classes
@@ -22,6 +22,7 @@ from segnet_deploy.conversion import ConvertResult, convert
 from segnet_deploy.errors import SegNetError, UnsupportedModelError
 from segnet_deploy.files import check_writable, sha256
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.sample_dropout import sample_dropout
 from segnet_deploy.passes.to_frame_io import to_frame_io
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
@@ -33,7 +34,7 @@ from segnet_deploy.types import Frame, Size
 class CaffeResult:
     """The written file, and what was found out about the net.
 
-    `model` counts its parameters and names its Dropout layers, which the file leaves out; `size` is
+    `model` counts its parameters and names its Dropout layers, sampled or left out; `size` is
     the input's (height, width); `warnings` are doubts about the caffemodel.
     """
 
@@ -57,6 +58,7 @@ def convert_caffe(
     classes: str | None = None,
     normalisation: Mapping[str, Any] | None = None,
     bn_statistics: str | os.PathLike[str] | None = None,
+    mc_dropout: int = 0,
     images: Sequence[Frame] = (),
     min_agreement: float | None = None,
     progress: Progress = silent,
@@ -66,8 +68,9 @@ def convert_caffe(
     `form`, `precision` and `min_agreement` are as for `convert`; `io` is tensor or frame. `size`,
     (height, width), replaces that of the prototxt. `normalisation` (mean, std, channel_order) and
     `classes` (as for load_classes) are what the net was trained with; default: raw BGR, 0 to 255.
-    `bn_statistics` is a folder of images for a training snapshot. The labels of `images`, by
-    default drawn streets, are looked at. Raises InputError, UnsupportedModelError, ParityError.
+    `bn_statistics` is a folder of images for a training snapshot; `mc_dropout` counts the samples
+    of the Dropout layers, 0 leaves them out. The labels of `images`, by default drawn streets, are
+    looked at. Raises InputError, UnsupportedModelError, ParityError.
 
     >>> result = convert_caffe("net.caffemodel", "net.prototxt", "segnet.onnx", size=(24, 32))
     >>> result.classes, result.conversion.agreement
@@ -77,11 +80,9 @@ def convert_caffe(
     net, weights = read_net(Path(prototxt)), read_caffemodel(Path(caffemodel))
     metadata = _metadata(net, normalisation or {})
     if bn_statistics is not None:
-        folder = Path(bn_statistics)
-        weights = compute_bn_statistics(net, weights, folder, metadata, size, progress)
-        net = net.with_inference_bn()
-    built = build_model(net, weights, size=size, batch=batch)
-    count, shape = _describe(built.model, metadata, classes, sha256(caffemodel))
+        net, weights = _with_statistics(net, weights, bn_statistics, metadata, size, progress)
+    built = build_model(net, weights, size=size, batch=batch, keep_dropout=bool(mc_dropout))
+    count, shape = _describe(built.model, metadata, classes, sha256(caffemodel), mc_dropout)
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / f"{Path(caffemodel).stem}.onnx"
         shown = naming(progress, source, caffemodel)
@@ -94,6 +95,19 @@ def convert_caffe(
                 source, path, form, precision, min_agreement=min_agreement, progress=shown
             )
     return CaffeResult(result, built, count, shape, warnings)
+
+
+def _with_statistics(
+    net: Net,
+    weights: Weights,
+    images: str | os.PathLike[str],
+    metadata: Metadata,
+    size: Size | None,
+    progress: Progress,
+) -> tuple[Net, Weights]:
+    """Return the net of a training snapshot for inference, with the statistics of `images`."""
+    found = compute_bn_statistics(net, weights, Path(images), metadata, size, progress)
+    return net.with_inference_bn(), found
 
 
 @contextlib.contextmanager
@@ -115,9 +129,12 @@ def _metadata(net: Net, normalisation: Mapping[str, Any]) -> Metadata:
 
 
 def _describe(
-    model: ir.Model, metadata: Metadata, classes: str | None, digest: str
+    model: ir.Model, metadata: Metadata, classes: str | None, digest: str, samples: int
 ) -> tuple[int, Size]:
-    """Record what the model is; return the number of classes and the input's (height, width)."""
+    """Record what the model is, and sample its dropout if `samples` is not 0.
+
+    Return the number of classes and the input's (height, width).
+    """
     x, y = model.graph.inputs[0], model.graph.outputs[0]
     if x.shape is None or y.shape is None or len(y.shape) != 4:
         raise UnsupportedModelError(
@@ -134,6 +151,8 @@ def _describe(
         versions=exporter_versions(),
     )
     model.metadata_props.update(described.to_props())
+    if samples:
+        sample_dropout(model, samples)
     return count, (int(x.shape.numpy()[2]), int(x.shape.numpy()[3]))
 
 

@@ -11,7 +11,7 @@ from segnet_deploy.camera.capture import Captured
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.errors import EngineError, SegNetError, translated
 from segnet_deploy.segmenter import Segmenter
-from segnet_deploy.types import Clock, Frame
+from segnet_deploy.types import Array, Clock, Frame
 
 log = logging.getLogger("segnet_deploy.camera")
 
@@ -20,12 +20,16 @@ MAX_RESTARTS = 1
 
 @dataclass(frozen=True)
 class Segmented:
-    """A captured frame, (H, W, 3) uint8 BGR, its (H, W) uint8 labels and the latency in seconds."""
+    """A captured frame, (H, W, 3) uint8 BGR, its (H, W) uint8 labels and the latency in seconds.
+
+    `uncertainty` is (H, W) float32 if the file samples its dropout, else None.
+    """
 
     captured: Captured
     frame: Frame
     labels: Frame
     latency: float
+    uncertainty: Array | None = None
 
 
 class Inference(threading.Thread):
@@ -73,18 +77,21 @@ class Inference(threading.Thread):
             return
         self._began = began = self._clock()
         try:
-            labels = self._segment(frame)
+            found = self._segment(frame)
         finally:
             self._began = None
-        if labels is not None:
+        if found is not None:
             latency = max(0.0, self._clock() - began)
-            segmented = Segmented(captured, frame, labels, latency)
+            labels, uncertainty = found
+            segmented = Segmented(captured, frame, labels, latency, uncertainty)
             self.dropped += self._results.put(segmented)
 
-    def _segment(self, frame: Frame) -> Frame | None:
-        """Return labels, or None if the engine failed and was restarted for the next frame."""
+    def _segment(self, frame: Frame) -> tuple[Frame, Array | None] | None:
+        """Return labels and uncertainty, or None if the engine failed and was restarted."""
         try:
-            return self._segmenter.segment(frame)
+            if self._segmenter.has_uncertainty:
+                return self._segmenter.segment_with_uncertainty(frame)
+            return self._segmenter.segment(frame), None
         except Exception as error:
             if self.restarts >= MAX_RESTARTS:
                 raise EngineError(

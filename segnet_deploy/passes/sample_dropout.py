@@ -22,10 +22,13 @@ from segnet_deploy.passes import PassResult
 from segnet_deploy.passes import graph as edit
 from segnet_deploy.passes.graph import Builder, constant, infer_shapes, int_attribute
 from segnet_deploy.passes.sample_statistics import add_statistics
-from segnet_deploy.passes.sampling_names import MASK_PREFIX
+from segnet_deploy.passes.sampling_names import MAPS, MASK_PREFIX, MAX_SAMPLES, PROBABILITIES
 
 DROPOUT_DOMAIN = "segnet.dropout"  # marks dropouts of a network that was traced for inference
-MAX_SAMPLES = 1000
+NO_DROPOUT = (
+    "the network has no dropout to sample; --dropout bayesian places it as in Bayesian SegNet, "
+    "which must have been trained with it"
+)
 _BROADCASTING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "PRelu", "Pow")
 _SHAPED = {"MaxUnpool": 2, "Reshape": 1, "Expand": 1}  # the input that holds a shape with the batch
 
@@ -100,10 +103,7 @@ def _ratio(node: ir.Node) -> float:
 def _check_model(model: ir.Model, dropouts: list[ir.Node]) -> None:
     shape = model.graph.inputs[0].shape
     if not dropouts:
-        raise UnsupportedModelError(
-            "the network has no dropout to sample; --dropout bayesian places it as in Bayesian "
-            "SegNet: train the network with it"
-        )
+        raise UnsupportedModelError(NO_DROPOUT)
     if shape is None or not shape.is_static() or shape[0] != 1:
         raise UnsupportedModelError(
             f"sampling dropout needs one image of static size; the input is {shape}: export with "
@@ -113,6 +113,12 @@ def _check_model(model: ir.Model, dropouts: list[ir.Node]) -> None:
         raise UnsupportedModelError(
             f"sampling dropout needs opset 18 or newer; the model has {edit.opset(model)}"
         )
+    for output in model.graph.outputs[1:]:
+        if output.name in (PROBABILITIES, *MAPS):
+            raise UnsupportedModelError(
+                f"the network has an output '{output.name}', which is also one of the samples: "
+                "choose its outputs with --outputs"
+            )
     for node in dropouts:
         if not _ratio(node) < 1:
             raise UnsupportedModelError(f"Dropout '{node.name}' drops everything")

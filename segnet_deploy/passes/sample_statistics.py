@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.passes.graph import Builder
-from segnet_deploy.passes.sampling_names import MAPS, PROBABILITIES
+from segnet_deploy.passes.sampling_names import MAPS, PROBABILITIES, SAMPLES
 
 _SMALLEST = float(np.finfo(np.float32).tiny)  # so that 0 * log(0) is 0
 
@@ -27,7 +27,7 @@ def add_statistics(graph: ir.Graph, varying: Collection[str]) -> None:
     producer = logits.producer()
     if producer is not None and producer.op_type == "Softmax" and producer.inputs[0] is not None:
         logits = producer.inputs[0]  # its exponentials are taken below
-    log_p = build.op("LogSoftmax", logits, axis=1)
+    log_p = _named(build.op("LogSoftmax", logits, axis=1), SAMPLES)
     p = build.op("Exp", log_p)
     mean = _reduce(build, "ReduceMean", p, [0])
     deviation = build.op("Sub", p, mean)

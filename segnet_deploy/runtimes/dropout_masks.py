@@ -44,8 +44,12 @@ class DropoutMasks:
 
     def next(self) -> dict[str, Array]:
         """Return the masks of frame number `frame` by the name of their input, and count it."""
-        bits = np.random.Philox(key=[self.seed, self.frame])
         self.frame += 1
+        return self.at(self.frame - 1)
+
+    def at(self, frame: int) -> dict[str, Array]:
+        """Return the masks of a frame by the name of their input."""
+        bits = np.random.Philox(key=[self.seed, frame])
         return {
             port.name: _draw(bits, _static(port), ratio)
             for port, ratio in zip(self.ports, self.ratios, strict=True)
