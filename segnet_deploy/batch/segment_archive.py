@@ -99,15 +99,14 @@ def segment_archive(
     task = make_task(files, folder, options, manifest.read_settings())
     manifest.begin(_settings(task, shards, options))
     records = manifest.finished(shards)
-    skipped = len(records)
-    if skipped:
+    if skipped := len(records):
         progress(f"{skipped} of {len(shards)} shards were completed before")
     todo = [shard for shard in shards if shard.number not in records]
     progress("shards", skipped, len(shards))
     for record in _run(files, todo, task, options, progress):
         records[record.shard] = record
-        for path, _, reason in record.errors:
-            progress(f"error: {reason if path in reason else f'{path}: {reason}'}")
+        for _, _, reason in record.errors:
+            progress(f"error: {reason}")
         progress("shards", len(records), len(shards))
     done = [records[shard.number] for shard in shards]
     manifest.finish(done)

@@ -79,6 +79,8 @@ def test_left_over_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.Monk
 def test_public_names_are_pinned() -> None:
     assert segnet_deploy.__all__ == sorted(segnet_deploy.__all__)
     assert set(segnet_deploy.__all__) == {
+        "BatchOptions",
+        "BatchResult",
         "BuildOptions",
         "Built",
         "CaffeResult",
@@ -115,6 +117,7 @@ def test_public_names_are_pinned() -> None:
         "quantise",
         "rebuild",
         "run_model",
+        "segment_archive",
         "tune",
     }
     for name in segnet_deploy.__all__:
