@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segnet_deploy import load, run_model
+from segnet_deploy import BuildOptions, build, load, quantise, run_model
+from segnet_deploy.accuracy.agreement import share_kept
 from segnet_deploy.accuracy.calibration import Calibration
 from segnet_deploy.bench.run_table import format_run
 from segnet_deploy.camera import Camera
@@ -166,3 +167,26 @@ def test_picture_message_carries_the_levels() -> None:
     assert decoded.shape == (48, 64)
     assert np.abs(decoded.astype(int) - levels).mean() < 4
     assert cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_COLOR).shape[0] == 48
+
+
+@pytest.mark.parametrize("form", ["standard", "lowered", "plugin"])
+def test_int8_file_keeps_labels_and_uncertainty(
+    form: str, sampled_model: Path, data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "int8.onnx"
+    result = quantise(sampled_model, path, data / "images", form=form, min_agreement=0.9)
+    assert result.int8 == 3
+    assert {row.runtime for row in result.agreement} >= {"onnxruntime"}
+    frame = draw_scene(9, 45, 61).frame
+    with load(sampled_model, "onnxruntime") as one, load(path, "onnxruntime") as other:
+        expected, found = (each.segment_with_uncertainty(frame)[1] for each in (one, other))
+        assert other.metadata.samples == 3
+    assert share_kept(found, expected) > 0.95
+
+
+@pytest.mark.needs("tensorrt-rtx")
+def test_tensorrt_rtx_builds_a_file_with_masks(sampled_model: Path, tmp_path: Path) -> None:
+    built = build(sampled_model, tmp_path / "sampled.trt", BuildOptions(targets=("sm86",)))
+    assert built.form == "lowered"
+    sidecar = json.loads((tmp_path / "sampled.trt.json").read_text())
+    assert "dropout" in json.dumps(sidecar)
