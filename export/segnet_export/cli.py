@@ -231,7 +231,9 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
             progress=arguments.progress,
         )
         size = _given_size(arguments) or DEFAULT_SIZE
-        return module, arguments.input_channels or find_input_channels(module, *size), 1
+        channels = arguments.input_channels or find_input_channels(module, *size)
+        arguments.progress(f"{arguments.module}: {channels} input channels")
+        return module, channels, 1
     from segnet_export import load_checkpoint
 
     loaded = load_checkpoint(

@@ -22,6 +22,7 @@ from segnet_deploy.passes.unpooling_pairs import has_used_indices
 from segnet_export.dropout_calls import mark_dropouts
 from segnet_export.export_options import OLDEST_OPSET
 from segnet_export.module_outputs import IMAGE, LOGITS
+from segnet_export.transposed_convolutions import CroppedTransposedConvolutions
 
 
 def to_onnx(
@@ -45,7 +46,8 @@ def to_onnx(
     if axes and example.shape[0] < 2:
         example = example.repeat(2, 1, 1, 1)  # torch.export treats 0 and 1 as constants
     try:
-        with _silenced(), torch.no_grad(), mark_dropouts() if dropout else nullcontext():
+        changes = mark_dropouts() if dropout else nullcontext()
+        with _silenced(), torch.no_grad(), changes, CroppedTransposedConvolutions():
             program = torch.onnx.export(
                 module,
                 (example,),

@@ -157,10 +157,15 @@ def _check_kernel(node: ir.Node, pool: ir.Node) -> None:
         raise _refusal(
             node,
             f"pool '{pool.name}' has kernel {list(kernel)}, strides {list(strides)} and pads "
-            f"{list(pads)}; expected windows that do not overlap, unpadded",
+            f"{list(pads)}; expected windows that do not overlap, unpadded: give the layer a "
+            "stride equal to its kernel",
         )
     if int_attribute(pool, "ceil_mode", 0) and kernel != (2, 2):
-        raise _refusal(node, f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}")
+        raise _refusal(
+            node,
+            f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}; expected ceil mode "
+            "with 2x2 only: choose sizes that it divides, and ceil_mode=False",
+        )
 
 
 def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from pooling_nets import TwoDecoders, TwoStreams, seeded, steep_attention
+from pooling_nets import SmallENet, TwoDecoders, TwoStreams, Windows, seeded, steep_attention
 from small_segnet import ORT
 
 from segnet_deploy import quantise, runtimes
 from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
-from segnet_deploy.errors import ParityError
+from segnet_deploy.errors import EngineError, ParityError, UnsupportedModelError
 from segnet_deploy.passes import contract
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.scenes import draw_scene
@@ -178,3 +178,104 @@ def test_values_are_within_rounding_of_pytorch(attention: Trace, attention_file:
         found = engine.run_all(item.feed)
     for value, array in zip(expected, found.values(), strict=True):
         assert float(np.abs(value.numpy() - array).max()) < 0.02 * float(value.abs().max())
+
+
+def test_enet_of_static_odd_size_in_every_runtime(tmp_path: Path) -> None:
+    result = write(trace(seeded(SmallENet()), torch.zeros(1, 3, 37, 53)), tmp_path / "m.onnx")
+    assert result.pairs == 2
+    assert checked(result) == set(runtimes.installed())
+
+
+def test_enet_of_dynamic_size_with_odd_sizes(tmp_path: Path) -> None:
+    """Its transposed convolutions pad by what the image's size requires."""
+    traced = trace(seeded(SmallENet()), torch.zeros(1, 3, 37, 53), dynamic="size")
+    result = write(traced, tmp_path / "m.onnx")
+    assert checked(result) == set(runtimes.installed()) - {"ncnn"}
+    shapes = {row.shape for row in result.gate.rows}
+    assert len({shape[2:] for shape in shapes}) == 3
+    assert {shape[2] % 2 for shape in shapes} == {0, 1}
+    with pytest.raises(UnsupportedModelError, match=r"changes the size.*static --imgsz"):
+        write(traced, tmp_path / "n.onnx", form="plugin")
+
+
+class Grow(torch.nn.Module):
+    """One transposed convolution to a given size, whose kernel, stride and padding are unusual."""
+
+    def __init__(self, **options: Any):
+        super().__init__()
+        self.shrink = torch.nn.Conv2d(3, 4, 3, options["stride"], 1)
+        self.grow = torch.nn.ConvTranspose2d(4, 2, **options)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.grow(self.shrink(x / 255), output_size=x.shape[2:])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "stride": 3, "padding": 1},
+        {"kernel_size": (5, 3), "stride": 2, "padding": (2, 1), "bias": False},
+    ],
+)
+def test_transposed_convolutions_of_dynamic_size_equal_pytorch(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    traced = trace(Grow(**options), torch.zeros(1, 3, 19, 25), dynamic="size")
+    result = write(traced, tmp_path / "m.onnx", **ORT)
+    assert max(row.delta for row in result.gate.rows) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def windows() -> Trace:
+    return trace(seeded(Windows((3, 3), (2, 1))), torch.zeros(1, 3, 43, 51))
+
+
+@pytest.mark.parametrize("form", ["standard", "lowered"])
+def test_windows_of_other_sizes_beside_2x2(form: str, windows: Trace, tmp_path: Path) -> None:
+    """22x26 is no multiple of 3: the last row and columns are in no window."""
+    result = write(windows, tmp_path / "m.onnx", form=form)
+    assert result.pairs == 3
+    assert checked(result) == set(runtimes.installed()) - {"ncnn"}
+    assert [len(row.flips) for row in result.gate.rows] == [3] * len(result.gate.rows)
+
+
+@pytest.mark.parametrize("swapped", [(0, 1), (7, 8)])
+def test_gate_refuses_exchanged_elements_of_a_window(
+    swapped: tuple[int, int], windows: Trace, tmp_path: Path
+) -> None:
+    write(windows, tmp_path / "m.onnx", form="lowered", **ORT)
+    model = ir.load(tmp_path / "m.onnx")
+    planes = next(n for n in model.graph if n.op_type == "Concat" and len(n.inputs) == 9)
+    one, other = (planes.inputs[place] for place in swapped)
+    planes.replace_input_with(swapped[0], other)
+    planes.replace_input_with(swapped[1], one)
+    ir.save(model, tmp_path / "wrong.onnx")
+    with pytest.raises(ParityError, match="with the same indices"):
+        gate(tmp_path / "wrong.onnx", windows.module, natural(43, 51), **ORT)
+
+
+def test_windows_of_other_sizes_are_refused_in_plugin_form(windows: Trace, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match=r"MaxPool '.+'.*the lowered form supports it"):
+        write(windows, tmp_path / "m.onnx", form="plugin")
+    with pytest.raises(EngineError, match=r"ncnn does not support .*kernel \[3, 3\]"):
+        write(windows, tmp_path / "m.onnx", runtimes=["ncnn"])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "message"),
+    [
+        (3, {"stride": 2}, r"pool '.+' has kernel \[3, 3\], strides \[2, 2\].*stride equal to"),
+        (2, {"padding": 1}, r"pool '.+' has kernel .* pads \[1, 1, 1, 1\].*unpadded"),
+        (
+            3,
+            {"ceil_mode": True},
+            r"pool '.+' is in ceil mode with kernel \[3, 3\].*ceil_mode=False",
+        ),
+    ],
+)
+def test_windows_that_cannot_be_exact_are_refused_by_name(
+    kernel: int, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        trace(seeded(Windows(kernel, **options)), torch.zeros(1, 3, 43, 51))

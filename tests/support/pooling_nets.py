@@ -188,3 +188,97 @@ def mask(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.Sigmoid()
     )
+
+
+class SmallENet(nn.Module):
+    """A net of ENet's parts: strided first block, concatenation, dilated and asymmetric layers.
+
+    Its branches are unpooled after a projection, and transposed convolutions grow the others.
+    """
+
+    def __init__(self, classes: int = 5):
+        super().__init__()
+        self.first, self.pool = nn.Conv2d(3, 5, 3, 2, 1), nn.MaxPool2d(2, 2)
+        self.down1, self.down2 = Down(8, 12), Down(12, 16)
+        self.middle = nn.ModuleList(
+            [
+                nn.Conv2d(16, 16, 3, padding=2, dilation=2),
+                nn.Sequential(
+                    nn.Conv2d(16, 16, (5, 1), padding=(2, 0)),
+                    nn.Conv2d(16, 16, (1, 5), padding=(0, 2)),
+                ),
+            ]
+        )
+        self.up2, self.up1 = Up(16, 12), Up(12, 8)
+        self.last = nn.ConvTranspose2d(8, classes, 3, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        size0 = x.shape[2:]
+        x = x / 64 - 2
+        pooled = F.max_pool2d(x, 2, 2, ceil_mode=True)
+        a = F.relu(torch.cat([self.first(x), pooled], 1))
+        b, i = self.down1(a)
+        c, j = self.down2(b)
+        for layer in self.middle:
+            c = F.relu(c + layer(c))
+        d = self.up2(c, j, b.shape[2:])
+        e = self.up1(d, i, a.shape[2:])
+        return self.last(e, output_size=size0)  # type: ignore[no-any-return]
+
+
+class Down(nn.Module):
+    """Halve the size: a pool with indices, padded with zero channels, and a strided branch."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.extra = outputs - inputs
+        self.branch = nn.Sequential(
+            nn.Conv2d(inputs, 4, 2, 2, bias=False), nn.PReLU(), nn.Conv2d(4, outputs, 1)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        main, index = F.max_pool2d(x, 2, 2, return_indices=True)
+        zeros = torch.zeros(len(x), self.extra, main.shape[2], main.shape[3])
+        return F.relu(torch.cat([main, zeros], 1) + self.branch(x)), index
+
+
+class Up(nn.Module):
+    """Double the size: a projection that is unpooled, and a transposed convolution."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.project = nn.Conv2d(inputs, outputs, 1)
+        self.reduce, self.grow = nn.Conv2d(inputs, 4, 1), nn.ConvTranspose2d(4, 4, 2, 2)
+        self.expand = nn.Conv2d(4, outputs, 1)
+
+    def forward(self, x: Tensor, index: Tensor, size: torch.Size) -> Tensor:
+        main = F.max_unpool2d(self.project(x), index, 2, 2, output_size=size)
+        branch = self.expand(F.relu(self.grow(F.relu(self.reduce(x)), output_size=size)))
+        return F.relu(main + branch)
+
+
+class Windows(nn.Module):
+    """A 2x2 pair in ceil mode, and inside it pairs with windows of other sizes or options."""
+
+    def __init__(self, *kernels: Any, **options: Any):
+        super().__init__()
+        self.kernels, self.options = kernels, options
+        self.a, self.h = conv(3, 6), nn.Conv2d(6, 4, 1)
+        self.inside = nn.ModuleList(conv(6, 6) for _ in range(2 * len(kernels) + 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x / 64 - 2)
+        x, index = F.max_pool2d(a, 2, 2, ceil_mode=True, return_indices=True)
+        saved = []
+        layers = iter(self.inside)
+        for kernel in self.kernels:
+            x = next(layers)(x)
+            size = x.shape[2:]
+            x, inner = F.max_pool2d(x, kernel, return_indices=True, **self.options)
+            saved.append((kernel, inner, size))
+        for kernel, inner, size in reversed(saved):
+            x = next(layers)(x)
+            stride, padding = self.options.get("stride"), self.options.get("padding", 0)
+            x = F.max_unpool2d(x, inner, kernel, stride, padding, output_size=size)
+        x = next(layers)(x)
+        return self.h(F.max_unpool2d(x, index, 2, 2, output_size=a.shape[2:]))  # type: ignore[no-any-return]

@@ -129,10 +129,11 @@ class _Results:
         exact = run_in_double(self.module, x, self.stages.replacements)
         if exact is None or len(exact.calls) != len(self.calls):
             return self
-        outputs = [
-            replace(output, exact=value)
-            for output, value in zip(self.outputs, exact.outputs, strict=True)
-        ]
+        values: list[Tensor | None] = list(exact.outputs)
+        if isinstance(self.module, SampledModule):  # the maps are those of the file's own samples
+            maps = len(self.outputs) - len(values)
+            values = [None] * maps + values[1:] + values[:1]
+        outputs = [replace(o, exact=v) for o, v in zip(self.outputs, values, strict=True)]
         flips = self.stages.flips(self.calls, exact.calls)
         return replace(self, outputs=tuple(outputs), flips=flips)
 

@@ -109,16 +109,17 @@ def _are_equal(one: PoolCall, other: PoolCall) -> bool:
 
 
 def _in_windows(index: Tensor, call: PoolCall) -> bool:
-    """Return whether each index is in the plane and, for 2x2 pools, in its own window."""
+    """Return whether each index is in the plane and, if windows do not overlap, in its own."""
     if index.shape != call.plane_index.shape:
         return False
     height, width = call.source.shape[2:]
     row, column = index // width, index % width
     inside = (index >= 0) & (row < height)
-    if index.shape[2] in (height // 2, (height + 1) // 2):
+    if call.kernel is not None:
+        down, across = call.kernel
         rows = torch.arange(index.shape[2]).view(-1, 1)
         columns = torch.arange(index.shape[3])
-        inside &= (row // 2 == rows) & (column // 2 == columns)
+        inside &= (row // down == rows) & (column // across == columns)
     return bool(inside.all())
 
 

@@ -32,6 +32,7 @@ from segnet_deploy.runtimes.ncnn.layers import (
     IDENTITIES,
     Layer,
     axis_of,
+    constant_layer,
     to_layer,
     unsupported,
 )
@@ -172,10 +173,22 @@ class _Translator:
         if after is not None and is_relu and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
-        variables = [v for v in node.inputs if v is not None and constant(v) is None]
-        sources = [self._local_blob(value) for value in variables]
+        sources = self._sources(node)
         self._program.nets[-1].weights += layer.weights
         self._write_layer(layer, sources, result)
+
+    def _sources(self, node: ir.Node) -> list[str]:
+        """Return the blobs that a layer reads; a constant of a Concat becomes a layer."""
+        sources = []
+        for index, value in enumerate(node.inputs):
+            if value is not None and constant(value) is None:
+                sources.append(self._local_blob(value))
+            elif value is not None and node.op_type == "Concat":
+                layer = constant_layer(node, index)
+                self._program.nets[-1].weights += layer.weights
+                name = self._new_name("b")
+                sources += self._write_line(layer.kind, [], [name], str(layer))
+        return sources
 
     def _add_pool(self, node: ir.Node, is_last: bool) -> str:
         """Add a pool, and a new net after the last one; return the name of its codes."""
