@@ -24,7 +24,7 @@ from segnet_deploy.errors import EngineError, InputError, SegNetError
 from segnet_deploy.optional import require
 from segnet_deploy.progress import Progress
 
-_RETRIES = 3  # of a shard whose worker died
+_RETRIES = 10  # of a shard whose worker died; those that wait for it count too
 _ANSWER = 10.0  # s for a cluster to answer
 _OBJECT_STORE = 256 << 20  # bytes, beside the engine: only shards and records are in it
 
