@@ -9,6 +9,7 @@ segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_
 segnet-build    build
 segnet-bench    run_model, compare
 segnet-tune     tune
+segnet-triton   write_repository
 segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
 """
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from segnet_deploy.quant.quantise import QuantiseResult, quantise
     from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.segmenter import Segmenter, load
+    from segnet_deploy.serving.repository import Repository, ServingOptions, write_repository
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
     from segnet_deploy.tuning.result import TuneResult
     from segnet_deploy.tuning.settings import TuneSettings
@@ -65,9 +67,11 @@ __all__ = [
     "ParityError",
     "Predictions",
     "QuantiseResult",
+    "Repository",
     "RunResult",
     "SegNetError",
     "Segmenter",
+    "ServingOptions",
     "TuneResult",
     "TuneSettings",
     "UnsupportedModelError",
@@ -85,6 +89,7 @@ __all__ = [
     "rebuild",
     "run_model",
     "tune",
+    "write_repository",
 ]
 
 _MODULES = {
@@ -101,6 +106,7 @@ _MODULES = {
     "quant.quantise": ("QuantiseResult", "quantise"),
     "runtimes.function_engine": ("FunctionEngine",),
     "segmenter": ("Segmenter", "load"),
+    "serving.repository": ("Repository", "ServingOptions", "write_repository"),
     "tuning.result": ("TuneResult",),
     "tuning.settings": ("TuneSettings",),
     "tuning.tune": ("tune",),

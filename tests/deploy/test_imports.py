@@ -94,9 +94,11 @@ def test_public_names_are_pinned() -> None:
         "ParityError",
         "Predictions",
         "QuantiseResult",
+        "Repository",
         "RunResult",
         "SegNetError",
         "Segmenter",
+        "ServingOptions",
         "TuneResult",
         "TuneSettings",
         "UnsupportedModelError",
@@ -114,6 +116,7 @@ def test_public_names_are_pinned() -> None:
         "rebuild",
         "run_model",
         "tune",
+        "write_repository",
     }
     for name in segnet_deploy.__all__:
         assert getattr(segnet_deploy, name) is not None
