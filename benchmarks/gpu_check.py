@@ -11,6 +11,7 @@ the same code runs on the CPU with small shapes and needs no GPU. See docs/gpu-c
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,4 +79,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the running part is ended
     sys.exit(main())

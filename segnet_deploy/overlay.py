@@ -9,8 +9,10 @@ import numpy as np
 from segnet_deploy.classes import Colour
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
-from segnet_deploy.types import Frame
+from segnet_deploy.types import Array, Frame
 
+_HEAT_AT = (0, 64, 128, 192, 255)
+_HEAT_BGR = ((0, 80, 50, 40, 255), (0, 0, 40, 170, 255), (0, 90, 220, 255, 255))
 _ROW_PX = 18
 _FONT_SCALE = 0.42
 
@@ -38,6 +40,30 @@ def overlay(frame: Frame, labels: Frame, palette: Sequence[Colour], alpha: float
     cv2 = require("cv2", extra="camera")
     blended: Frame = cv2.addWeighted(frame, 1 - alpha, colorize(labels, palette), alpha, 0)
     return blended
+
+
+def heat_map(uncertainty: Array, classes: int) -> Frame:
+    """Return the image of an (H, W) uncertainty: black where it is 0, through red, to white.
+
+    >>> heat_map(np.array([[0, 0.25]]), 2).tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    """
+    table = np.stack([np.interp(np.arange(256), _HEAT_AT, channel) for channel in _HEAT_BGR], 1)
+    levels = heat_levels(uncertainty, classes)
+    picture: Frame = np.take(np.rint(table).astype(np.uint8), levels, axis=0)
+    return picture
+
+
+def heat_levels(uncertainty: Array, classes: int) -> Frame:
+    """Return the levels of a heat map, (H, W) uint8.
+
+    The scale is fixed: the square root of the variance, as a share of the largest that `classes`
+    classes can have. So pictures of one network compare with one another.
+    """
+    largest = (1 - 1 / classes) / classes
+    share = np.sqrt(np.clip(uncertainty / largest, 0, 1))
+    levels: Frame = np.rint(255 * share).astype(np.uint8)
+    return levels
 
 
 def legend(classes: Sequence[str], palette: Sequence[Colour], height: int | None = None) -> Frame:

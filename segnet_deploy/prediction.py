@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from segnet_deploy.errors import InputError, UnreadableInputError
-from segnet_deploy.files import atomic_path
+from segnet_deploy.files import atomic_path, atomic_write
 from segnet_deploy.frames import find_inputs, is_video, open_video, read_image, write_png
 from segnet_deploy.optional import require
-from segnet_deploy.overlay import overlay, with_legend
+from segnet_deploy.overlay import heat_map, overlay, with_legend
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Frame
@@ -35,16 +38,20 @@ def predict_files(
     *,
     alpha: float = 0.5,
     legend: bool = True,
+    uncertainty: bool = False,
     progress: Progress = silent,
 ) -> Predictions:
     """Segment images, folders of images and videos; write the results into a folder.
 
     An image becomes `<name>_labels.png`, (H, W) uint8 label ids, and `<name>_overlay.png`; a
     video becomes `<name>_labels/000000.png`, ... and `<name>_overlay.mp4`. `alpha`, 0 to 1, is
-    the weight of the colours in the overlay. An input that cannot be read, or only in
+    the weight of the colours in the overlay. `uncertainty` adds `<name>_uncertainty.png`, a heat
+    map, and `<name>_uncertainty.npy`, (H, W) float32, of a file that samples its dropout; for a
+    video `<name>_uncertainty/000000.png` and so on. An input that cannot be read, or only in
     part, is reported in the result, and the others are still segmented.
 
-    Raises InputError (no such input, an output folder that cannot be made) or EngineError.
+    Raises InputError (no such input, an output folder that cannot be made), EngineError, or
+    UnsupportedModelError (no uncertainty in the file).
 
     >>> with load("segnet.onnx") as segmenter:
     ...     predict_files(segmenter, ["data/images"], "out")
@@ -52,7 +59,9 @@ def predict_files(
     """
     paths, folder = find_inputs(inputs, progress), Path(output)
     check_folder(folder, inputs)
-    writer = _Writer(segmenter, folder, alpha, legend, progress)
+    if uncertainty:
+        segmenter.check_uncertainty()
+    writer = _Writer(segmenter, folder, alpha, legend, uncertainty, progress)
     frames, failed = 0, []
     with _output_folder(folder):
         progress("segmenting", 0, len(paths))
@@ -86,15 +95,21 @@ class _Writer:
     """Segments one input at a time and writes its files."""
 
     def __init__(
-        self, segmenter: Segmenter, folder: Path, alpha: float, legend: bool, progress: Progress
+        self,
+        segmenter: Segmenter,
+        folder: Path,
+        alpha: float,
+        legend: bool,
+        uncertainty: bool,
+        progress: Progress,
     ):
         self._segmenter, self._folder, self._progress = segmenter, folder, progress
-        self._alpha, self._legend = alpha, legend
+        self._alpha, self._legend, self._uncertainty = alpha, legend, uncertainty
 
     def image(self, path: Path, name: str) -> tuple[int, int]:
         """Write the files of an image; return the numbers of frames written and lost, (1, 0)."""
         frame = read_image(path)
-        labels = self._segmenter.segment(frame)
+        labels = self._segment(frame, self._folder / f"{name}_uncertainty")
         write_png(self._folder / f"{name}_labels.png", labels)
         write_png(self._folder / f"{name}_overlay.png", self._draw(frame, labels))
         return 1, 0
@@ -104,14 +119,16 @@ class _Writer:
         video = open_video(path)
         target = self._folder / f"{name}_overlay.mp4"
         labels_folder = self._folder / f"{name}_labels"
+        maps_folder = self._folder / f"{name}_uncertainty"
         count = 0
         with (
             atomic_path(target) as temporary,
             _output_folder(labels_folder),
+            _output_folder(maps_folder),
             _VideoFile(temporary, video.fps) as file,
         ):
             for count, frame in enumerate(video.frames(), start=1):
-                labels = self._segmenter.segment(frame)
+                labels = self._segment(frame, maps_folder / f"{count - 1:06d}")
                 write_png(labels_folder / f"{count - 1:06d}.png", labels)
                 file.write(self._draw(frame, labels))
                 if video.count:
@@ -122,6 +139,18 @@ class _Writer:
             if not temporary.stat().st_size:
                 raise InputError(f"cannot write {target.name}: it is empty; is the disk full?")
         return count, video.lost
+
+    def _segment(self, frame: Frame, stem: Path) -> Frame:
+        """Return the labels; write the files of their uncertainty, named after `stem`, if asked."""
+        if not self._uncertainty:
+            return self._segmenter.segment(frame)
+        labels, uncertainty = self._segmenter.segment_with_uncertainty(frame)
+        data = io.BytesIO()
+        np.save(data, uncertainty)
+        atomic_write(stem.with_name(f"{stem.name}.npy"), data.getvalue())
+        classes = len(self._segmenter.metadata.classes)
+        write_png(stem.with_name(f"{stem.name}.png"), heat_map(uncertainty, classes))
+        return labels
 
     def _draw(self, frame: Frame, labels: Frame) -> Frame:
         metadata = self._segmenter.metadata

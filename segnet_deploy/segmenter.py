@@ -126,28 +126,42 @@ class Segmenter:
         """Whether the file samples its dropout, so that `segment_with_uncertainty` works."""
         return any(port.name == UNCERTAINTY for port in self.engine.outputs)
 
+    def check_uncertainty(self) -> None:
+        """Raise UnsupportedModelError unless the file samples its dropout."""
+        if not self.has_uncertainty:
+            raise UnsupportedModelError(
+                "the file has no uncertainty map; export the network again with --mc-dropout"
+            )
+
     def segment_with_uncertainty(
         self, frame: Frame, measure: str = UNCERTAINTY
     ) -> tuple[Frame, Array]:
         """Return the labels of a frame and their uncertainty, (H, W) float32, at its own size.
 
-        `measure` is uncertainty, the variance of the probabilities over the samples, averaged over
-        the classes; entropy or mutual_information, in nats; or confidence, the probability of the
-        label. `segment` returns the same labels. Frame number n after loading uses the masks of
-        frame n; `engine.masks` has their seed. Raises UnsupportedModelError if the file does not
-        sample its dropout, InputError for another measure.
+        `measure` is a map of `segment_with_maps`, which says what they are. Raises InputError for
+        another one, and UnsupportedModelError if the file does not sample its dropout.
         """
-        if not self.has_uncertainty:
-            raise UnsupportedModelError(
-                "the file has no uncertainty map; export the network again with --mc-dropout"
-            )
         if measure not in MAPS:
             raise InputError(f"measure {measure!r}; expected {', '.join(MAPS)}")
+        labels, maps = self.segment_with_maps(frame)
+        return labels, maps[measure]
+
+    def segment_with_maps(self, frame: Frame) -> tuple[Frame, dict[str, Array]]:
+        """Return the labels of a frame, and maps of its size by name, (H, W) float32.
+
+        The maps are `uncertainty`, the variance of the probabilities over the samples, averaged
+        over the classes; `entropy` and `mutual_information`, in nats; `confidence`, the probability
+        of the label. `segment` returns the same labels. Frame number n after loading uses the masks
+        of frame n; `engine.masks` has their seed. Raises UnsupportedModelError if the file does not
+        sample its dropout.
+        """
+        self.check_uncertainty()
         prepared = self.preprocess([frame])
         raw = self.engine.run_all(prepared.x)
         label_output = raw[self.engine.outputs[0].name]
         labels = self.postprocess(label_output, prepared.placements)[0]
-        return labels, restore_values(np.array(raw[measure][0]), prepared.placements[0])
+        placement = prepared.placements[0]
+        return labels, {name: restore_values(np.array(raw[name][0]), placement) for name in MAPS}
 
     def segment_batch(self, frames: Sequence[Frame]) -> list[Frame]:
         """Return the labels of each frame, in batches of the model's size.
@@ -247,6 +261,11 @@ def _complete(metadata: Metadata, engine: Engine) -> Metadata:
     if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
         raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
     size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
+    if len(output.shape) == 4 and output.shape[1] == 1:
+        raise UnsupportedModelError(
+            f"the file has one output channel for {engine.name}; give it two classes and a "
+            "probability first: segnet-export model.onnx -o two.onnx"
+        )
     if not _is_map(output, size):
         raise _not_segmentation(
             engine, f"its input is {_ports(inputs)}, its output {_ports([output])}"

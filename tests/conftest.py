@@ -139,6 +139,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sampled_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file that samples its dropout, in the size of `small_model` and of 5 classes."""
+    import onnx_ir as ir
+    from dropout_net import dropout_net
+
+    from segnet_deploy.passes.sample_dropout import sample_dropout
+
+    path = tmp_path_factory.mktemp("sampled") / "sampled.onnx"
+    ir.save(sample_dropout(dropout_net((45, 61)), 3).model, path)
+    return path
+
+
 @pytest.fixture
 def street(tmp_path: Path) -> Path:
     """Return a synthetic street scene as a PNG file."""

@@ -28,7 +28,7 @@ class OnlyDlpack:
 
 
 def torch_arrays(pieces: Pieces) -> Any:
-    """PyTorch's arrays go in and come out without a copy"""
+    """PyTorch's arrays go in, and come out without a copy"""
     with closing(pieces.open()) as session:
         for _ in range(3):
             x = pieces.input()
@@ -41,7 +41,7 @@ def torch_arrays(pieces: Pieces) -> Any:
 
 
 def cupy_arrays(pieces: Pieces) -> Any:
-    """CuPy's arrays go in and come out without a copy"""
+    """CuPy's arrays go in, and come out without a copy"""
     import cupy
 
     with closing(pieces.open()) as session:
@@ -57,7 +57,7 @@ def cupy_arrays(pieces: Pieces) -> Any:
 
 
 def dlpack_arrays(pieces: Pieces) -> Any:
-    """arrays that have only DLPack, of PyTorch and of CuPy, go in without a copy"""
+    """arrays that have only DLPack, of PyTorch and of CuPy, go in"""
     import cupy
 
     with closing(pieces.open()) as session:

@@ -60,13 +60,14 @@ def measure(place: Place, kernels: Kernels, setting: Setting) -> dict[str, Any]:
     """Return one row: median seconds per call, and their ratios, flushed and warm."""
     tensors = _tensors(place, setting)
     calls = _calls(place, kernels, setting, tensors)
+    missing = _torch_calls(setting, tensors, calls)
     row: dict[str, Any] = {
         "type": setting.kind,
         "layout": setting.layout,
         "shape": list(setting.shape),
     }
-    if "torch pool" not in calls:
-        row["torch"] = "PyTorch has no max pooling of int8 on this device"
+    if missing:
+        row["torch"] = missing
     for name, flush in (("flushed", True), ("warm", False)):
         times = 1 if flush else place.sized(WARM_CALLS, 1)
         timings = place.interleaved(calls, place.sized(ROUNDS, 2), flush=flush, times=times)
@@ -88,23 +89,30 @@ def _tensors(place: Place, setting: Setting) -> dict[str, Tensor]:
 def _calls(
     place: Place, kernels: Kernels, setting: Setting, tensors: Mapping[str, Tensor]
 ) -> dict[str, Call]:
-    """Return what is timed, by name. PyTorch's pair is missing where PyTorch has none."""
+    """Return a copy, and our pair, by name."""
     pair = kernels.pair(setting.kind, setting.layout, setting.shape)
     at = {name: tensor.data_ptr() for name, tensor in tensors.items()}
-    x, back, size = tensors["x"], tensors["back"], list(setting.shape[2:])
-    calls: dict[str, Call] = {
+    x, back = tensors["x"], tensors["back"]
+    return {
         "copy": lambda: back.copy_(x),
         "pool": lambda: pair.pool(at["x"], at["y"], at["codes"], place.stream),
         "unpool": lambda: pair.unpool(at["y"], at["codes"], at["back"], place.stream),
     }
+
+
+def _torch_calls(
+    setting: Setting, tensors: Mapping[str, Tensor], calls: dict[str, Call]
+) -> str | None:
+    """Add PyTorch's pair to `calls`, or return why PyTorch has none for this type."""
+    x, size = tensors["x"], list(setting.shape[2:])
     try:
         y, index = F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
         F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=size)
-    except RuntimeError:  # int8
-        return calls
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
     calls["torch pool"] = lambda: F.max_pool2d(x, 2, 2, ceil_mode=True, return_indices=True)
     calls["torch unpool"] = lambda: F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=size)
-    return calls
+    return None
 
 
 def _figures(timings: Mapping[str, Timing], tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -155,8 +155,12 @@ def _equals_gpu_pair(checker: Checker, record: Record) -> bool:
     same = True
     for kind in ("fp32", "fp16", "bf16"):
         values = x.to(TYPES[kind])
-        y, index = F.max_pool2d(values, 2, 2, ceil_mode=True, return_indices=True)
-        back = F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=[45, 61])
+        try:
+            y, index = F.max_pool2d(values, 2, 2, ceil_mode=True, return_indices=True)
+            back = F.max_unpool2d(y, index, [2, 2], [2, 2], output_size=[45, 61])
+        except NotImplementedError as error:  # some releases have no unpooling of bf16 on CUDA
+            record.row("pytorch on the GPU", type=kind, error=str(error)[:300])
+            continue
         best, code = window_rule.pool(values, True)
         found = window_rule.unpool(best, code, 45, 61).view(values.dtype)
         equal = _same_values(best.view(values.dtype), y) and _same_values(found, back)

@@ -102,6 +102,12 @@ def compile_plugin(folder: Path, headers: Path, architecture: str) -> Path:
     return _compile([*command, *(str(PLUGINS / source) for source in sources)], target)
 
 
+def fits(prebuilt: Path) -> bool:
+    """Return whether a folder of gpu/prepare.py was built from these sources."""
+    stamp = prebuilt / STAMP
+    return stamp.is_file() and stamp.read_text().strip() == source_hash()
+
+
 def find_native(name: str, place: Place) -> tuple[Path, str]:
     """Return the file of one of NATIVE, and `prebuilt` or `built here`. Raises EngineError.
 
@@ -109,9 +115,7 @@ def find_native(name: str, place: Place) -> tuple[Path, str]:
     built here is kept in the folder of the check for the parts that follow.
     """
     native = NATIVE[name]
-    stamp = place.prebuilt / STAMP
-    known = (place.prebuilt / native.file).is_file() and stamp.is_file()
-    if known and stamp.read_text().strip() == source_hash():
+    if (place.prebuilt / native.file).is_file() and fits(place.prebuilt):
         file = _runnable(place.prebuilt / native.file, place.folder)
         if _works(file):
             return file, "prebuilt"

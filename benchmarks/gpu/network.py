@@ -23,6 +23,7 @@ FLOPS = 213e9  # of one frame of the full SegNet at 360x480, two per multiplicat
 PAPER_SECONDS = 0.4225  # Table 6, a Titan GPU
 PREPARATION = 20.0  # s per batch, after which no further variant is prepared
 FASTER = 1.0  # our pair in a graph against PyTorch's pair in a graph, the same types and formats
+BF16_GOAL = "bf16 NHWC: logits equal PyTorch's, bit for bit"
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -65,9 +66,13 @@ def run(place: Place, record: Record) -> None:
     record.fact("libraries", [kernels.origin])
     record.fact("weights", "random, seed 0, drawn here; batch normalisation folded in every row")
     with torch.inference_mode():
-        for kind, last in (("fp32", False), ("fp32", True), ("fp16", True), ("bf16", True)):
+        for kind, last in (("fp32", False), ("fp32", True), ("fp16", True)):
             what = f"{kind} {'NHWC' if last else 'NCHW'}: logits equal PyTorch's, bit for bit"
             record.must(what, same_logits(place, kind, last))
+        try:
+            record.must(BF16_GOAL, same_logits(place, "bf16", True))
+        except NotImplementedError as error:  # some releases have no unpooling of bf16 on CUDA
+            record.row("network", variant="torch bf16", error=str(error)[:300])
         _roofline(place, record)
         for batch, rounds in ((1, 100), (8, 20)):
             _time_batch(place, record, batch, place.sized(rounds, 2))

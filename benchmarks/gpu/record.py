@@ -48,10 +48,16 @@ class Record:
         self.goals.append({"goal": name, "value": value, "must": True, "met": bool(met)})
         self.save()
 
+    def unjudged(self, name: str, reason: str) -> None:
+        """Add a goal that must be met, but that a dry run cannot judge."""
+        assert not self._judges_speed
+        self.goals.append({"goal": name, "value": reason, "must": True, "met": None})
+        self.save()
+
     @property
     def broken(self) -> list[str]:
         """The names of the goals that must be met and are not."""
-        return [goal["goal"] for goal in self.goals if goal.get("must") and not goal["met"]]
+        return [goal["goal"] for goal in self.goals if goal.get("must") and goal["met"] is False]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""

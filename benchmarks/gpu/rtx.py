@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gpu.libraries import PLUGIN
+from gpu.libraries import PLUGIN, fits
 from gpu.onnx_skeletons import read_skeleton
 from gpu.onnxruntime_cuda import skeleton_folder
 from gpu.place import ROOT, Place
@@ -49,8 +49,9 @@ def _try(place: Place, source: Path, form: str, target: str | None) -> dict[str,
     command += ["--target", target] if target else []
     if form == "plugin":
         plugin = place.prebuilt / PLUGIN
-        if not plugin.is_file():
-            return {"built": {"status": None, "tail": [f"{plugin.name} was not built"]}}
+        if not plugin.is_file() or not fits(place.prebuilt):
+            why = f"{plugin.name} was not built from these sources; run gpu/prepare.py"
+            return {"built": {"status": None, "tail": [why]}}
         command += ["--plugin", str(plugin), "--embed-plugin"]
     found = {"built": _call(command, environment, BUILD_LIMIT)}
     if engine.is_file():

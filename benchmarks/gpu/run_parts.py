@@ -103,7 +103,7 @@ class Check:
         if outcome == TIMED_OUT:
             entry["error"] = f"stopped after {limit:.0f} s; what it had found is kept"
         elif outcome == FAILED and "error" not in entry:
-            broken = [g["goal"] for g in entry["goals"] if g.get("must") and not g["met"]]
+            broken = [g["goal"] for g in entry["goals"] if g.get("must") and g["met"] is False]
             entry["error"] = ", ".join(broken) or f"the process ended with status {status}"
         return entry
 

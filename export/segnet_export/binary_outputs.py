@@ -1,10 +1,6 @@
-"""Networks with one output channel: two classes, by a threshold of 0.5 on the probability of 1.
+"""A module with one output channel as PyTorch computes the two classes of its file.
 
-A file has two channels in place of the one, so that every runtime finds the label as the larger
-one, and the probability as a further output:
-
-logits z          -z / 2 and z / 2, whose softmax is the sigmoid of z; label 1 where z > 0
-probabilities p   1 - p and p; label 1 where p > 0.5
+The gate compares this with the file, whose graph segnet_deploy.passes.to_two_classes writes.
 """
 
 from __future__ import annotations
@@ -17,11 +13,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy.passes.to_two_classes import (
+    LOGITS,
+    PROBABILITIES,
+    PROBABILITY,
+    THRESHOLD,
+)
 from segnet_export.module_outputs import NamedOutputs, name_tensors
 
-THRESHOLD = 0.5  # on the probability
-PROBABILITY = "probability"  # the name of the further output
-LOGITS, PROBABILITIES = "logits", "probabilities"
 _ALIKE = {  # operators whose results are probabilities if their inputs are
     *("view", "_unsafe_view", "reshape", "slice", "select", "squeeze", "unsqueeze", "permute"),
     *("transpose", "expand", "clone", "detach", "alias", "_to_copy", "constant_pad_nd", "clamp"),

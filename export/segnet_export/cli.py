@@ -43,7 +43,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine)
+    check_paths(source, target, arguments.engine, arguments.prototxt)
     if arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":
@@ -231,7 +231,9 @@ def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[n
             progress=arguments.progress,
         )
         size = _given_size(arguments) or DEFAULT_SIZE
-        return module, arguments.input_channels or find_input_channels(module, *size), 1
+        channels = arguments.input_channels or find_input_channels(module, *size)
+        arguments.progress(f"{arguments.module}: {channels} input channels")
+        return module, channels, 1
     from segnet_export import load_checkpoint
 
     loaded = load_checkpoint(

@@ -284,12 +284,15 @@ def check_conversion_options(arguments: argparse.Namespace) -> None:
             )
 
 
-def check_paths(source: Path | None, target: Path, engine: str | None) -> None:
+def check_paths(
+    source: Path | None, target: Path, engine: str | None, prototxt: str | None = None
+) -> None:
     """Raise InputError if the folder of `target` is missing, UsageError if two files are one."""
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
     seen: dict[Path, str] = {}
-    for name, path in {"model": source, "-o": target, "--engine": engine}.items():
+    paths = {"model": source, "--prototxt": prototxt, "-o": target, "--engine": engine}
+    for name, path in paths.items():
         if path is None:
             continue
         resolved = Path(path).resolve()

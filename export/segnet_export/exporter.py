@@ -24,17 +24,18 @@ from segnet_deploy.passes.sample_dropout import NO_DROPOUT, check_samples, sampl
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_frame_io import LABELS, to_frame_io
 from segnet_deploy.passes.to_precision import to_precision
+from segnet_deploy.passes.to_two_classes import THRESHOLD, to_two_classes
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import save_model
 from segnet_deploy.system.machine import exporter_versions
-from segnet_export.binary_outputs import THRESHOLD, BinaryOutputs, find_binary
+from segnet_export.binary_outputs import BinaryOutputs, find_binary
 from segnet_export.check_module import check_inputs, count_channels
 from segnet_export.dropout_calls import DropoutCalls
 from segnet_export.export_options import ExportOptions, GateOptions
 from segnet_export.module_outputs import NamedOutputs, choose_outputs
 from segnet_export.parity.gate import gate, gate_reduced
 from segnet_export.parity.report import GateReport
-from segnet_export.torch_graph import evaluation_mode, to_onnx
+from segnet_export.torch_graph import evaluation_mode, to_onnx, total_stride
 from segnet_export.trial_run import check_repeatable, run_once
 
 if TYPE_CHECKING:
@@ -191,11 +192,10 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
         names = choose_outputs(found, options.outputs)
         classes = count_channels(found, names[0], example)
         wrapped = NamedOutputs(module, names)
-        if classes == 1:
-            if options.mc_dropout:
-                raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
-            wrapped = BinaryOutputs(module, names, find_binary(module, example, names[0]))
-            classes = 2
+        kind = find_binary(module, example, names[0]) if classes == 1 else ""
+        if kind and options.mc_dropout:
+            raise UnsupportedModelError("mc_dropout needs 2 classes or more; the model has one")
+        classes = 2 if kind else classes
         _describe(options, classes)  # reports wrong options before the long part
         model, pairs = to_onnx(
             wrapped,
@@ -205,10 +205,13 @@ def _trace(module: nn.Module, example: Tensor, options: ExportOptions) -> Trace:
             wrapped.names,
             dropout=bool(options.mc_dropout),
         )
+    if kind:
+        model = to_two_classes(model, kind).model
+        wrapped = BinaryOutputs(module, names, kind)
     if options.mc_dropout:
         model = sample_dropout(model, options.mc_dropout).model
     if options.dynamic == "size" and options.multiple == 1:
-        options = replace(options, multiple=_multiple(model, pairs))
+        options = replace(options, multiple=_multiple(model))
     return Trace(wrapped, example, options, model, pairs, classes)
 
 
@@ -293,7 +296,7 @@ def _gate_sizes(traced: Trace) -> list[BatchSize]:
         return [(batch, height, width), (3, height, width), (1, height, width)]
     multiple = traced.options.multiple
     step: int = max(2, multiple)
-    minimum: int = 2**traced.pairs
+    minimum: int = total_stride(traced.model.graph)
 
     def round_down(size: int) -> int:
         return max(minimum, size // step * step)
@@ -323,10 +326,10 @@ def _describe(options: ExportOptions, classes: int) -> Metadata:
     )
 
 
-def _multiple(model: ir.Model, pairs: int) -> int:
-    """Return 2 ** pairs if an unpooling has no output size, else 1."""
+def _multiple(model: ir.Model) -> int:
+    """Return the network's total stride if an unpooling has no output size, else 1."""
     without_size = any(
         node.op_type == "MaxUnpool" and sum(value is not None for value in node.inputs) < 3
         for node in model.graph
     )
-    return 2**pairs if without_size else 1
+    return total_stride(model.graph) if without_size else 1

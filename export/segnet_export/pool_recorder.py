@@ -19,13 +19,14 @@ class PoolCall:
     """One call of a pool.
 
     `source` is its input, (N, C, H, W) float32. `plane_index` holds the indices that it computed
-    and `used_index` those that it returned, both (N, C, Ho, Wo) int64. `unpooled`: an unpooling
-    used them.
+    and `used_index` those that it returned, both (N, C, Ho, Wo) int64. `kernel` is the (height,
+    width) of windows that lie side by side, else None. `unpooled`: an unpooling used the indices.
     """
 
     source: Tensor
     plane_index: Tensor
     used_index: Tensor
+    kernel: tuple[int, int] | None = None
     unpooled: bool = False
 
 
@@ -50,13 +51,27 @@ class PoolRecorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         if func is _POOL:
             value, plane_index = out
             used_index = self.replacements.get(len(self.calls), plane_index)
-            self.calls.append(PoolCall(args[0], plane_index, used_index))
+            self.calls.append(PoolCall(args[0], plane_index, used_index, _side_by_side(*args[1:])))
             return value, used_index
         if func is _UNPOOL:
             for call in self.calls:
                 if call.used_index.data_ptr() == args[1].data_ptr():
                     call.unpooled = True
         return out
+
+
+def _side_by_side(
+    kernel: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    ceil_mode: bool = False,
+) -> tuple[int, int] | None:
+    """Return the (height, width) of a pool's windows if they neither overlap nor are padded."""
+    sizes, steps = list(kernel), list(stride) or list(kernel)
+    if sizes * (3 - len(sizes)) != steps * (3 - len(steps)) or any(padding) or max(dilation) > 1:
+        return None
+    return sizes[0], sizes[-1]
 
 
 @torch.no_grad()

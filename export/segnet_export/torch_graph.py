@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.optional import require
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
+from segnet_deploy.passes.graph import ints_attribute
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
+from segnet_deploy.passes.unpooling_pairs import has_used_indices
 from segnet_export.dropout_calls import mark_dropouts
 from segnet_export.export_options import OLDEST_OPSET
 from segnet_export.module_outputs import IMAGE, LOGITS
+from segnet_export.transposed_convolutions import CroppedTransposedConvolutions
 
 
 def to_onnx(
@@ -32,6 +35,7 @@ def to_onnx(
 ) -> tuple[ir.Model, int]:
     """Export with torch and restore the unpooling; return the model and its number of pairs.
 
+    A pool whose indices serve several unpoolings counts as one pair.
     `example` is (N, C, H, W) float32; `dynamic` is None, 'batch' or 'size'; `outputs` are the names
     of what `module` returns. `dropout` keeps dropouts as nodes for sample_dropout. Batch
     normalisation is folded. Raises UnsupportedModelError.
@@ -42,7 +46,8 @@ def to_onnx(
     if axes and example.shape[0] < 2:
         example = example.repeat(2, 1, 1, 1)  # torch.export treats 0 and 1 as constants
     try:
-        with _silenced(), torch.no_grad(), mark_dropouts() if dropout else nullcontext():
+        changes = mark_dropouts() if dropout else nullcontext()
+        with _silenced(), torch.no_grad(), changes, CroppedTransposedConvolutions():
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -61,7 +66,20 @@ def to_onnx(
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     _free_names(program.model.graph, outputs)
     result = restore_unpooling(program.model)
-    return fuse_lrn(result.model).model, result.changed
+    model = fuse_lrn(result.model).model
+    return model, sum(map(has_used_indices, model.graph))
+
+
+def total_stride(graph: ir.Graph) -> int:
+    """Return by how much `graph` divides the size of the image at its smallest value."""
+    strides: dict[int, float] = {}
+    for node in graph:
+        stride = max([strides.get(id(value), 1) for value in node.inputs], default=1)
+        own = max(ints_attribute(node, "strides", (1,)))
+        grows = node.op_type in ("ConvTranspose", "MaxUnpool")
+        stride = stride / own if grows else stride * own
+        strides |= {id(value): stride for value in node.outputs}
+    return int(max(strides.values(), default=1))
 
 
 @contextlib.contextmanager

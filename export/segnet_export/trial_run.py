@@ -47,7 +47,8 @@ def check_repeatable(module: nn.Module, example: Tensor, found: Mapping[str, Ten
         cause = f"it draws random numbers in evaluation mode: {calls.found[0]}"
     raise UnsupportedModelError(
         f"two runs of the model on one image differ in '{changed[0]}': {cause}. A file cannot "
-        "agree with it; for dropout use nn.Dropout, or F.dropout(x, training=self.training)"
+        "agree with it; for dropout use nn.Dropout, or F.dropout(x, training=self.training), which "
+        "--mc-dropout N samples"
     )
 
 

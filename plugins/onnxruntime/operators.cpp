@@ -310,6 +310,9 @@ OrtStatus* register_operators(OrtSessionOptions* options, const OrtApi* api) {
 }  // namespace
 }  // namespace segnet::ort
 
+// Whether the operators can run in ONNX Runtime's CUDA provider.
+SEGNET_EXPORT int segnet_onnxruntime_has_cuda() { return segnet::ort::cuda() != nullptr; }
+
 // The entry point that ONNX Runtime looks up by name.
 SEGNET_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
   using namespace segnet::ort;

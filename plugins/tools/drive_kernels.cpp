@@ -51,6 +51,7 @@ class Buffer {
   explicit Buffer(size_t size) : size_(size) {
 #if defined(SEGNET_ON_HOST)
     data_ = std::aligned_alloc(256, (size + 256) / 256 * 256);
+    std::memset(data_, 0x5A, size);  // on the GPU, initcheck reports what was not written
 #else
     require(cudaMalloc(&data_, size == 0 ? 1 : size), "cudaMalloc");
 #endif

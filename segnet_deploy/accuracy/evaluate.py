@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from segnet_deploy.accuracy.calibration import Calibration
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.index_flips import IndexFlips
-from segnet_deploy.accuracy.metrics import Accuracy, Counts, boundary_f1, confusion
+from segnet_deploy.accuracy.metrics import VOID, Accuracy, Counts, boundary_f1, confusion
 from segnet_deploy.errors import InputError, UnreadableInputError
+from segnet_deploy.passes.sampling_names import CONFIDENCE, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent, track
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Frame
@@ -32,9 +34,10 @@ def evaluate(
 
     The figures are global_accuracy, class_average, mean_iou and boundary_f1 (if `boundary`), each
     0 to 1, `classes` with iou and recall by name, `confusion`, and `frames` with the mean_iou of
-    each; `unreadable` says which images or label files could not be read, and are not in the
-    figures. With `other`, `against` has the same of that segmenter, and `agreement` the share of
-    equal labels. A figure without pixels to measure is NaN.
+    each; for a file that samples its dropout also those of Calibration. `unreadable` says which
+    images or label files could not be read, and are not in the figures. With `other`, `against` has
+    the same of that segmenter, and `agreement` the share of equal labels. A figure without pixels
+    to measure is NaN.
 
     Raises InputError if labels and frames do not fit, the class counts differ, or nothing is
     readable.
@@ -50,10 +53,11 @@ def evaluate(
     segmenters = [segmenter] if other is None else [segmenter, other]
     sums = [np.zeros((len(names),) * 2, np.int64) for _ in segmenters]
     boundaries: list[list[float]] = [[] for _ in segmenters]
+    calibrations = [Calibration(len(names)) for _ in segmenters]
     frames, same = [], []
     unreadable: list[str] = []
     for example, frame, truth in _pairs(examples, len(names), unreadable, progress):
-        maps = [one.segment(frame) for one in segmenters]
+        maps = [_segment(*one, frame, truth) for one in zip(segmenters, calibrations, strict=True)]
         for i, labels in enumerate(maps):
             counts = confusion(truth, labels, len(names))
             sums[i] += counts
@@ -64,7 +68,7 @@ def evaluate(
         if other is not None:
             same.append(float((maps[0] == maps[1]).mean()))
     results = [
-        _figures(counts, names, scores) for counts, scores in zip(sums, boundaries, strict=True)
+        _figures(names, *all_of) for all_of in zip(sums, boundaries, calibrations, strict=True)
     ]
     agreement = {} if other is None else {"against": results[1], "agreement": float(np.mean(same))}
     return {**results[0], "frames": frames, "unreadable": unreadable, **agreement}
@@ -116,10 +120,24 @@ def _check_classes(segmenter: Segmenter, other: Segmenter | None) -> None:
     )
 
 
+def _segment(segmenter: Segmenter, calibration: Calibration, frame: Frame, truth: Frame) -> Frame:
+    """Return the labels of a frame; add its uncertainty, if the file has it, to `calibration`."""
+    if not segmenter.has_uncertainty:
+        return segmenter.segment(frame)
+    labels, maps = segmenter.segment_with_maps(frame)
+    if labels.shape == truth.shape:
+        calibration.add(truth, labels, maps[UNCERTAINTY], maps[CONFIDENCE])
+    return labels
+
+
 def _pairs(
     examples: Sequence[Example], classes: int, unreadable: list[str], progress: Progress
 ) -> Iterator[tuple[Example, Frame, Frame]]:
-    """Yield each example, its frame and its labels; append to `unreadable` why one is left out."""
+    """Yield each example, its frame and its labels; append to `unreadable` why one is left out.
+
+    Raises InputError at the end for two classes whose labels were 0 and VOID only.
+    """
+    seen = set[int]()
     for example in track(examples, "evaluating", progress):
         try:
             frame, truth = example.pair(classes)
@@ -127,12 +145,19 @@ def _pairs(
             unreadable.append(str(error))
             progress(f"error: {error}")
         else:
+            seen |= {label for label in (1, VOID) if classes == 2 and (truth == label).any()}
             yield example, frame, truth
+    if seen == {VOID}:
+        raise InputError(
+            f"the labels are 0 and {VOID} only, but {VOID} means unlabelled; write 1 instead of it"
+        )
     if examples and len(unreadable) == len(examples):
         raise InputError(f"none of the {len(examples)} frames can be read: {unreadable[0]}")
 
 
-def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) -> dict[str, Any]:
+def _figures(
+    names: Sequence[str], counts: Counts, boundaries: Sequence[float], calibration: Calibration
+) -> dict[str, Any]:
     accuracy = Accuracy(counts)
     recall, iou = accuracy.recall, accuracy.iou
     known = [score for score in boundaries if not math.isnan(score)]
@@ -145,4 +170,5 @@ def _figures(counts: Counts, names: Sequence[str], boundaries: Sequence[float]) 
             name: {"iou": float(iou[i]), "recall": float(recall[i])} for i, name in enumerate(names)
         },
         "confusion": counts.tolist(),
+        **(calibration.figures() if calibration.pixels else {}),
     }

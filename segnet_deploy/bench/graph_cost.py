@@ -85,11 +85,12 @@ def index_shapes(path: str | os.PathLike[str]) -> tuple[list[tuple[int, ...] | N
     Raises InputError or UnsupportedModelError.
     """
     from segnet_deploy.passes import contract
+    from segnet_deploy.passes.graph import infer_shapes
     from segnet_deploy.passes.lower_unpooling import find_masks
     from segnet_deploy.passes.unpooling_pairs import find_pairs
     from segnet_deploy.runtimes.model_file import load_model
 
-    graph = load_model(Path(path)).graph
+    graph = infer_shapes(load_model(Path(path))).graph
     if pairs := find_pairs(graph):
         kind = "plugin" if any(node.domain == contract.DOMAIN for node in graph) else "int64"
         return [_static_shape(pair.pool.outputs[0]) for pair in pairs], kind

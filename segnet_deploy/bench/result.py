@@ -134,6 +134,7 @@ class NetworkResult(Measurement):
 class RunResult(Measurement):
     """One model, measured in this process.
 
+    `dropout_samples` counts the samples of the dropout, None if the file has none.
     `frame` is the (height, width) of the frame, `threads` None if the runtime chose. `paper`
     is the network's row of the SegNet paper's Table 6. `runs` calls of `batch` frames.
     """
@@ -142,6 +143,7 @@ class RunResult(Measurement):
     frame: list[int] = field(default_factory=list)
     threads: int | None = None
     batch: int | None = None
+    dropout_samples: int | None = None
     runs: int | None = None
     frames_per_second: float | None = None
     started: str | None = None

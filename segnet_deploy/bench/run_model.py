@@ -105,6 +105,7 @@ def _measure(
     batch = len(timer.frames)
     return {
         "batch": batch,
+        "dropout_samples": segmenter.metadata.samples or None,
         "warm_up_runs": warm_up_runs,
         "runs": count,
         "seconds": {stage: timing.summary() for stage, timing in timings.items()},

@@ -16,6 +16,7 @@ def format_run(result: RunResult) -> str:
         *_format_conditions(result),
         "",
         *_format_stages(result),
+        *_format_samples(result),
         *_format_gpu(result),
         "",
         f"{result.runs} runs after {result.warm_up_runs} warm-up runs, "
@@ -53,6 +54,16 @@ def _format_stages(result: RunResult) -> list[str]:
     if result.switches:
         lines.append(", ".join(f"{name} {value}" for name, value in result.switches.items()))
     return lines
+
+
+def _format_samples(result: RunResult) -> list[str]:
+    if not result.dropout_samples:
+        return []
+    infer = result.median * 1e3
+    return [
+        f"{result.dropout_samples} samples of the dropout: {infer:.1f} ms in all, "
+        f"{infer / result.dropout_samples:.1f} ms per sample"
+    ]
 
 
 def _format_gpu(result: RunResult) -> list[str]:

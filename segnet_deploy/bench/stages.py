@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from segnet_deploy.segmenter import Segmenter
-    from segnet_deploy.types import Clock, Frame
+    from segnet_deploy.types import Array, Clock, Frame
 
 STAGES = ("pre", "infer", "post", "total")
 
@@ -27,7 +27,7 @@ class StageTimer:
         start = self._clock()
         prepared = self._segmenter.preprocess(self.frames)
         ready = self._clock()
-        raw = self._segmenter.infer(prepared.x)
+        raw = self._infer(prepared.x)
         inferred = self._clock()
         self._segmenter.postprocess(raw, prepared.placements)
         end = self._clock()
@@ -36,6 +36,13 @@ class StageTimer:
         times = (ready - start, inferred - ready, end - inferred, end - start)
         for stage, seconds in zip(STAGES, times, strict=True):
             self._samples[stage].append(seconds)
+
+    def _infer(self, x: Array) -> Array:
+        """Return the label output; of a file that samples its dropout the maps are computed too."""
+        if not self._segmenter.has_uncertainty:
+            return self._segmenter.infer(x)
+        engine = self._segmenter.engine
+        return engine.run_all(x)[engine.outputs[0].name]
 
     def pop_samples(self) -> dict[str, list[float]]:
         """Return the samples by stage and forget them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -17,6 +17,7 @@ from segnet_deploy.passes.graph import Builder, infer_shapes, remove_dead, repla
 from segnet_deploy.types import DEFAULT_SIZE, Size
 
 OPSET = 18
+_AROUND = ("Pad", "Slice", "Cast", "Flatten")  # operators around the one that stands for a layer
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class _Graph:
         self.unread = {net.image}
         self.statistics: dict[str, tuple[ir.Value, ir.Value]] | None = {} if bn_statistics else None
         self.notes: list[str] = []
+        self.node_names: set[str] = set()
 
     def build(self) -> _Graph:
         """Add every layer. Raises InputError or UnsupportedModelError."""
@@ -124,7 +126,7 @@ class _Graph:
         results = LAYERS[layer.type](context)
         if len(results) < len(layer.tops):
             raise InputError(f"{layer} has {len(layer.tops)} tops; it computes {len(results)}")
-        _name_nodes(layer, list(self.graph)[before:])
+        self._name_nodes(layer, list(self.graph)[before:])
         self.unread -= set(layer.bottoms)
         for top, blob in zip(layer.tops, results, strict=False):
             blob.value.type = blob.value.type or ir.TensorType(
@@ -136,6 +138,19 @@ class _Graph:
             if blob.plane is None:
                 self.unread.add(top)
 
+    def _name_nodes(self, layer: Layer, nodes: Sequence[ir.Node]) -> None:
+        """Name the nodes of one layer; the operator that stands for the layer has its name.
+
+        Caffe lets layers share a name: underscores are added to all but the first.
+        """
+        main = max(nodes, key=lambda node: node.op_type not in _AROUND, default=None)
+        for number, node in enumerate(nodes):
+            name = layer.name if node is main else f"{layer.name}.{node.op_type}{number}"
+            while name in self.node_names:
+                name += "_"
+            self.node_names.add(name)
+            node.name = name
+
     def model(self, keep_dropout: bool) -> ir.Model:
         """Return the finished model, with batch normalisation folded into convolutions."""
         outputs = [name for name in self.blobs if name in self.unread and name != self.net.image]
@@ -143,6 +158,9 @@ class _Graph:
             raise UnsupportedModelError("no layer of the prototxt has a result that no other reads")
         for name in outputs:
             self._add_output(name)
+        if len(self.graph.outputs) > 1:
+            names = ", ".join(str(value.name) for value in self.graph.outputs)
+            self.notes.append(f"the net has several results ({names}); labels are of the first")
         for node in list(self.graph):
             if node.op_type == "Dropout" and not keep_dropout:
                 replace(node.outputs[0], _first_input(node))
@@ -171,18 +189,6 @@ class _Graph:
         if not value.is_graph_output():
             value.name = name
             self.graph.outputs.append(value)
-
-
-def _name_nodes(layer: Layer, nodes: Iterable[ir.Node]) -> None:
-    """Name the nodes of one layer; the operator that stands for the layer has its name."""
-    nodes = list(nodes)
-    main = max(
-        (node for node in nodes),
-        key=lambda node: node.op_type not in ("Pad", "Slice", "Cast", "Flatten"),
-        default=None,
-    )
-    for number, node in enumerate(nodes):
-        node.name = layer.name if node is main else f"{layer.name}.{node.op_type}{number}"
 
 
 def _first_input(node: ir.Node) -> ir.Value:

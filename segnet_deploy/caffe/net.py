@@ -23,6 +23,7 @@ _OLD_TYPES = {
     "TANH": "TanH",
     "ARGMAX": "ArgMax",
 }
+_SOURCES = ("Data", "Input", "Python")  # endings of types that read no blob
 _NO_RESULT = ("Loss", "Accuracy", "Silence", "Write", "Output")  # endings of types without a result
 
 
@@ -58,7 +59,7 @@ class Net:
     """An inference net.
 
     `image` is the blob of the input, `shape` its (N, C, H, W); sizes that the prototxt does not
-    determine are None. `batch` is what the net was trained or sampled with, if stated. `mean` and
+    determine are None. `batch` is that of the data layer, if it has one. `mean` and
     `scale` are those of the data layer: (x - mean) * scale; `notes` are lines for the user.
     """
 
@@ -135,6 +136,12 @@ def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
     """Separate the input from the layers that compute, and return the net."""
     sources = [layer for layer in layers if not layer.bottoms]
     computing = [layer for layer in layers if layer.bottoms and not layer.type.endswith(_NO_RESULT)]
+    for layer in sources:
+        if not layer.type.endswith(_SOURCES):
+            raise UnsupportedModelError(
+                f"{path}: {layer} has no bottom and is no data layer; give its bottom, or replace "
+                'it by input: "data" and input_dim:'
+            )
     _check_silent(layers, computing)
     names = message.texts("input")
     if names:
@@ -143,13 +150,7 @@ def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
         image, shape = sources[0].tops[0], _source_shape(sources[0])
     else:
         raise InputError(f"{path} has no input: expected input:, an Input layer or a data layer")
-    written = {image} | {top for layer in computing for top in layer.tops}
-    for layer in computing:
-        for bottom in layer.bottoms:
-            if bottom not in written:
-                raise UnsupportedModelError(
-                    f"{path}: {layer} reads '{bottom}', which no layer computes from the image"
-                )
+    _check_order(image, computing, path)
     transform = sources[0].fields.message("transform_param") if sources else Message("", [])
     notes = []
     if transform.texts("mean_file"):
@@ -158,11 +159,23 @@ def _with_input(message: Message, layers: list[Layer], path: Path) -> Net:
         image,
         shape,
         tuple(computing),
-        shape[0] if names else _batch(sources[0]),
+        None if names else _batch(sources[0]),
         tuple(transform.reals("mean_value")),
         transform.real("scale", 1.0),
         tuple(notes),
     )
+
+
+def _check_order(image: str, layers: list[Layer], path: Path) -> None:
+    """Raise UnsupportedModelError if a layer reads a blob that no layer before it computes."""
+    written = {image}
+    for layer in layers:
+        if unknown := sorted(set(layer.bottoms) - written):
+            raise UnsupportedModelError(
+                f"{path}: {layer} reads '{unknown[0]}', which no layer before it computes from the "
+                "image"
+            )
+        written |= set(layer.tops)
 
 
 def _check_silent(layers: list[Layer], computing: list[Layer]) -> None:

@@ -195,7 +195,8 @@ class _Parser:
             match = _TOKEN.match(text, position)
             if match is None:
                 self._taken_line = self._line
-                raise self._error(f"unexpected character {text[position]!r}")
+                template = "; a template: replace its ${...} first" * (text[position] == "$")
+                raise self._error(f"unexpected character {text[position]!r}{template}")
             if match.lastgroup != "space":
                 yield match[0]
             self._line += match[0].count("\n")

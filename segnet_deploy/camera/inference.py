@@ -13,7 +13,7 @@ from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.errors import EngineError, SegNetError, translated
 from segnet_deploy.runtimes.base import ServerUnavailableError
 from segnet_deploy.segmenter import Segmenter
-from segnet_deploy.types import Clock, Frame
+from segnet_deploy.types import Array, Clock, Frame
 
 log = logging.getLogger("segnet_deploy.camera")
 
@@ -23,12 +23,16 @@ SERVER_RETRY = 0.2  # s between two frames for a server that does not answer
 
 @dataclass(frozen=True)
 class Segmented:
-    """A captured frame, (H, W, 3) uint8 BGR, its (H, W) uint8 labels and the latency in seconds."""
+    """A captured frame, (H, W, 3) uint8 BGR, its (H, W) uint8 labels and the latency in seconds.
+
+    `uncertainty` is (H, W) float32 if the file samples its dropout, else None.
+    """
 
     captured: Captured
     frame: Frame
     labels: Frame
     latency: float
+    uncertainty: Array | None = None
 
 
 class Inference(threading.Thread):
@@ -76,25 +80,26 @@ class Inference(threading.Thread):
             return
         self._began = began = self._clock()
         try:
-            labels = self._segment(frame)
+            found = self._segment(frame)
         finally:
             self._began = None
-        if labels is not None:
+        if found is not None:
             latency = max(0.0, self._clock() - began)
-            segmented = Segmented(captured, frame, labels, latency)
+            labels, uncertainty = found
+            segmented = Segmented(captured, frame, labels, latency, uncertainty)
             self.dropped += self._results.put(segmented)
 
-    def _segment(self, frame: Frame) -> Frame | None:
-        """Return labels, or None if the engine failed and was restarted for the next frame.
+    def _segment(self, frame: Frame) -> tuple[Frame, Array | None] | None:
+        """Return labels and uncertainty, or None if the engine failed and was restarted.
 
         A server that does not answer costs frames until it does.
         """
         try:
-            labels = self._segmenter.segment(frame)
+            found = self._run(frame)
             if self.unanswered:
                 log.warning("the server answers again, %d frames later", self.unanswered)
                 self.unanswered = 0
-            return labels
+            return found
         except ServerUnavailableError as error:
             if not self.unanswered:
                 log.warning("%s; frames are dropped until it answers", error)
@@ -114,3 +119,8 @@ class Inference(threading.Thread):
             with translated(EngineError, "the engine cannot be restarted"):
                 self._segmenter = self._load()
             return None
+
+    def _run(self, frame: Frame) -> tuple[Frame, Array | None]:
+        if self._segmenter.has_uncertainty:
+            return self._segmenter.segment_with_uncertainty(frame)
+        return self._segmenter.segment(frame), None

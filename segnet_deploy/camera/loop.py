@@ -215,4 +215,5 @@ class Camera:
             captured=captured.time,
             age=age,
             status=self.status(),
+            uncertainty=segmented.uncertainty,
         )

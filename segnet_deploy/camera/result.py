@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from segnet_deploy.types import Frame
+    from segnet_deploy.types import Array, Frame
 
 STATES = ("connecting", "live", "stalled", "reconnecting", "ended")
 """The values of `Status.state`."""
@@ -54,3 +54,4 @@ class Result:
     captured: float  # time at which the frame arrived, by the loop's clock, in seconds
     age: float  # seconds from its arrival until it was shown
     status: Status
+    uncertainty: Array | None = None  # (H, W) float32, of a file that samples its dropout

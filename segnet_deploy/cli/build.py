@@ -40,7 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="auto: plugin if its library is installed",
     )
     add("--plugin", metavar="F", help="the plugin library (default: the installed one)")
-    add("--target", metavar="smXX[,smYY]", help="GPUs to build for without one (TensorRT-RTX)")
+    add(
+        "--target",
+        metavar="smXX[,smYY]",
+        help="GPUs to build for (TensorRT-RTX; default: all from sm80 on)",
+    )
     add("--batch", nargs=3, type=int, metavar=("MIN", "OPT", "MAX"), help="for a dynamic batch")
     add("--size", nargs=3, metavar=("MIN", "OPT", "MAX"), help="for dynamic sizes, each as HxW")
     add("--embed-plugin", action="store_true", help="store the plugin library in the engine")
@@ -57,7 +61,7 @@ def command(arguments: argparse.Namespace) -> int:
     source = Path(arguments.onnx)
     target = Path(arguments.output or source.with_suffix(".trt").name)
     built = build(source, target, read_options(arguments), arguments.progress)
-    print(describe(built, parse_targets(arguments.target)))
+    print(describe(built))
     return 0
 
 
@@ -84,13 +88,18 @@ def parse_targets(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip().lower() for name in (text or "").split(",") if name.strip())
 
 
-def describe(built: Built, targets: Sequence[str]) -> str:
+def describe(built: Built) -> str:
     """Return the line that reports an engine."""
+    from segnet_deploy.runtimes.tensorrt.plan import describe_targets
+
     answer = built.answer
+    largest = ["x".join(map(str, shapes[-1])) for shapes in built.profiles.values()]
     return (
-        f"{built.path}: {built.kind} {answer.version}, {', '.join(targets) or 'this GPU'}, "
+        f"{built.path}: {built.kind} {answer.version}, "
+        f"{describe_targets(built.kind, built.targets)}, "
         f"{built.form} form, {built.precision}, {len(answer.layers)} layers, "
-        f"{_mb(built.path.stat().st_size)}, activations {_mb(answer.activation_bytes)}, "
+        f"{_mb(built.path.stat().st_size)}, activations {_mb(answer.activation_bytes)}"
+        f"{''.join(f' at its largest input {shape}' for shape in largest)}, "
         f"built in {answer.seconds:.1f} s"
     )
 

@@ -94,6 +94,7 @@ def format_table(result: dict[str, Any]) -> str:
             change = result[figure] - other[figure]
             line += f"{'':10}{_percent(other[figure]):>10}{_percent(change):>8}"
         lines.append(line)
+    lines += _calibration_lines(result)
     if other:
         lines.append(f"equal labels: {100 * result['agreement']:.3f} %")
     if flips := result.get("flips"):
@@ -104,6 +105,18 @@ def format_table(result: dict[str, Any]) -> str:
     if missing:
         lines.append(f"not in the means, since they never occur: {', '.join(missing)}")
     return "\n".join(lines)
+
+
+def _calibration_lines(result: dict[str, Any]) -> list[str]:
+    """Return the figures of uncertainty, if the file has it."""
+    if "ece" not in result:
+        return []
+    shares = result["accuracy_of_most_certain"].items()
+    parts = [f"{_percent(value)} % of the first {float(share):.0%}" for share, value in shares]
+    return [
+        f"right among the most certain pixels: {', '.join(parts)}",
+        f"calibration error (ECE): {_percent(result['ece'])} %",
+    ]
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
+from segnet_deploy.errors import UsageError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_runtime(parser)
     options.add_fit(parser)
     options.add_alpha(parser)
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="also write the uncertainty of a file exported with --mc-dropout: a heat map and .npy",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the dropout masks of such a file (default: 0)"
+    )
     parser.add_argument("--no-legend", action="store_true", help="leave the legend out")
     return parser
 
@@ -41,6 +50,8 @@ def command(arguments: argparse.Namespace) -> int:
 
     options.check_alpha(arguments)
     options.check_positive(arguments, "threads")
+    if not 0 <= arguments.seed < 2**64:
+        raise UsageError(f"--seed {arguments.seed}; expected 0 or more, below 2 ** 64")
     find_inputs(arguments.inputs)  # report a wrong path before loading the model
     check_folder(Path(arguments.output), arguments.inputs)
     with load(
@@ -52,12 +63,15 @@ def command(arguments: argparse.Namespace) -> int:
         arguments.progress,
     ) as segmenter:
         arguments.progress(f"{arguments.engine}: {segmenter.engine.name}")
+        if segmenter.engine.masks is not None:
+            segmenter.engine.masks.seed = arguments.seed
         done = predict_files(
             segmenter,
             arguments.inputs,
             arguments.output,
             alpha=arguments.alpha,
             legend=not arguments.no_legend,
+            uncertainty=arguments.uncertainty,
             progress=arguments.progress,
         )
     print(f"{done.frames} frames segmented into {arguments.output}")

@@ -15,10 +15,11 @@ from segnet_deploy.accuracy.agreement import arithmetic, default_limit, share_ke
 from segnet_deploy.accuracy.gate_inputs import InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.passes.to_two_classes import PROBABILITY, two_classes
 from segnet_deploy.progress import Progress
 from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.model_file import ModelFile
-from segnet_deploy.runtimes.onnxruntime import open_file
+from segnet_deploy.runtimes.onnxruntime import open_witness
 from segnet_deploy.types import Array, Frame, Size
 
 Outputs = dict[str, Array]
@@ -47,15 +48,19 @@ def compare_files(
     min_agreement: float | None,
     progress: Progress,
     images: Sequence[Frame] = (),
+    kind: str = "",
 ) -> list[Likeness]:
     """Return the likeness in each runtime. Raises ParityError.
 
     `images` are (H, W, 3) uint8 BGR; none: a drawn street. The agreement is the lowest of the
     labels and of what other outputs keep of their values. `min_agreement` None is the default of
-    the arithmetic.
+    the arithmetic. `kind` is that of the source's one output channel, which `target` has as two
+    classes (segnet_deploy.passes.to_two_classes).
     """
     inputs = _inputs(shape, metadata, images)
     expected = _run_source(source, inputs)
+    if kind:
+        expected = [_with_two_classes(outputs, kind) for outputs in expected]
     names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
     found: list[Likeness] = []
     for name in names:
@@ -68,6 +73,11 @@ def compare_files(
             progress(f"left out: {error}")
             continue
         agreements, deltas = zip(*map(_agreement, expected, results), strict=True)
+        if not np.isfinite(deltas).all():
+            raise ParityError(
+                f"results of {source} or of the new file are not finite, so they cannot be "
+                "compared; no file was written: check the weights and the normalisation"
+            )
         computed = arithmetic(metadata.precision, half)
         likeness = Likeness(name, computed, float(np.mean(agreements)), max(deltas))
         minimum = default_limit(metadata.precision, half)
@@ -98,12 +108,8 @@ def _inputs(
 
 
 def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
-    """Run the source as it is, in ONNX Runtime's own operators: not in a rewrite of this package.
-
-    Only the plugin's operators, which ONNX Runtime does not have, are those of this package.
-    """
-    file = ModelFile.read(path)
-    with contextlib.closing(open_file(file, None, None if file.has_plugin else False)) as engine:
+    """Run the source as it is, not in a rewrite of this package."""
+    with contextlib.closing(open_witness(ModelFile.read(path))) as engine:
         return [_outputs(engine, x) for x in inputs]
 
 
@@ -117,6 +123,16 @@ def _run(
 
 def _outputs(engine: Engine, x: Array) -> Outputs:
     return {name: np.array(value) for name, value in engine.run_all(x).items()}
+
+
+def _with_two_classes(outputs: Outputs, kind: str) -> Outputs:
+    """Return the outputs that the file gets for those of a source with one channel."""
+    name = next(iter(outputs))
+    both, probability = two_classes(outputs[name], kind)
+    added = PROBABILITY
+    while added in outputs:
+        added += "_output"
+    return outputs | {name: both, added: probability}
 
 
 def _agreement(old: Outputs, new: Outputs) -> tuple[float, float]:

@@ -19,6 +19,12 @@ from segnet_deploy.passes import PassResult
 from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.passes.to_form import to_form, to_tensorrt_form
 from segnet_deploy.passes.to_precision import precision_of, to_precision
+from segnet_deploy.passes.to_two_classes import (
+    THRESHOLD,
+    find_kind,
+    has_one_channel,
+    to_two_classes,
+)
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
@@ -73,24 +79,45 @@ def convert(
     model = load_model(Path(source))
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
+    model, kind = _with_two_classes(model, progress)
     precision = precision_of(model) if precision == "fp32" else precision
     result = _rewrite(model, form, precision, for_tensorrt)
     recorded = Metadata.from_props(dict(model.metadata_props))
     metadata = replace(
         recorded,
         **_replacements(model, recorded, classes, normalisation),
+        **_origin(recorded, source),
         form=form,
         precision=precision,
         io="frame" if shape[3] == 3 and _is_uint8(model) else "tensor",
-        source_sha256=recorded.source_sha256 or sha256(source),
-        versions=recorded.versions or exporter_versions(),
     )
     result.model.metadata_props.update(metadata.to_props())
     with atomic_path(path) as temporary:
         save_model(result.model, temporary)
         shown = naming(progress, temporary, path)
-        found = compare_files(source, temporary, shape, metadata, min_agreement, shown, images)
+        limit = min_agreement
+        found = compare_files(source, temporary, shape, metadata, limit, shown, images, kind)
     return _summary(Path(path), result.changed, precision, found)
+
+
+def _with_two_classes(model: ir.Model, progress: Progress) -> tuple[ir.Model, str]:
+    """Return the model with two classes in place of one channel, and what that held, or ''."""
+    if not has_one_channel(model):
+        return model, ""
+    kind = find_kind(model)
+    progress(f"note: one output channel with {kind}: two classes in the file")
+    model = to_two_classes(model, kind).model
+    recorded = Metadata.from_props(dict(model.metadata_props))
+    model.metadata_props.update(replace(recorded, threshold=THRESHOLD).to_props())
+    return model, kind
+
+
+def _origin(recorded: Metadata, source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what is recorded once, by the first tool that wrote the file."""
+    return {
+        "source_sha256": recorded.source_sha256 or sha256(source),
+        "versions": recorded.versions or exporter_versions(),
+    }
 
 
 def _summary(path: Path, changed: int, precision: str, found: Sequence[Likeness]) -> ConvertResult:

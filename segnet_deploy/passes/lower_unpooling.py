@@ -32,6 +32,7 @@ from segnet_deploy.passes.graph import (
     replace,
     static_size,
 )
+from segnet_deploy.passes.lower_windows import lower_window_unpool, lower_windows
 from segnet_deploy.passes.to_integer_pairs import to_integer_pairs
 from segnet_deploy.passes.unpooling_pairs import Pair, find_pairs, is_non_negative, unpool_size
 
@@ -67,7 +68,7 @@ def lower_unpooling(model: ir.Model, integers: bool = True) -> PassResult:
     model = infer_shapes(model)
     if integers:
         model = to_integer_pairs(model).model
-    pairs = find_pairs(model.graph)
+    pairs = find_pairs(model.graph, any_window=True)
     for stage, pair in enumerate(pairs):
         _lower_pair(model, pair, stage)
     if pairs:
@@ -79,13 +80,18 @@ def lower_unpooling(model: ir.Model, integers: bool = True) -> PassResult:
 def _lower_pair(model: ir.Model, pair: Pair, stage: int) -> None:
     graph = model.graph
     build = Builder(graph, pair.pool)
-    elements = _window_elements(build, _even_input(build, pair), opset(model))
-    masks = _first_maximum(build, elements)
+    two_by_two = pair.kernel == (2, 2)
+    if two_by_two:
+        elements = _window_elements(build, _even_input(build, pair), opset(model))
+        masks = _first_maximum(build, elements)
+        replace(pair.pool.outputs[0], build.op("Max", *elements))
+    else:
+        masks = lower_windows(build, pair)
     for number, mask in enumerate(masks):
         mask.name = f"{MASK_PREFIX}.{stage}.{number}"
-    replace(pair.pool.outputs[0], build.op("Max", *elements))
     for unpool in pair.unpools:
-        _lower_unpool(Builder(graph, unpool), pair, unpool, masks)
+        lower = _lower_unpool if two_by_two else lower_window_unpool
+        lower(Builder(graph, unpool), pair, unpool, masks)
         graph.remove(unpool, safe=True)
     for node in pair.repeats:  # the masks of one image are broadcast to all samples
         graph.remove(node, safe=True)
@@ -98,6 +104,8 @@ def _even_input(build: Builder, pair: Pair) -> ir.Value:
     replace_infinite_padding(build, source)
     if (size is not None and size[0] % 2 == 0 and size[1] % 2 == 0) or _is_padded_to_even(source):
         return source
+    if pair.even_only:
+        return source  # SpaceToDepth has no result at odd sizes
     if pair.ceil_mode:
         return pad_to_even(build, source, 0.0 if pair.non_negative else lowest(source))
     if size is not None:
@@ -181,7 +189,7 @@ def _fit_size(build: Builder, full: ir.Value, pair: Pair, unpool: ir.Node) -> ir
             return _crop(build, full, build.const(size))
         return build.op("Pad", full, build.const([0] * 6 + list(extra)), mode="constant")
     target = _target_size(build, unpool)
-    if target is None:
+    if target is None or pair.even_only:
         return full
     if pair.ceil_mode:
         return _crop(build, full, target)

@@ -28,6 +28,7 @@ from segnet_deploy.passes.graph import (
     static_size,
     walk_back,
 )
+from segnet_deploy.passes.unpooling_pairs import WHOLE_INDICES
 
 _RESHAPING = ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Cast")
 
@@ -75,7 +76,11 @@ def _match(node: ir.Node) -> _Scatter | None:
     if not _is_zero(walk_back(data, _RESHAPING)):
         raise _refusal(node, "it does not scatter into zeros")
     if offset_index is None or plane_index is None:
-        raise _refusal(node, f"its rows come from pool '{pool.name}' in an unknown way")
+        axes = len(ints_attribute(pool, "kernel_shape", ()))
+        if axes != 2:
+            raise _refusal(node, f"pool '{pool.name}' has {axes} axes; only two are supported")
+        why = f"its rows come from pool '{pool.name}' in an unknown way"
+        raise _refusal(node, f"{why}; {WHOLE_INDICES}")
     if zeros is None or zeros.shape is None or updates is None:
         raise _refusal(node, "it does not scatter into (N, C, H, W) planes")
     _check_offset(node, offset_index, plane_index, pool)
@@ -152,10 +157,15 @@ def _check_kernel(node: ir.Node, pool: ir.Node) -> None:
         raise _refusal(
             node,
             f"pool '{pool.name}' has kernel {list(kernel)}, strides {list(strides)} and pads "
-            f"{list(pads)}; expected windows that do not overlap, unpadded",
+            f"{list(pads)}; expected windows that do not overlap, unpadded: give the layer a "
+            "stride equal to its kernel",
         )
     if int_attribute(pool, "ceil_mode", 0) and kernel != (2, 2):
-        raise _refusal(node, f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}")
+        raise _refusal(
+            node,
+            f"pool '{pool.name}' is in ceil mode with kernel {list(kernel)}; expected ceil mode "
+            "with 2x2 only: choose sizes that it divides, and ceil_mode=False",
+        )
 
 
 def _rewrite(graph: ir.Graph, pool: ir.Node, scatters: list[_Scatter]) -> None:

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult, contract
+from segnet_deploy.passes.dynamic_sizes import crop_to
 from segnet_deploy.passes.graph import (
     Builder,
     constant,
@@ -24,9 +25,7 @@ from segnet_deploy.passes.unpooling_pairs import (
     is_non_negative,
     is_two_by_two,
     repeat_count,
-    unpool_size,
 )
-from segnet_deploy.types import Size
 
 _WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 _RESIZING = {contract.POOL, contract.UNPOOL, "MaxUnpool", "Resize", "Upsample", "Pad", "Slice"}
@@ -82,7 +81,7 @@ def _rewrite(graph: ir.Graph, pair: Pair) -> None:
         codes[id(node.outputs[0])] = repeated
     for unpool in pair.unpools:
         given = codes[id(unpool.inputs[1])]
-        _rewrite_unpool(Builder(graph, unpool), unpool, source, given, ceil_mode, level)
+        _rewrite_unpool(Builder(graph, unpool), unpool, pair, source, given, ceil_mode, level)
         graph.remove(unpool, safe=True)
     for node in (*pair.repeats, pair.pool):
         graph.remove(node, safe=True)
@@ -91,6 +90,7 @@ def _rewrite(graph: ir.Graph, pair: Pair) -> None:
 def _rewrite_unpool(
     build: Builder,
     unpool: ir.Node,
+    pair: Pair,
     source: ir.Value,
     code: ir.Value,
     ceil_mode: bool,
@@ -98,7 +98,8 @@ def _rewrite_unpool(
 ) -> None:
     size = static_size(source)
     inputs = [unpool.inputs[0], code]
-    attributes: dict[str, int] = {"ceil_mode": int(ceil_mode)}
+    # Two roundings agree at even sizes only: the operator refuses others when it runs.
+    attributes: dict[str, int] = {"ceil_mode": int(ceil_mode != pair.even_only)}
     if size is not None:
         attributes |= {"height": size[0], "width": size[1]}
     else:
@@ -110,8 +111,8 @@ def _rewrite_unpool(
     x.type = (values.type if values is not None else None) or source.type
     x.shape = _with_batch_of(values, source.shape)
     old = unpool.outputs[0]
-    crop = _crop_to(old, size, unpool_size(unpool))
-    if crop is not None:
+    crop = None if source is pair.source else crop_to(old, source)
+    if crop is not None:  # the plugin's operator crops by itself
         replace(crop.outputs[0], x)
         build.graph.remove(crop, safe=True)
     else:
@@ -139,15 +140,9 @@ def _without_pad(pair: Pair) -> tuple[ir.Value, bool]:
     pads = constant(node.inputs[1])
     if pads is not None and (pads.size != 8 or any(pads[:6]) or max(pads[6:]) > 1):
         return pair.source, pair.ceil_mode
+    if any(crop_to(unpool.outputs[0], inner) is None for unpool in pair.unpools):
+        return pair.source, pair.ceil_mode
     return inner, True
-
-
-def _crop_to(value: ir.Value, size: Size | None, written: Size | None) -> ir.Node | None:
-    """Return the Slice that crops the even-sized result; the plugin's operator crops by itself."""
-    if size is not None and size == written:
-        return None
-    uses = [use.node for use in value.uses() if use.node.op_type == "Slice"]
-    return uses[0] if len(uses) == 1 and len(value.uses()) == 1 else None
 
 
 def _level(value: ir.Value, ceil_mode: bool) -> tuple[int, ir.Value]:

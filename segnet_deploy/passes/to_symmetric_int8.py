@@ -67,8 +67,18 @@ def to_symmetric_int8(model: ir.Model) -> PassResult:
             continue
         changed += 1
     if changed:
+        _update_types(graph)
         model = infer_shapes(remove_dead(model))
     return PassResult(model, changed, (f"{changed} Q/DQ for TensorRT",) if changed else ())
+
+
+def _update_types(graph: ir.Graph) -> None:
+    """Give what only moves int8 values that type: shapes are not inferred from a wrong type."""
+    for node in graph:
+        moves = node.op_type in (*MOVING, contract.POOL, contract.UNPOOL)
+        source = node.inputs[0] if moves else None
+        if source is not None and source.dtype == ir.DataType.INT8:
+            node.outputs[0].type = ir.TensorType(ir.DataType.INT8)
 
 
 def _zero_point(node: ir.Node) -> Array | None:

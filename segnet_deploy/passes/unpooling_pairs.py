@@ -14,12 +14,18 @@ import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import contract
+from segnet_deploy.passes.dynamic_sizes import is_size_of
 from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute, static_size
 from segnet_deploy.types import Size
 
 _SIGN_PRESERVING = (
     *("Identity", "Dropout", "MaxPool", "MaxUnpool", "Slice", "Reshape", "Transpose", "Cast"),
     *(contract.POOL, contract.UNPOOL),
+)
+WHOLE_INDICES = (
+    "indices must go from a pool to unpoolings as they are: to unpool some channels, unpool all "
+    "and slice the result; to join pools, unpool each and join the results; or run an ONNX file as "
+    "it is, with --runtime onnxruntime"
 )
 
 
@@ -28,7 +34,10 @@ class Pair:
     """A pool with indices and the unpoolings that use them.
 
     `non_negative`: the graph proves that the pool's input has no element below 0. `repeats` are the
-    nodes that repeat the indices of one image for a batch of samples (sample_dropout).
+    nodes that repeat the indices of one image for a batch of samples (sample_dropout). `even_only`:
+    the sizes are dynamic and the unpooling writes twice the pool's output, which is the pool's
+    input at even sizes only; others must be an error when the model runs. `kernel` is the
+    (height, width) of the windows.
     """
 
     pool: ir.Node
@@ -36,6 +45,8 @@ class Pair:
     ceil_mode: bool
     non_negative: bool
     repeats: tuple[ir.Node, ...] = ()
+    even_only: bool = False
+    kernel: Size = (2, 2)
 
     @property
     def source(self) -> ir.Value:
@@ -45,9 +56,10 @@ class Pair:
         return value
 
 
-def find_pairs(graph: ir.Graph) -> list[Pair]:
+def find_pairs(graph: ir.Graph, any_window: bool = False) -> list[Pair]:
     """Return the pairs of `graph` in graph order.
 
+    `any_window` also allows windows other than 2x2, if they lie side by side without padding.
     Raises UnsupportedModelError for a pool whose indices are used, or for an unpooling, that cannot
     be rewritten exactly.
     """
@@ -55,11 +67,13 @@ def find_pairs(graph: ir.Graph) -> list[Pair]:
         raise _refusal(
             node, "it reads channels last, for ONNX Runtime; use the file that it was made from"
         )
-    pairs = [_pair(node) for node in graph if _has_used_indices(node)]
+    pairs = [_pair(node, any_window) for node in graph if has_used_indices(node)]
     known = {id(unpool) for pair in pairs for unpool in pair.unpools}
     for node in graph:
         if _is_unpool(node) and id(node) not in known:
-            raise _refusal(node, "its indices are not the direct output of a MaxPool")
+            raise _refusal(
+                node, f"its indices are not the direct output of a MaxPool; {WHOLE_INDICES}"
+            )
     return pairs
 
 
@@ -103,7 +117,8 @@ def _is_unpool(node: ir.Node) -> bool:
     return (node.domain, node.op_type) in {("", "MaxUnpool"), (contract.DOMAIN, contract.UNPOOL)}
 
 
-def _has_used_indices(node: ir.Node) -> bool:
+def has_used_indices(node: ir.Node) -> bool:
+    """Return whether `node` is a pool, standard or the plugin's, whose indices are used."""
     if (node.domain, node.op_type) == (contract.DOMAIN, contract.POOL):
         return True
     return (
@@ -113,7 +128,7 @@ def _has_used_indices(node: ir.Node) -> bool:
     )
 
 
-def _pair(pool: ir.Node) -> Pair:
+def _pair(pool: ir.Node, any_window: bool) -> Pair:
     index = pool.outputs[1]
     if index.is_graph_output():
         raise _refusal(pool, "its indices are an output of the graph")
@@ -123,15 +138,28 @@ def _pair(pool: ir.Node) -> Pair:
     users = (*(node for node in direct if node not in repeats), *repeated)
     for user in users:
         if not _is_unpool(user) or user.inputs[0] is index:
-            raise _refusal(pool, f"its indices also feed {user.op_type} '{user.name}'")
-    if pool.domain == "":
-        _require_two_by_two(pool)
+            raise _refusal(
+                pool, f"its indices also feed {user.op_type} '{user.name}'; {WHOLE_INDICES}"
+            )
+    kernel = _kernel(pool, any_window)
     source = pool.inputs[0]
     assert source is not None
     for unpool in users:
+        if _kernel(unpool, any_window) != kernel:
+            raise _refusal(unpool, f"its windows are not those of pool '{pool.name}'")
         _check_unpool(pool, unpool, source, repeated=unpool in repeated)
     ceil_mode = bool(int_attribute(pool, "ceil_mode", 0))
-    return Pair(pool, users, ceil_mode, is_non_negative(source), repeats)
+    even_only = static_size(source) is None and any(
+        _doubles_its_input(unpool, ceil_mode) for unpool in users
+    )
+    return Pair(pool, users, ceil_mode, is_non_negative(source), repeats, even_only, kernel)
+
+
+def _doubles_its_input(unpool: ir.Node, ceil_mode: bool) -> bool:
+    """Return whether an unpooling of dynamic size fits its pool at even sizes only."""
+    if unpool.domain == contract.DOMAIN:  # to_plugin_ops writes such a pair with two roundings
+        return bool(int_attribute(unpool, "ceil_mode", 1)) != ceil_mode
+    return len(unpool.inputs) < 3 or unpool.inputs[2] is None
 
 
 def repeat_count(node: ir.Node, pool: ir.Node) -> int:
@@ -165,21 +193,37 @@ def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
     return tuple(ints_attribute(node, name, default) for name, default in defaults.items())
 
 
-def _require_two_by_two(node: ir.Node) -> None:
-    if not is_two_by_two(node):
-        kernel, strides, pads, dilations = map(list, _geometry(node))
+def _kernel(node: ir.Node, any_window: bool) -> Size:
+    """Return the size of the windows of a pool or unpooling, 2x2 unless `any_window`."""
+    if node.domain != "":
+        return 2, 2
+    kernel, strides, pads, dilations = _geometry(node)
+    two, other = is_two_by_two(node), are_side_by_side(node)
+    if not two and not (other and any_window):
+        advice = "; the lowered form supports it, in ONNX Runtime and OpenVINO" if other else ""
+        expected = "windows side by side, unpadded" if any_window else "2x2 with stride 2, unpadded"
         raise _refusal(
             node,
-            f"kernel {kernel}, strides {strides}, pads {pads}, dilations {dilations}; only 2x2 "
-            "with stride 2 and no padding is supported",
+            f"kernel {list(kernel)}, strides {list(strides)}, pads {list(pads)}, dilations "
+            f"{list(dilations)}; expected {expected}{advice}",
         )
     if int_attribute(node, "storage_order", 0):
         raise _refusal(node, "column-major indices (storage_order 1)")
+    return kernel[0], kernel[1]
+
+
+def are_side_by_side(node: ir.Node) -> bool:
+    """Return whether the 2-D windows of a pool or unpooling neither overlap nor reach outside."""
+    kernel, strides, pads, dilations = _geometry(node)
+    plain = "auto_pad" not in node.attributes or node.attributes["auto_pad"].as_string() in (
+        "NOTSET",
+        "VALID",
+    )
+    inside = plain and not any(pads) and not int_attribute(node, "ceil_mode", 0)
+    return len(kernel) == 2 and kernel == strides and inside and all(d == 1 for d in dilations)
 
 
 def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bool = False) -> None:
-    if unpool.domain == "":
-        _require_two_by_two(unpool)
     pooled, values = pool.outputs[0].shape, _shape(unpool.inputs[0])
     if pooled is not None and values is not None:
         differ = [
@@ -192,7 +236,10 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bo
                 unpool, f"its input {values} does not have the shape of the pool's output {pooled}"
             )
     read, written = static_size(source), unpool_size(unpool)
-    if read is None or written is None or read == written:
+    if read is None or written is None:
+        _check_dynamic_size(pool, unpool, source)
+        return
+    if read == written:
         return
     # Codes are positions in a window, so planes may be padded to even sizes. The flat indices of a
     # standard pair mean other positions in a plane of another size.
@@ -203,6 +250,17 @@ def _check_unpool(pool: ir.Node, unpool: ir.Node, source: ir.Value, repeated: bo
             f"it unpools to {written[0]}x{written[1]} but pool '{pool.name}' read "
             f"{read[0]}x{read[1]}; use input sizes that are multiples of 32, or give it "
             f"output_shape {read[0]}x{read[1]}",
+        )
+
+
+def _check_dynamic_size(pool: ir.Node, unpool: ir.Node, source: ir.Value) -> None:
+    """Check that a computed output shape is that of the pool's input, whatever the size is."""
+    shape = unpool.inputs[2] if not unpool.domain and len(unpool.inputs) > 2 else None
+    if shape is not None and not is_size_of(shape, source):
+        raise _refusal(
+            unpool,
+            f"the graph does not show that its output_shape is the size that pool '{pool.name}' "
+            "reads; export with a static size, or compute it from the Shape of the pool's input",
         )
 
 
@@ -217,7 +275,8 @@ def unpool_size(unpool: ir.Node) -> Size | None:
     if len(unpool.inputs) > 2 and unpool.inputs[2] is not None:
         return static_size(unpool.outputs[0])
     size = static_size(unpool.inputs[0]) if unpool.inputs[0] is not None else None
-    return None if size is None else (2 * size[0], 2 * size[1])
+    kernel = ints_attribute(unpool, "kernel_shape", (2, 2))
+    return None if size is None else (kernel[0] * size[0], kernel[1] * size[1])
 
 
 def _shape(value: ir.Value | None) -> ir.Shape | None:

@@ -16,6 +16,7 @@ from segnet_deploy.files import atomic_path
 from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
+from segnet_deploy.passes.remove_dropout import remove_dropout
 from segnet_deploy.passes.restore_unpooling import restore_unpooling
 from segnet_deploy.passes.to_form import to_form, to_tensorrt_form
 from segnet_deploy.passes.to_precision import is_quantised, reduced_weight_types
@@ -107,7 +108,7 @@ class Quantiser:
 
     def fp32(self) -> ir.Model:
         """Return the source in standard form, read again."""
-        model = restore_unpooling(load_model(self.source)).model
+        model = remove_dropout(restore_unpooling(load_model(self.source)).model).model
         ir.external_data.load_to_model(model)
         if is_quantised(model) or reduced_weight_types(model):
             raise UnsupportedModelError(

@@ -16,6 +16,8 @@ from segnet_deploy.progress import track
 from segnet_deploy.quant.graph_values import read_values
 from segnet_deploy.quant.quantiser import Quantiser, spread
 from segnet_deploy.runtimes.loader import installed
+from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.runtimes.onnxruntime import open_witness
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.types import Frame
 
@@ -35,11 +37,10 @@ class AccuracyDrop:
 
 
 class CachingSegmenter(Segmenter):
-    """A segmenter that runs each frame once and remembers its labels."""
+    """A file in ONNX Runtime's own operators, which runs each frame once and keeps its labels."""
 
     def __init__(self, path: Path):
-        opened = load(path)
-        super().__init__(opened.engine, opened.metadata, opened.fit)
+        super().__init__(open_witness(ModelFile.read(path)))
         self._labels: dict[bytes, Frame] = {}
 
     def segment(self, frame: Frame) -> Frame:

@@ -32,17 +32,21 @@ _MAX_ENTRIES = 200
 def by_speed(
     file: ModelFile, threads: int | None, names: Sequence[str], progress: Progress = silent
 ) -> list[str]:
-    """Return `names`, the fastest on `file` first; unchanged if it cannot be measured."""
+    """Return `names`, the fastest on `file` first; unchanged if it cannot be measured.
+
+    A runtime whose process ended while it was measured is left out: it would end this one too.
+    """
     if len(names) < 2 or os.environ.get("SEGNET_AUTO") == "order":
         return list(names)
     key = _key(file.path, threads, names)
     entry = remembered().get(key, {})
     if "failed" in entry and entry.get("version") == __version__:
         return list(names)  # it was reported when it failed
-    seconds = entry.get("seconds")
-    if not _covers(seconds, names):
-        seconds = _measure_and_remember(key, file.path, threads, names, progress)
-    return sorted(names, key=lambda name: seconds.get(name) or float("inf"))
+    if not _covers(entry.get("seconds"), names):
+        entry = _measure_and_remember(key, file.path, threads, names, progress)
+    seconds, died = entry["seconds"], entry.get("died", "")
+    kept = [name for name in names if name not in died]
+    return sorted(kept, key=lambda name: seconds.get(name) or float("inf"))
 
 
 def cache_file() -> Path:
@@ -86,21 +90,48 @@ def measure_in_child(path: Path, threads: int | None, names: Sequence[str]) -> S
 
 def _measure_and_remember(
     key: str, path: Path, threads: int | None, names: Sequence[str], progress: Progress
-) -> Seconds:
-    """Measure, report the result and remember it; return nothing if it failed."""
-    entry = {"file": str(path.absolute())}
+) -> dict[str, Any]:
+    """Measure, report the result and remember it; return the entry, without seconds if it failed.
+
+    `died` in it names the runtimes that ended their process.
+    """
+    entry: dict[str, Any] = {"file": str(path.absolute())}
     try:
-        seconds = measure_in_child(path, threads, names)
+        seconds, died = _measure(path, threads, names)
         if not _covers(seconds, names):
             raise EngineError("no runtime could run the file")
     except EngineError as error:
-        failure = {"seconds": {}, "failed": str(error), "version": __version__}
-        where = _remember(key, entry | failure)
+        entry |= {"seconds": {}, "failed": str(error), "version": __version__}
+        where = _remember(key, entry)
         progress(f"auto: not measured ({error}), trying {names[0]} first{where}")
-        return {}
-    where = _remember(key, entry | {"seconds": seconds})
+        return entry
+    entry |= {"seconds": seconds, **({"died": died} if died else {})}
+    where = _remember(key, entry)
     progress(f"auto: {describe(seconds)} per call, measured once{where}")
-    return seconds
+    return entry
+
+
+def _measure(path: Path, threads: int | None, names: Sequence[str]) -> tuple[Seconds, str]:
+    """Return the seconds, and the names of runtimes that ended their process, joined by spaces.
+
+    If one ends the process of all, each is measured in a process of its own.
+    """
+    from segnet_deploy.system.child_process import ChildDiedError
+
+    try:
+        return measure_in_child(path, threads, names), ""
+    except ChildDiedError as first:
+        seconds: Seconds = {}
+        died = []
+        for name in names:
+            try:
+                seconds |= measure_in_child(path, threads, [name])
+            except ChildDiedError:
+                seconds[name] = None
+                died.append(name)
+        if len(died) == len(names):  # more likely something else is wrong with the processes
+            raise first
+        return seconds, " ".join(died)
 
 
 def _is_measurement(seconds: Any) -> bool:

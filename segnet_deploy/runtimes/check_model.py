@@ -217,6 +217,8 @@ def _stored(proto: onnx.TensorProto, dtype: str) -> int:
 def _check_sizes(scopes: Iterable[Scope]) -> None:
     for scope in scopes:
         for value in (*scope.inputs, *scope.outputs, *(v for n in scope for v in n.outputs)):
+            if value.dtype == ir.DataType.UNDEFINED:
+                raise InputError(f"'{_short(value)}' has no type")
             if value.shape is not None:
                 _forget_negative_sizes(value)
                 _check_shape(f"'{_short(value)}'", tuple(value.shape))

@@ -71,6 +71,15 @@ class ModelFile:
 
         return _serialized(to_onnxruntime_ops(load_model(self.path)).model)
 
+    def by_definition(self) -> bytes:
+        """Return the file with every MaxUnpool written as what ONNX says it does.
+
+        Raises UnsupportedModelError for unknown sizes.
+        """
+        from segnet_deploy.passes.scatter_unpooling import scatter_unpooling
+
+        return _serialized(scatter_unpooling(load_model(self.path)).model)
+
 
 def _serialized(model: ir.Model) -> bytes:
     ir = require("onnx_ir")

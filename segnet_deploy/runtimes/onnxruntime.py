@@ -6,6 +6,7 @@ otherwise as they are, or lowered.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import statistics
 import tempfile
@@ -42,6 +43,12 @@ def operator_library() -> Path | None:
     return find_library("segnet_onnxruntime")
 
 
+def runs_on_cuda(library: Path) -> bool:
+    """Return whether the operators in `library` were built for CUDA too."""
+    found = getattr(ctypes.CDLL(str(library)), "segnet_onnxruntime_has_cuda", None)
+    return found is not None and bool(found())
+
+
 def open_file(file: ModelFile, threads: int | None, operators: bool | None = None) -> OrtEngine:
     """Load `file` with our operators, or unchanged, or lowered if ONNX Runtime rejects that.
 
@@ -49,6 +56,19 @@ def open_file(file: ModelFile, threads: int | None, operators: bool | None = Non
     """
     engine = OrtEngine(file, threads, operators)
     attach_masks(engine, Metadata.from_props(file.props))
+    return engine
+
+
+def open_witness(file: ModelFile, threads: int | None = None) -> OrtEngine:
+    """Load `file` to judge other files by: with ONNX Runtime's own operators, in no rewrite.
+
+    What they reject is run by ONNX's definition of MaxUnpool (passes/scatter_unpooling.py). Only
+    the plugin's operators, which ONNX Runtime does not have, are those of our library. Raises
+    EngineError.
+    """
+    engine = _Witness(file, threads, operators=file.has_plugin)
+    engine.metadata = Metadata.from_props(file.props)
+    attach_masks(engine, engine.metadata)
     return engine
 
 
@@ -124,8 +144,10 @@ class OrtEngine(Engine):
                 "the operators for ONNX Runtime were not built: install a C++ compiler, then "
                 "segnet-deploy again"
             )
-        if library is None or (has_cuda() and not needed):
+        if library is None:
             return False
+        if has_cuda() and not needed and not runs_on_cuda(library):
+            return False  # the pairs would run on the CPU, with copies around them
         self.operators = True
         try:
             self._start(*self.source())
@@ -184,6 +206,15 @@ class OrtEngine(Engine):
             f"onnxruntime {what} {self._file.path}",
             "try another --runtime, or export with --form lowered",
         )
+
+
+class _Witness(OrtEngine):
+    """An engine whose form for what ONNX Runtime rejects is not that of our passes."""
+
+    def source(self) -> tuple[Path | bytes, Path | None]:
+        if self.lowered and not self._file.has_plugin:
+            return self._file.by_definition(), None
+        return super().source()
 
 
 def _node_times(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

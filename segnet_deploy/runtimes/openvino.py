@@ -111,7 +111,14 @@ class OpenVinoEngine(Engine):
         feed = {i: np.ascontiguousarray(given[port.name]) for i, port in enumerate(self.inputs)}
         with self._translated("cannot run"):
             results = self._request.infer(feed, share_inputs=True, share_outputs=True)
-            return [results[index] for index in range(len(self.outputs))]
+            arrays = [results[index] for index in range(len(self.outputs))]
+        for port, array in zip(self.outputs, arrays, strict=True):
+            if not array.size:  # OpenVINO does not report a size that an operator cannot have
+                raise EngineError(
+                    f"openvino cannot run {self._path}: '{port.name}' is {array.shape} for an "
+                    f"input {x.shape}, a size that the model does not support; {_ADVICE}"
+                )
+        return arrays
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
         # OpenVINO raises RuntimeError and types of its own.

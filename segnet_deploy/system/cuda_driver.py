@@ -6,6 +6,9 @@ import ctypes
 import functools
 import sys
 
+# CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR (cuda.h)
+_CAPABILITY = (75, 76)
+
 
 @functools.cache
 def _driver() -> ctypes.CDLL | None:
@@ -31,6 +34,20 @@ def driver_version() -> str | None:
     if driver is None or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
         return None
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def capability() -> tuple[int, int] | None:
+    """Return the compute capability of the first CUDA device, such as (8, 7), or None."""
+    driver, device = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGet(ctypes.byref(device), 0) != 0:
+        return None
+    found = []
+    for attribute in _CAPABILITY:
+        value = ctypes.c_int(0)
+        if driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device) != 0:
+            return None
+        found.append(value.value)
+    return found[0], found[1]
 
 
 def device_name() -> str:

@@ -17,6 +17,7 @@ from segnet_deploy.errors import EngineError, InputError
 from segnet_deploy.files import atomic_write
 from segnet_deploy.runtimes.tensorrt.library import Library, load
 from segnet_deploy.runtimes.tensorrt.logger import make_logger
+from segnet_deploy.runtimes.tensorrt.plugin_library import load_plugin
 from segnet_deploy.system.child_process import report, serve
 from segnet_deploy.system.cuda_driver import device_name
 from segnet_deploy.tensorrt_build.log import layers, totals
@@ -37,7 +38,7 @@ def _build(library: Library, request: BuildRequest) -> BuildAnswer:
     log = make_logger(trt, keep_lines=True)
     builder = trt.Builder(log)
     if request.plugin is not None:
-        _load_plugin(builder, request.plugin, log)
+        load_plugin(builder.get_plugin_registry(), request.plugin, log)
     flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flag)  # the parser does not keep it alive
     parser = trt.OnnxParser(network, log)
@@ -45,12 +46,29 @@ def _build(library: Library, request: BuildRequest) -> BuildAnswer:
         raise EngineError(f"{library.kind} rejects the graph: {_refusal(parser, log)}")
     config = _config(library, builder, request, log)
     cache = TimingCache(library, config, request)
-    plan = builder.build_serialized_network(network, config)
+    plan = _plan(trt, builder, network, config, log)
     if plan is None:
         raise EngineError(f"{library.kind} {library.version} built nothing: {log.reason()}")
     Path(request.plan).write_bytes(memoryview(plan))
     cache.save()
     return _answer(library, network, log)
+
+
+def _plan(trt: Any, builder: Any, network: Any, config: Any, log: Any) -> Any:
+    """Return the plan, or None. TensorRT-RTX puts it into the caller's memory if it can.
+
+    Capturing a CUDA graph needs that. A network whose sizes depend on its values cannot.
+    """
+    flag = getattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION", None)
+    if flag is None:
+        return builder.build_serialized_network(network, config)
+    config.set_flag(flag)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        config.clear_flag(flag)
+        log.errors.clear()
+        plan = builder.build_serialized_network(network, config)
+    return plan
 
 
 def _config(library: Library, builder: Any, request: BuildRequest, log: Any) -> Any:
@@ -111,13 +129,6 @@ def _port(tensor: Any, is_input: bool) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "dtype": str(tensor.dtype).rpartition(".")[2].lower(),
     }
-
-
-def _load_plugin(builder: Any, path: str, log: Any) -> None:
-    """Load the plugin library; the registry returns None if it cannot."""
-    registry = builder.get_plugin_registry()
-    if registry.load_library(path) is None and log.errors:
-        raise EngineError(f"the plugin library {path} cannot be loaded: {log.reason()}")
 
 
 def _monitor(trt: Any) -> Any:

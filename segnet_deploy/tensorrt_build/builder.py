@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from segnet_deploy.passes.to_precision import precision_of, to_precision
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.model_file import load_model
 from segnet_deploy.runtimes.tensorrt.library import choose, linked_names
-from segnet_deploy.runtimes.tensorrt.plan import Plan
+from segnet_deploy.runtimes.tensorrt.plan import Plan, sm
 from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
 from segnet_deploy.runtimes.tensorrt.shape_ranges import Batches, Shape, Sizes
 from segnet_deploy.system.child_process import ChildDiedError, ChildProcess
+from segnet_deploy.system.cuda_driver import capability
 from segnet_deploy.tensorrt_build.log import convolutions, wrong_precision
 from segnet_deploy.tensorrt_build.profiles import profile
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
@@ -57,13 +58,19 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class Built:
-    """An engine that was written, and the builder's answer."""
+    """An engine that was written, and the builder's answer.
+
+    `targets` is empty for an engine of TensorRT-RTX that runs on every GPU from sm80 on. `profiles`
+    are the minimum, optimum and maximum shapes of a dynamic input.
+    """
 
     path: Path
     kind: str
     form: str
     precision: str
     answer: BuildAnswer
+    targets: tuple[str, ...] = ()
+    profiles: dict[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
 
 
 def build(
@@ -89,6 +96,7 @@ def build(
         raise UsageError(f"-o {target} is the source itself; choose another name")
     own, lowered = inspect(source)
     precision = options.precision or own
+    targets = _targets(kind, precision, options.targets)
     plugin = _plugin(options, lowered)
     form = "lowered" if plugin is None else "plugin"
     with tempfile.TemporaryDirectory() as name, atomic_path(target) as plan:
@@ -110,9 +118,10 @@ def build(
         answer = run_builder(request, folder, progress)
         check_precision(answer, precision, len(metadata.fp32_layers))
         sidecar = describe(source, plan, request, form, precision, metadata, answer)
+        sidecar["targets"] = list(targets)
         with atomic_path(f"{target}.json") as description:
             description.write_text(json.dumps(sidecar, indent=2) + "\n", "utf-8")
-    return Built(target, kind, form, precision, answer)
+    return Built(target, kind, form, precision, answer, targets, profiles)
 
 
 def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
@@ -132,12 +141,22 @@ def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
     options = BuildOptions(
         builder=plan.kind,
         precision=plan.sidecar["precision"],
+        targets=plan.rebuild_targets(capability()),
         batch=batch,
         sizes=sizes,
         form=plan.sidecar["form"],
         embed_plugin=plan.embedded,
     )
     build(plan.onnx, path, options, progress)
+
+
+def _targets(kind: str, precision: str, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the GPUs that an engine is for: TensorRT builds for the one of this machine."""
+    here = capability() if kind == "tensorrt" else None
+    targets = targets if here is None else (sm(here),)
+    if precision == "bf16" and "sm75" in targets:
+        raise UsageError("--precision bf16, but sm75 has no bf16; use fp16, or targets from sm80")
+    return targets
 
 
 def _plugin(options: BuildOptions, lowered: bool) -> Path | None:
@@ -267,7 +286,6 @@ def describe(
         "format": 1,
         "builder": request.kind,
         "version": answer.version,
-        "targets": list(request.targets),
         "form": form,
         "precision": precision,
         "plugin": None if request.plugin is None else plugin_facts(request),

@@ -14,6 +14,7 @@ from segnet_deploy import runtimes
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.runtimes import auto_select, speed_measurement
 from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.system.child_process import ChildDiedError
 
 NAMES = ("openvino", "onnxruntime")
 REAL_MEASURE = auto_select.measure_in_child
@@ -156,3 +157,19 @@ def test_runtime_that_cannot_run_the_file_comes_last(
         auto_select, "measure_in_child", lambda *_: {"openvino": None, "onnxruntime": 1.0}
     )
     assert auto_select.by_speed(file, 1, NAMES) == ["onnxruntime", "openvino"]
+
+
+def test_runtime_that_ends_its_process_is_left_out(
+    file: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in native code must not become a crash of the command, also the next time."""
+
+    def measure(path: Path, threads: Any, names: Any) -> dict[str, float | None]:
+        if "openvino" in names:
+            raise ChildDiedError("the process ended with signal 11")
+        return dict.fromkeys(names, 0.1)
+
+    monkeypatch.setattr(auto_select, "measure_in_child", measure)
+    assert auto_select.by_speed(file, 1, NAMES) == ["onnxruntime"]
+    monkeypatch.setattr(auto_select, "measure_in_child", lambda *_: pytest.fail("measured again"))
+    assert auto_select.by_speed(file, 1, NAMES) == ["onnxruntime"]

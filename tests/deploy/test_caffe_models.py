@@ -179,6 +179,67 @@ def test_every_runtime_gives_the_labels_of_the_interpreter(
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.98
 
 
+def test_several_results_are_several_outputs(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"] + caffe_nets.conv("depth", "pool1_D", 1)
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE), integer=True)
+    built = build(text, weights, tmp_path)
+    x = caffe_nets.image((1, 3, *SIZE), levels=4)
+    found, blobs = run(built, x, tmp_path), caffe_reference.run(text, weights, x)
+    assert list(found) == ["conv1_D", "depth"]
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, blobs[name])
+    assert "several results (conv1_D, depth); labels are of the first" in built.notes[-1]
+
+
+def test_changed_nets_are_built_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {
+        name: caffe_nets.seeded(text, caffe_nets.size_of(name))
+        for name, text in caffe_nets.NETS.items()
+    }
+    messages = []
+    for number in range(300):
+        name = list(weights)[number % len(weights)]
+        text = caffe_nets.NETS[name]
+        for _ in range(1 + number % 2):
+            text = caffe_nets.mutate(text, rng)
+        try:
+            build(text, weights[name], tmp_path)
+        except SegNetError as error:
+            messages.append(str(error))
+    assert 100 < len(messages) < 290
+    assert not any("\n" in message for message in messages)
+
+
+def test_layers_in_another_order_are_refused(tmp_path: Path) -> None:
+    text = caffe_nets.HEAD + caffe_nets.conv("a", "b", 3) + caffe_nets.conv("b", "data", 3)
+    with pytest.raises(UnsupportedModelError, match=r"'a' .* reads 'b', which no layer before"):
+        build(text, {}, tmp_path)
+
+
+def test_layers_without_weights_may_share_a_name(tmp_path: Path) -> None:
+    text = caffe_nets.NETS["segnet"].replace("conv2_relu", "conv1_relu")
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE), integer=True)
+    x = caffe_nets.image((1, 3, *SIZE), levels=4)
+    found = run(build(text, weights, tmp_path), x, tmp_path)["conv1_D"]
+    np.testing.assert_array_equal(found, caffe_reference.run(text, weights, x)["conv1_D"])
+
+
+def test_negative_variance_is_refused(tmp_path: Path) -> None:
+    weights = {"out": [np.ones(3, np.float32), -np.ones(3, np.float32), np.ones(1, np.float32)]}
+    with pytest.raises(UnsupportedModelError, match="variance is negative"):
+        build(caffe_nets.one("BatchNorm"), weights, tmp_path)
+
+
+def test_two_layers_of_one_name_are_refused(tmp_path: Path) -> None:
+    same = "kernel_size: 1"
+    text = caffe_nets.HEAD + caffe_nets.conv("conv", "data", 3, same)
+    text += caffe_nets.conv("conv", "conv", 3, same)
+    weights = caffe_nets.seeded(text, (1, 3, *SIZE))
+    with pytest.raises(InputError, match="two layers with weights are called 'conv'"):
+        build(text, weights, tmp_path)
+
+
 def test_weights_that_no_layer_uses_are_named(tmp_path: Path) -> None:
     text = caffe_nets.NETS["segnet"]
     weights = caffe_nets.seeded(text, (1, 3, *SIZE)) | {"fc8": [np.zeros(3, np.float32)]}
@@ -320,7 +381,7 @@ def test_layer_that_is_not_exact_is_refused(
         ("upsample_h: 7 upsample_w: 9", "", r"unpools to 8x10"),
         ('bottom: "pool2_mask"', 'bottom: "pool1_mask"', "expected the same sizes"),
         ("kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2", "must not overlap"),
-        ('bottom: "pool2_mask"', 'bottom: "nowhere"', "no layer computes"),
+        ('bottom: "pool2_mask"', 'bottom: "nowhere"', "no layer before it computes"),
     ],
 )
 def test_unpooling_that_does_not_fit_is_refused(

@@ -151,6 +151,7 @@ def test_text_equals_what_protobufs_library_reads(name: str) -> None:
         ("a: 1\n\n\x01", "line 3: unexpected character"),
         ('a: "open', "unexpected character"),
         ("a: [1 2]", "in a list"),
+        ("a: ${LABELS}", "line 1: unexpected character .*template"),
         ("a {" * 40 + "}" * 40, "nested more than 32 deep"),
         ("a {" * 100_000, "nested more than 32 deep"),
     ],
@@ -191,6 +192,7 @@ def test_damaged_prototxts_are_read_or_refused(tmp_path: Path) -> None:
         ('layers { layer { name: "a" type: "conv" } }', UnsupportedModelError, "2013"),
         ('layer { name: "a" }', InputError, "has no type"),
         ('layer { name: "a" type: "ReLU" bottom: "b" top: "c" }', InputError, "has no input"),
+        ('layer { name: "a" type: "ReLU" top: "c" }', UnsupportedModelError, "'a' .* no bottom"),
         ('input: "d" input_dim: 1 layer { type: "ReLU" bottom: "d" top: "c" }', InputError, "1 3"),
         (
             'input: "d" layer { name: "l" type: "SoftmaxWithLoss" bottom: "d" top: "x" } '

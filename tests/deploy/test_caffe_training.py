@@ -108,6 +108,22 @@ def test_statistics_are_those_of_the_authors_script(
     assert load_model(tmp_path / "net.onnx").graph.outputs[0].name == "conv1_D"
 
 
+def test_statistics_take_batches_of_four_if_no_data_layer_states_another(
+    snapshot: dict[str, Any], images: Path, tmp_path: Path
+) -> None:
+    head = caffe_nets.head(SIZE) + INFERENCE[INFERENCE.index('layer { name: "conv1"') :]
+    reports: list[str] = []
+    result = export(
+        head,
+        snapshot,
+        tmp_path,
+        bn_statistics=images,
+        progress=lambda text, done=None, total=None: reports.append(f"{text} {total}"),
+    )
+    assert "BN statistics (batches) 1" in reports  # of five images
+    assert result.warnings == ()
+
+
 def test_statistics_need_bn_layers_and_images(
     snapshot: dict[str, Any], images: Path, tmp_path: Path
 ) -> None:

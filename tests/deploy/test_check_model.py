@@ -244,6 +244,10 @@ def pads_of_two_axes(model: Proto) -> None:
     append(model, "Pad", 1, np.ones(4, np.int64))
 
 
+def untyped_output(model: Proto) -> None:
+    model.graph.output[0].type.tensor_type.elem_type = 0
+
+
 BAD: dict[str, tuple[Callable[[Proto], None], str]] = {
     "convolution without weight": (without_inputs("Conv", 1), "1 inputs; expected 2 to 3"),
     "convolution without inputs": (without_inputs("Conv"), "0 inputs"),
@@ -270,6 +274,7 @@ BAD: dict[str, tuple[Callable[[Proto], None], str]] = {
     "attribute of a function": (reference, "attribute of a function"),
     "value that nothing computes": (rename_input, "'nowhere', which nothing computes"),
     "output that nothing computes": (unknown_output, "'nowhere', which nothing computes"),
+    "output without type": (untyped_output, "'logits' has no type"),
     "one output twice": (same_outputs, "two outputs have one name"),
     "pool without values": (nameless_first_output, "no first output"),
     "weight that is computed": (two_origins, "not an ONNX file"),

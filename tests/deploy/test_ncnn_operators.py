@@ -279,3 +279,25 @@ def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 16, 7, 9]})
     with pytest.raises(EngineError, match="shapes do not fit together"):
         run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)
+
+
+def test_channels_of_a_frame_are_picked_one_after_the_other(tmp_path: Path) -> None:
+    nodes = [
+        h.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        h.make_node("Gather", ["t", "first"], ["g"], axis=1),
+        h.make_node("Gather", ["g", "second"], ["p"], axis=-3),
+        h.make_node("Cast", ["p"], ["f"], to=onnx.TensorProto.FLOAT),
+        h.make_node("Relu", ["f"], ["y"]),
+    ]
+    constants = [values("first", [2, 0, 1]), values("second", [-1, 0, 1])]
+    model = graphs.model(nodes, {"x": [1, 7, 9, 3]}, {"y": [1, 3, 7, 9]}, constants)
+    model.graph.inputs[0].type = graphs.ir.TensorType(graphs.ir.DataType.UINT8)
+    x = np.random.default_rng(0).integers(0, 256, (1, 7, 9, 3), np.uint8)
+    want = graphs.run(model, x, "onnxruntime")[0]
+    assert np.array_equal(run(model, x, tmp_path)["y"], want)
+    nodes[1].input[1] = "outside"
+    constants[0] = values("outside", [2, 0, 3])
+    model = graphs.model(nodes, {"x": [1, 7, 9, 3]}, {"y": [1, 3, 7, 9]}, constants)
+    model.graph.inputs[0].type = graphs.ir.TensorType(graphs.ir.DataType.UINT8)
+    with pytest.raises(EngineError, match="Gather"):
+        run(model, x, tmp_path)

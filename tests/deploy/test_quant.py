@@ -15,6 +15,7 @@ from onnx import helper as h
 from segnet_deploy.accuracy.agreement import Agreement, arithmetic, check_agreement, compare_labels
 from segnet_deploy.errors import InputError, ParityError, UnsupportedModelError
 from segnet_deploy.passes.graph import constant
+from segnet_deploy.passes.remove_dropout import remove_dropout
 from segnet_deploy.passes.to_form import to_form
 from segnet_deploy.passes.to_precision import is_quantised, to_precision
 from segnet_deploy.quant import METHODS
@@ -291,3 +292,27 @@ def test_agreement_of_a_file_with_itself_is_whole(small_model: Path) -> None:
         check_agreement([Agreement("openvino", False, (0.4, 0.6))], 0.93, "int8", "")
     assert arithmetic("fp16", half=False) == "weight rounding only"
     assert arithmetic("fp16", half=True) == "fp16"
+
+
+def test_dropout_of_a_trained_network_is_removed() -> None:
+    """OpenVINO's process ended where one was between a DequantizeLinear and a QuantizeLinear."""
+    model = graphs.ir.to_proto(graphs.small_net())
+    off = onnx.numpy_helper.from_array(np.array(False), "off")
+    model.graph.initializer.append(off)
+    for name, inputs in (("s", ["s", "", "off"]), ("r", ["r"])):
+        for node in model.graph.node:
+            node.input[:] = [f"{name}_kept" if value == name else value for value in node.input]
+        dropout = h.make_node("Dropout", inputs, [f"{name}_kept"])
+        model.graph.node.insert(5 if name == "s" else 2, dropout)
+    network = graphs.ir.from_proto(model)
+    x = graphs.random_images(1)[0]
+    expected = graphs.run(network, x, "onnxruntime")[0]
+    result = remove_dropout(network)
+    assert result.changed == 2
+    assert "Dropout" not in graphs.operators(result.model)
+    assert np.array_equal(graphs.run(result.model, x, "onnxruntime")[0], expected)
+    training = graphs.ir.to_proto(graphs.small_net())
+    training.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "on"))
+    training.graph.node.insert(2, h.make_node("Dropout", ["r", "", "on"], ["random"]))
+    training.graph.node[3].input[0] = "random"
+    assert remove_dropout(graphs.ir.from_proto(training)).changed == 0

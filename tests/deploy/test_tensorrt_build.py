@@ -65,6 +65,26 @@ def test_engine_is_built_in_the_precision_asked_for(
 
 
 @rtx
+def test_engine_without_targets_is_portable(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is the same on every machine, with a GPU or without; its memory is that of its maximum."""
+    arguments = [str(exported), "-o", str(tmp_path / "m.trt"), "--form", "lowered"]
+    dynamic = inspect_batch(exported)
+    assert build.main([*arguments, *(["--batch", "1", "2", "4"] if dynamic else [])]) == 0
+    line = capsys.readouterr().out
+    assert "GPUs from sm80 on" in line
+    assert (" MB at its largest input 4x3x45x60," in line) == dynamic
+    assert json.loads((tmp_path / "m.trt.json").read_text())["targets"] == []
+
+
+def inspect_batch(path: Path) -> bool:
+    """Return whether the batch of a file is dynamic."""
+    shape = graphs.ir.load(path).graph.inputs[0].shape
+    return shape is not None and not isinstance(shape[0], int)
+
+
+@rtx
 def test_file_that_reads_frames_is_built(tmp_path: Path) -> None:
     net = SegNet(SegNetConfig.standard(5, width=8)).eval()
     model, _ = to_onnx(net, torch.zeros(1, 3, 45, 60))
@@ -191,11 +211,12 @@ def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
         "batch": ([str(good), "--target", "sm86", "--batch", "1", "2", "3"], 2, "fixed batch"),
         "workspace": ([str(good), "--workspace", "0"], 2, "--workspace 0"),
         "tensorrt": ([str(good), "--builder", "tensorrt", "--target", "sm86"], 1, "--target"),
+        "bf16": ([str(good), "--target", "sm75", "--precision", "bf16"], 2, "sm75 has no bf16"),
     }
 
 
 NAMES = ["missing", "cut", "refused", "target", "dynamic", "batch", "workspace", "tensorrt"]
-NAMES += ["size", "size text", "embed"]
+NAMES += ["size", "size text", "embed", "bf16"]
 
 
 @rtx

@@ -74,6 +74,30 @@ def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
         read.check(read.version, (8, 9))
 
 
+def test_engine_without_targets_runs_from_sm80_on(plan: Path) -> None:
+    """TensorRT-RTX's default; TensorRT records the GPU of its build."""
+    change(plan, targets=[])
+    read = Plan.read(plan)
+    for capability in ((8, 0), (8, 9), (9, 0), (12, 0)):
+        read.check(read.version, capability)
+    with pytest.raises(
+        StaleEngineError,
+        match=r"built for GPUs from sm80 on, but this GPU is sm75.*--target sm75",
+    ):
+        read.check(read.version, (7, 5))
+    sidecar_path(plan).unlink()
+    Plan.read(plan).check(read.version, (7, 5))  # nothing is known of its targets
+
+
+def test_engine_is_built_again_for_its_targets_or_this_gpu(plan: Path) -> None:
+    change(plan, targets=["sm86", "sm89"])
+    read = Plan.read(plan)
+    assert read.rebuild_targets(None) == ("sm86", "sm89")  # no GPU here
+    assert "--target sm86,sm89" in read.rebuild_command((8, 9))
+    assert read.rebuild_targets((12, 0)) == ()
+    assert read.rebuild_targets((7, 5)) == ("sm75",)
+
+
 def test_missing_or_other_plugin_is_an_error(plan: Path) -> None:
     assert Plan.read(plan).plugin(None) is None
     change(plan, plugin={"namespace": "segnet", "version": "1"})
@@ -142,8 +166,8 @@ def test_every_function_exists_in_cuda_python() -> None:
 
 USED = {
     "IExecutionContext": "set_device_memory set_input_shape set_tensor_address get_tensor_shape "
-    "execute_async_v3 is_stream_capturable profiler",
-    "ICudaEngine": "device_memory_size_v2 create_runtime_config create_execution_context",
+    "execute_async_v3 is_stream_capturable update_device_memory_size_for_shapes profiler",
+    "ICudaEngine": "create_runtime_config create_execution_context",
     "IRuntimeConfig": "set_execution_context_allocation_strategy cuda_graph_strategy "
     "dynamic_shapes_kernel_specialization_strategy",
     "ExecutionContextAllocationStrategy": "USER_MANAGED",

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import helper, numpy_helper
 from small_segnet import ORT
 from torch import Tensor, nn
 
-from segnet_deploy import load
-from segnet_deploy.errors import UnsupportedModelError
+from segnet_deploy import convert, evaluate, find_examples, load
+from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.prediction import predict_files
 from segnet_deploy.quant.quantise import quantise
 from segnet_deploy.scenes import draw_scene
@@ -114,6 +117,28 @@ def test_prediction_writes_two_labels(traced: Trace, frame: np.ndarray, tmp_path
     assert set(np.unique(labels)) == {0, 1}
 
 
+def test_accuracy_of_two_labels_is_measured(
+    traced: Trace, frame: np.ndarray, tmp_path: Path
+) -> None:
+    write(traced, tmp_path / "m.onnx", **ORT)
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "0.png"), frame)
+    truth = (np.arange(SIZE[1]) % 2)[None].repeat(SIZE[0], 0).astype(np.uint8)
+    with load(tmp_path / "m.onnx", runtime="onnxruntime") as segmenter:
+        labels = segmenter.segment(frame)
+        cv2.imwrite(str(tmp_path / "labels" / "0.png"), truth)
+        result = evaluate(segmenter, find_examples(tmp_path), boundary=False)
+        ious = [
+            ((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum()
+            for k in (0, 1)
+        ]
+        assert result["mean_iou"] == pytest.approx(np.mean(ious))
+        cv2.imwrite(str(tmp_path / "labels" / "0.png"), truth * 255)
+        with pytest.raises(InputError, match=r"0 and 255 only.*write 1 instead"):
+            evaluate(segmenter, find_examples(tmp_path), boundary=False)
+
+
 def test_checkpoint_of_one_class_is_taken_as_logits(tmp_path: Path) -> None:
     net = create("segnet", 1, width=2, seed=1)
     torch.save(net.state_dict(), tmp_path / "m.pt")
@@ -137,3 +162,56 @@ def test_one_channel_between_0_and_1_without_sigmoid_is_refused(tmp_path: Path) 
 
     with pytest.raises(UnsupportedModelError, match="not the result of a sigmoid"):
         export(Clamped(False), torch.zeros(1, 3, *SIZE), tmp_path / "m.onnx")
+
+
+def one_channel_file(path: Path, last: str) -> None:
+    """Write a file of another tool: one pair, and one channel after the operator `last`."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        for name, shape in (("w1", (4, 3, 3, 3)), ("w2", (1, 4, 3, 3)))
+    ]
+    pair = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p", "i"], **pair),
+        helper.make_node("MaxUnpool", ["p", "i"], ["u"], **pair),
+        helper.make_node("Conv", ["u", "w2"], ["z"], pads=[1] * 4),
+        helper.make_node(last, ["z"], ["y"]),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, 32, 48])
+        for name, channels in (("x", 3), ("y", 1))
+    )
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    opset = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
+
+
+@pytest.mark.parametrize("last", ["Identity", "Sigmoid"])
+def test_file_of_another_tool_gets_two_classes(
+    last: str, tmp_path: Path, frame: np.ndarray
+) -> None:
+    one, two = tmp_path / "one.onnx", tmp_path / "two.onnx"
+    one_channel_file(one, last)
+    with pytest.raises(UnsupportedModelError, match=r"one output channel.*segnet-export"):
+        load(one, runtime="onnxruntime")
+    convert(one, two, "lowered")
+    frame = cv2.resize(frame, (48, 32))
+    x = np.ascontiguousarray(frame.transpose(2, 0, 1)[None], np.float32)
+    z = onnxruntime.InferenceSession(one).run(["y"], {"x": x})[0][0, 0]
+    with load(two, runtime="onnxruntime") as segmenter:
+        assert segmenter.metadata.threshold == 0.5
+        found = segmenter.run(frame)
+    with np.errstate(over="ignore"):
+        probability = z if last == "Sigmoid" else 1 / (1 + np.exp(-z.astype(np.float64)))
+    np.testing.assert_allclose(found["probability"][0], probability, atol=1e-5)
+    assert (found["labels"] == (probability > 0.5)).mean() > 0.999
+    assert 0 < found["labels"].mean() < 1
+
+
+def test_file_with_a_limited_channel_is_refused(tmp_path: Path) -> None:
+    one_channel_file(tmp_path / "one.onnx", "Clip")
+    with pytest.raises(UnsupportedModelError, match="result of Clip, not of a sigmoid"):
+        convert(tmp_path / "one.onnx", tmp_path / "two.onnx", "lowered")

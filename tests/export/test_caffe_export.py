@@ -117,7 +117,8 @@ def test_command_warns_of_a_snapshot(
         (lambda a: ["a.pt", *a[3:], "--bn-statistics", "x"], 2, "--bn-statistics requires"),
         (lambda a: [*a, "--geometry", "floor"], 2, "--geometry does not apply to a Caffe model"),
         (lambda a: [*a, "--dynamic", "size"], 2, "--dynamic does not apply"),
-        (lambda a: [a[0], a[1], a[0], *a[3:]], 1, "is not text"),
+        (lambda a: [a[0], a[1], a[0], *a[3:]], 2, "model and --prototxt are one file"),
+        (lambda a: [*a[:4], a[2]], 2, "--prototxt and -o are one file"),
         (lambda a: [a[0], a[1], "none.prototxt", *a[3:]], 1, "cannot read the prototxt none"),
         (lambda a: [*a, "--classes", "driving"], 1, "names 12 classes but the model has 5"),
     ],
@@ -130,6 +131,12 @@ def test_wrong_command_is_one_line_and_writes_nothing(
     assert message in error
     assert "\n" not in error
     assert not Path(arguments[-1]).exists()
+
+
+def test_binary_given_as_text_is_refused(arguments: list[str], tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "copy.prototxt").write_bytes(Path(arguments[0]).read_bytes())
+    assert cli.main([*arguments[:2], str(tmp_path / "copy.prototxt"), *arguments[3:]]) == 1
+    assert "copy.prototxt" in capsys.readouterr().err
 
 
 def test_truncated_and_text_models_write_nothing(arguments: list[str], capsys: Any) -> None:

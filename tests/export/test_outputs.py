@@ -111,7 +111,7 @@ def test_half_precision_keeps_every_output(precision: str, traced: Trace, tmp_pa
 
 
 def test_half_precision_that_loses_an_output_is_refused(traced: Trace, tmp_path: Path) -> None:
-    with pytest.raises(ParityError, match=r"output 'image_output' keeps 100.000% of its values"):
+    with pytest.raises(ParityError, match=r"keeps only 100.00% of output '\w+'"):
         write(traced, tmp_path / "m.onnx", form="lowered", precision="fp16", min_reduced=1, **ORT)
     assert list(tmp_path.iterdir()) == []
 

@@ -21,7 +21,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import is_parametrized
 
 from segnet_deploy.errors import UnsupportedModelError
-from segnet_export import SegNet, load_checkpoint
+from segnet_export import SegNet, create, load_checkpoint, load_weights
 
 State = dict[str, Tensor]
 
@@ -276,6 +276,57 @@ def test_eps_of_a_whole_module_is_used(tmp_path: Path) -> None:
     x = torch.randn(1, 3, 45, 53)
     with torch.no_grad():
         torch.testing.assert_close(load_checkpoint(tmp_path / "model.pt").model(x), net(x))
+
+
+def test_pools_of_a_whole_module_determine_the_geometry(tmp_path: Path) -> None:
+    net = families.build(families.CaffeNames)
+    net.ceil_mode = False  # type: ignore[assignment]
+    net.pool = nn.MaxPool2d(2, 2, return_indices=True)
+    torch.save(net, tmp_path / "model.pt")
+    loaded = load_checkpoint(tmp_path / "model.pt")
+    assert loaded.geometry == "floor"
+    x = torch.randn(1, 3, 45, 53)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.MaxPool2d(3, 2), "'layer' has kernel_size 3; expected 2"),
+        (nn.MaxPool2d(2, 2, padding=1), "'layer' has padding 1; expected 0"),
+        (nn.Upsample(scale_factor=2), "'layer' is a Upsample"),
+    ],
+)
+def test_other_settings_of_a_whole_module_are_refused(
+    layer: nn.Module, message: str, tmp_path: Path
+) -> None:
+    net = families.build(families.CaffeNames)
+    net.layer = layer
+    torch.save(net, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match=message):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+def test_reflecting_convolution_of_a_whole_module_is_refused(tmp_path: Path) -> None:
+    net = families.build(families.CaffeNames)
+    net.get_submodule("conv1_2").padding_mode = "reflect"
+    torch.save(net, tmp_path / "model.pt")
+    with pytest.raises(UnsupportedModelError, match="'conv1_2' has padding_mode reflect"):
+        load_checkpoint(tmp_path / "model.pt")
+
+
+def test_parametrised_weights_load_into_a_plain_module(tmp_path: Path) -> None:
+    trained, plain = (create("segnet-basic", 4, width=3, seed=seed) for seed in (1, 2))
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        expected = trained(x)
+    torch.save(
+        each_convolution(trained, parametrizations.weight_norm).state_dict(), tmp_path / "m.pt"
+    )
+    load_weights(plain, tmp_path / "m.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(plain(x), expected)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_kernels_equal_torch_over_the_table(kernels: ctypes.CDLL, kind: str, lay
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
-@pytest.mark.parametrize("shape", [*cases.LARGER, (2, 64, 360, 480)], ids=str)
+@pytest.mark.parametrize("shape", [*cases.LARGER, (1, 256, 90, 120), (2, 64, 360, 480)], ids=str)
 def test_kernels_equal_torch_at_larger_sizes(
     kernels: ctypes.CDLL, kind: str, layout: str, shape: tuple[int, ...]
 ) -> None:

@@ -14,6 +14,8 @@ from onnx import TensorProto as T
 from onnx import helper as h
 
 from segnet_deploy.passes import contract
+from segnet_deploy.runtimes import onnxruntime
+from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import operator_library
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +100,24 @@ def test_interface_equals_the_public_headers() -> None:
     command = ["c++", "-std=c++17", "-fsyntax-only", f"-I{folder}", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.needs("ort-ops")
+@pytest.mark.parametrize("built_for_cuda", [False, True])
+def test_cuda_provider_uses_the_operators_if_they_were_built_for_it(
+    built_for_cuda: bool, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The choice alone: without the provider the session itself still runs on the CPU."""
+    library = operator_library()
+    assert library is not None
+    monkeypatch.setattr(onnxruntime, "has_cuda", lambda: True)
+    monkeypatch.setattr(onnxruntime, "runs_on_cuda", lambda path: built_for_cuda)
+    with onnxruntime.open_file(ModelFile.read(small_model), 1) as engine:
+        assert engine.operators == built_for_cuda
+
+
+@pytest.mark.needs("ort-ops")
+def test_operators_of_a_build_without_cuda_say_so() -> None:
+    library = operator_library()
+    assert library is not None
+    assert not onnxruntime.runs_on_cuda(library)

@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import graphs
 import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from onnx import helper as h
+from onnx import numpy_helper
 
 from segnet_deploy.errors import EngineError
 from segnet_deploy.passes import contract
@@ -168,6 +171,74 @@ def test_library_loads_in_tensorrt_lean(plugin: Path) -> None:
         "SegNetMaxPool",
         "SegNetMaxUnpool",
     ]
+
+
+@pytest.mark.needs("tensorrt-rtx")
+def test_library_is_loaded_once_for_a_process(plugin: Path, tmp_path: Path) -> None:
+    """A second load, or one of a copy of the library, is no error, and none stays in the log."""
+    copy = tmp_path / "libsegnet_again.so"
+    copy.write_bytes(plugin.read_bytes())
+    program = (
+        "import sys\n"
+        "from segnet_deploy.runtimes.tensorrt.library import load\n"
+        "from segnet_deploy.runtimes.tensorrt.logger import make_logger\n"
+        "from segnet_deploy.runtimes.tensorrt.plugin_library import load_plugin\n"
+        "trt = load('tensorrt-rtx').trt\n"
+        "log = make_logger(trt)\n"
+        "owners = [trt.Builder(log), trt.Builder(log), trt.Runtime(log)]\n"
+        "for path in sys.argv[1:]:\n"
+        "    for owner in owners:\n"
+        "        load_plugin(owner.get_plugin_registry(), path, log)\n"
+        "print([line for line in log.errors if 'Plugin' in line or 'plugin' in line])\n"
+    )
+    command = [sys.executable, "-c", program, str(plugin), str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.needs("tensorrt-rtx")
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic-size"])
+def test_one_pool_with_two_unpoolings_and_three_outputs_is_built(
+    plugin: Path, dynamic: bool, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+
+    def conv(name: str, source: str, target: str) -> Any:
+        return h.make_node("Conv", [source, name], [target], pads=[1, 1, 1, 1])
+
+    weights = [
+        numpy_helper.from_array(rng.standard_normal((16, count, 3, 3)).astype(np.float32), name)
+        for name, count in (("first", 3), ("left", 16), ("right", 16), ("last", 16))
+    ]
+    nodes = [
+        conv("first", "x", "a"),
+        h.make_node("Shape", ["a"], ["size"]),
+        h.make_node(
+            "MaxPool", ["a"], ["p", "index"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1
+        ),
+    ]
+    for side in ("left", "right"):
+        inputs = [f"{side}_values", "index", "size"]
+        nodes.append(conv(side, "p", f"{side}_values"))
+        nodes.append(
+            h.make_node("MaxUnpool", inputs, [f"{side}_plane"], kernel_shape=[2, 2], strides=[2, 2])
+        )
+    nodes += [conv("last", "left_plane", "y"), conv("last", "right_plane", "z")]
+    nodes.append(h.make_node("Sigmoid", ["right_plane"], ["v"]))
+    size: list[Any] = ["h", "w"] if dynamic else [45, 60]
+    outputs = {name: [1, 16, *size] for name in ("y", "z", "v")}
+    save_model(graphs.model(nodes, {"x": [1, 3, *size]}, outputs, weights), tmp_path / "m.onnx")
+    options = BuildOptions(
+        precision="fp16",
+        targets=("sm86",),
+        plugin=plugin,
+        sizes=((45, 61), (90, 120), (181, 241)) if dynamic else None,
+    )
+    built = builder.build(tmp_path / "m.onnx", tmp_path / "m.trt", options)
+    plugins = [layer for layer in built.answer.layers if layer["type"] == "custom_layer"]
+    assert len(plugins) == 3
+    assert [port["name"] for port in built.answer.ports] == ["x", "y", "z", "v"]
 
 
 @pytest.mark.needs("tensorrt-rtx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import caffe_reference
@@ -308,3 +309,18 @@ def basic_text(width: int, classes: int, size: tuple[int, int]) -> tuple[str, li
         text += bn_relu(blob, relu=False)
     names.append("classifier")
     return text + conv(names[-1], blob, classes, "kernel_size: 1"), names
+
+
+def mutate(text: str, rng: Any) -> str:
+    """Return `text` with one value, one name or one layer changed."""
+    values, names = list(re.finditer(r'(?<=: )[-\w."]+', text)), re.findall(r'"\w+"', text)
+    kind = rng.integers(3)
+    if kind == 0:
+        at = values[rng.integers(len(values))]
+        new = ("0", "-1", "2", "7", "99999999999999999999", "0.5", "true", "MAX", "{}")
+        return text[: at.start()] + new[rng.integers(len(new))] + text[at.end() :]
+    if kind == 1 and names:
+        return text.replace(*(names[i] for i in rng.integers(0, len(names), 2)), 1)
+    layers = text.split("layer")
+    layers.pop(rng.integers(len(layers)))
+    return "layer".join(layers)

@@ -34,7 +34,7 @@ def run(
         kind, bottoms = _kind(layer), [blobs.get(name) for name in layer.bottom]
         if not layer.bottom or kind == "Input":
             blobs[layer.top[0]] = image
-        elif not kind.endswith(("Loss", "Accuracy")):
+        elif not kind.endswith(("Loss", "Accuracy", "Write")):
             results = _FUNCTIONS[kind](layer, bottoms, weights.get(layer.name, ()))
             if len(layer.top) == 2 and kind == "Pooling" and masks is not None:
                 results = _pool_at(bottoms[0], next(given))

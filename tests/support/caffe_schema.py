@@ -193,7 +193,7 @@ def parse(text: str) -> Any:
         r'\1: "\2"',
         text,
     )
-    return text_format.Parse(quoted, NetMessage())
+    return text_format.Parse(quoted, NetMessage(), allow_unknown_field=True)
 
 
 def caffemodel(weights: Mapping[str, Any], old: bool = False, shape: str = "new") -> bytes:

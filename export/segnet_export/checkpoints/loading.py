@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.progress import Progress, silent
 from segnet_export.checkpoints.building import LoadedCheckpoint, build_basic, build_segnet
 from segnet_export.checkpoints.layout import find_layout
 from segnet_export.checkpoints.parametrisations import fold_parametrisations
-from segnet_export.checkpoints.reading import describe_use, read_checkpoint, strip_prefixes
-from segnet_export.checkpoints.saved_layers import batch_norm_eps, refuse_other_layers
+from segnet_export.checkpoints.reading import (
+    RawCheckpoint,
+    describe_use,
+    read_checkpoint,
+    strip_prefixes,
+)
+from segnet_export.checkpoints.saved_layers import (
+    batch_norm_eps,
+    pool_geometry,
+    refuse_other_layers,
+)
 from segnet_export.checkpoints.tensor_checks import check_tensors
 
 GEOMETRIES = ("ceil", "floor")
@@ -52,12 +61,9 @@ def load_checkpoint(
     raw = strip_prefixes(read_checkpoint(path, unsafe, key))
     tensors = check_tensors(path, raw.tensors)
     try:
-        tensors = fold_parametrisations(tensors)
-        loaded = build_basic(tensors, geometry)
-        if loaded is None:
-            layout = find_layout(tensors, raw.ordered, assume_segnet)
-            refuse_other_layers(raw, layout.family)
-            loaded = build_segnet(layout, geometry, relu_before_bn, batch_norm_eps(raw))
+        loaded = _build(
+            raw, fold_parametrisations(tensors), geometry, relu_before_bn, assume_segnet
+        )
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{path}: {error}") from error
     left_out = (*loaded.left_out, *raw.left_out)
@@ -69,6 +75,22 @@ def load_checkpoint(
             "omit the option or give the right checkpoint"
         )
     return loaded
+
+
+def _build(
+    raw: RawCheckpoint,
+    tensors: dict[str, Tensor],
+    geometry: str | None,
+    relu_before_bn: bool | None,
+    assume_segnet: bool,
+) -> LoadedCheckpoint:
+    loaded = build_basic(tensors, geometry)
+    if loaded is not None:
+        return loaded
+    layout = find_layout(tensors, raw.ordered, assume_segnet)
+    refuse_other_layers(raw, layout.family)
+    geometry = geometry or pool_geometry(raw, layout.family)
+    return build_segnet(layout, geometry, relu_before_bn, batch_norm_eps(raw, layout.family))
 
 
 def load_weights(

@@ -143,4 +143,9 @@ def _layer_of(module: nn.Module) -> Layer:
 
 
 def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in state.items() if type(value) in (bool, int, float, str)}
+    plain = (bool, int, float, str)
+    return {
+        name: value
+        for name, value in state.items()
+        if type(value) in plain or (type(value) is tuple and all(type(v) in plain for v in value))
+    }

@@ -6,7 +6,7 @@ indices, and its labels. `compare_reduced` compares labels and values only, for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,19 @@ from segnet_deploy.errors import ParityError
 from segnet_deploy.passes.sampling_names import SAMPLES
 from segnet_deploy.runtimes.base import WINOGRAD, Engine
 from segnet_deploy.runtimes.loader import open as open_engine
-from segnet_deploy.types import Array
 from segnet_export.parity.report import GateRow, OutputDelta
+from segnet_export.parity.rounding import largest_difference, run_in_double
 from segnet_export.parity.sampling import SampledModule, sample_statistics
+from segnet_export.parity.stages import StageFlips, Stages
 from segnet_export.pool_recorder import PoolCall, run_recorded
 
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
 WINOGRAD_FLIP_LIMIT = 2e-2  # breaks ties at the edges of flat areas (docs/runtimes.md)
 LOGIT_LIMIT = 1e-4  # of the largest logit, or value of another output
+ROUNDING_LIMIT = 10  # times PyTorch's own rounding, where that is larger (rounding.py)
+OUTLIER_LIMIT = 1e-3  # share of the values beyond the limit, where PyTorch itself rounds badly
+KEPT_LIMIT = 0.9999  # of the values as a whole (share_kept), in the same case
 
 
 @dataclass(frozen=True)
@@ -54,25 +58,12 @@ class OpenedFile:
 
 
 @dataclass(frozen=True)
-class StageFlips:
-    """The windows of one stage whose index differs between the file and PyTorch.
-
-    `gap` is the largest difference between the values at both indices, as a share of the largest
-    magnitude in the stage.
-    """
-
-    count: int
-    windows: int
-    gap: float
-
-
-@dataclass(frozen=True)
 class _Output:
     """What both sides computed of one output, float32.
 
     `expected` are PyTorch's values, `given` those with the file's indices in its decoder, `found`
     the file's; `plain` comes from the file as it is, without exposed indices: labels (N, H, W)
-    int64 of the label output.
+    int64 of the label output. `exact` is `given` in float64, computed only if `found` differs.
     """
 
     name: str
@@ -80,15 +71,32 @@ class _Output:
     given: Tensor
     found: Tensor
     plain: Tensor
+    exact: Tensor | None = None
+
+    @property
+    def rounding(self) -> float:
+        """The largest error of PyTorch's own values, or 0 if it was not measured."""
+        return 0.0 if self.exact is None else largest_difference(self.given, self.exact)
 
     @property
     def limit(self) -> float:
-        return LOGIT_LIMIT * float(self.given.abs().max())
+        """The largest difference that rounding explains."""
+        return max(LOGIT_LIMIT * float(self.given.abs().max()), ROUNDING_LIMIT * self.rounding)
 
     @property
     def delta_given(self) -> float:
         """The largest difference of a value, given the same indices."""
-        return _largest_difference(self.found, self.given)
+        return largest_difference(self.found, self.given if self.exact is None else self.exact)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the values differ by no more than rounding explains."""
+        if self.exact is None or not np.isfinite(self.delta_given):
+            return self.delta_given <= self.limit  # false for NaN
+        outliers = float(((self.found - self.exact).abs() > self.limit).double().mean())
+        rounds_badly = ROUNDING_LIMIT * self.rounding > LOGIT_LIMIT * float(self.given.abs().max())
+        kept = share_kept(self.found.numpy(), self.exact.numpy())
+        return kept >= KEPT_LIMIT and outliers <= (OUTLIER_LIMIT if rounds_badly else 0)
 
     @property
     def kept(self) -> float:
@@ -100,13 +108,34 @@ class _Output:
 class _Results:
     """What both sides computed for one input: the label output first.
 
-    `flips` has one entry per stage; `misplaced` lists the stages, from 1, with an index outside its
-    window: then `given` of each output equals `expected` and `flips` is empty.
+    `module` is what PyTorch ran, with the masks of this input if it samples. `flips` has one entry
+    per stage, of PyTorch's `calls` with the indices of `stages`. If an index is outside its window,
+    `given` of each output equals `expected` and `flips` is empty.
     """
 
+    module: nn.Module
     outputs: tuple[_Output, ...]
+    stages: Stages
+    calls: list[PoolCall]
     flips: tuple[StageFlips, ...]
-    misplaced: tuple[int, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every difference is within the limits."""
+        return all(o.agrees for o in self.outputs) and not any(map(_gap_failure, self.flips))
+
+    def with_rounding(self, x: Tensor) -> _Results:
+        """Return the results with PyTorch's own rounding measured, if the module can do that."""
+        exact = run_in_double(self.module, x, self.stages.replacements)
+        if exact is None or len(exact.calls) != len(self.calls):
+            return self
+        values: list[Tensor | None] = list(exact.outputs)
+        if isinstance(self.module, SampledModule):  # the maps are those of the file's own samples
+            maps = len(self.outputs) - len(values)
+            values = [None] * maps + values[1:] + values[:1]
+        outputs = [replace(o, exact=v) for o, v in zip(self.outputs, values, strict=True)]
+        flips = self.stages.flips(self.calls, exact.calls)
+        return replace(self, outputs=tuple(outputs), flips=flips)
 
     @property
     def labels(self) -> _Output:
@@ -126,6 +155,8 @@ def compare(file: OpenedFile, module: nn.Module, item: GateInput, min_agreement:
     pool/unpool pairs than PyTorch uses.
     """
     results = _run_both(file, module, item)
+    if not results.agrees and not results.stages.misplaced:
+        results = results.with_rounding(torch.as_tensor(item.x))
     flip_limit = WINOGRAD_FLIP_LIMIT if file.runtime in WINOGRAD else FLIP_LIMIT
     failures = [
         *_check_indices(results, None if item.adversarial else flip_limit),
@@ -138,13 +169,14 @@ def compare(file: OpenedFile, module: nn.Module, item: GateInput, min_agreement:
         item.name,
         tuple(item.feed.shape),
         _agreement(labels.plain, labels.expected),
-        _largest_difference(labels.found, labels.expected),
+        largest_difference(labels.found, labels.expected),
         labels.delta_given,
         tuple(stage.count for stage in results.flips),
         tuple(stage.windows for stage in results.flips),
         max((stage.gap for stage in results.flips), default=0.0),
         tuple(failures),
         tuple(OutputDelta(o.name, o.delta_given, o.kept) for o in results.outputs[1:]),
+        max(o.rounding for o in results.outputs),
     )
 
 
@@ -186,15 +218,11 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
     x = torch.as_tensor(item.x)
     module = _with_masks(module, file.plain, file.exposed)
     expected, calls = run_recorded(module, x)
-    used = [number for number, call in enumerate(calls) if call.unpooled]
     outputs = {name: np.array(value) for name, value in file.exposed.run_all(item.feed).items()}
-    indices = _indices(file.indexed, outputs, calls, used)
-    misplaced = tuple(
-        stage
-        for stage, number in enumerate(used, start=1)
-        if not _in_windows(indices[number], calls[number])
-    )
-    given, given_calls = (expected, calls) if misplaced else run_recorded(module, x, indices)
+    stages = Stages.read(file.indexed, outputs, calls)
+    given, given_calls = expected, calls
+    if not stages.misplaced:
+        given, given_calls = run_recorded(module, x, stages.replacements)
     plain = [torch.from_numpy(np.array(v)) for v in file.plain.run_all(item.feed).values()]
     plain[0] = _label_map(plain[0])
     names = [port.name for port in file.plain.outputs]
@@ -212,28 +240,12 @@ def _run_both(file: OpenedFile, module: nn.Module, item: GateInput) -> _Results:
             f"{', '.join(names)}"
         )
     return _Results(
+        module,
         tuple(map(_Output, names, expected, given, found, plain)),
-        () if misplaced else tuple(_flips(given_calls[number]) for number in used),
-        misplaced,
+        stages,
+        given_calls,
+        () if stages.misplaced else stages.flips(given_calls),
     )
-
-
-def _indices(
-    indexed: IndexedModel, outputs: dict[str, Array], calls: list[PoolCall], used: list[int]
-) -> dict[int, Tensor]:
-    """Return the file's plane indices by the number of PyTorch's pool call."""
-    if len(used) != len(indexed.stages):
-        raise ParityError(
-            f"PyTorch unpools {len(used)} pools but the file has {len(indexed.stages)} pairs"
-        )
-    indices = {}
-    for stage, number in enumerate(used):
-        height, width = calls[number].source.shape[2:]
-        index = torch.from_numpy(indexed.plane_index(stage, outputs, (height, width)))
-        if len(index) == 1:  # computed once for all samples
-            index = index.repeat(len(calls[number].plane_index), 1, 1, 1)
-        indices[number] = index
-    return indices
 
 
 def _with_masks(module: nn.Module, *engines: Engine) -> nn.Module:
@@ -251,19 +263,29 @@ def _check_indices(results: _Results, flip_limit: float | None) -> list[str]:
 
     `flip_limit` is the share of a stage's windows that may flip; None: any number.
     """
-    failures = [f"stage {stage}: an index is outside its window" for stage in results.misplaced]
+    failures = [
+        f"stage {stage}: an index is outside its window" for stage in results.stages.misplaced
+    ]
     for output in results.outputs:
         if not torch.isfinite(output.expected).all():
             failures.append(f"PyTorch's own output '{output.name}' is not finite")
     for number, stage in enumerate(results.flips, start=1):
-        if stage.gap > GAP_LIMIT:
-            failures.append(
-                f"stage {number}: an index differs although its values differ by {stage.gap:.1e} "
-                f"of the stage's maximum (limit {GAP_LIMIT:.0e})"
-            )
+        if gap := _gap_failure(stage):
+            failures.append(f"stage {number}: {gap}")
         if flip_limit is not None and stage.count > max(1, flip_limit * stage.windows):
             failures.append(f"stage {number}: {stage.count} of {stage.windows} indices differ")
     return failures
+
+
+def _gap_failure(stage: StageFlips) -> str:
+    """Return why the windows with another index are not nearly tied, or an empty string."""
+    limit = max(GAP_LIMIT, ROUNDING_LIMIT * stage.rounding)
+    if stage.gap <= limit:
+        return ""
+    return (
+        f"an index differs although its values differ by {stage.gap:.1e} of the stage's maximum "
+        f"(limit {limit:.0e})"
+    )
 
 
 def _check_values(results: _Results) -> list[str]:
@@ -272,7 +294,7 @@ def _check_values(results: _Results) -> list[str]:
         f"with the same indices '{output.name}' differs by {output.delta_given:.1e} "
         f"(limit {output.limit:.1e})"
         for output in results.outputs
-        if not output.delta_given <= output.limit  # false for NaN
+        if not output.agrees
     ]
 
 
@@ -292,10 +314,6 @@ def _label_map(output: Tensor) -> Tensor:
     return output.argmax(1) if output.dim() == 4 else output.long()
 
 
-def _largest_difference(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max()) if a.shape == b.shape else np.inf
-
-
 def _agreement(labels: Tensor, logits: Tensor, margin: float = 0.0) -> float:
     """Return the share of labels that equal the argmax of `logits`.
 
@@ -307,31 +325,3 @@ def _agreement(labels: Tensor, logits: Tensor, margin: float = 0.0) -> float:
     top = logits.topk(2, 1).values
     undecided = top[:, 0] - top[:, 1] < margin
     return float(((labels == expected) | undecided).double().mean())
-
-
-def _in_windows(index: Tensor, call: PoolCall) -> bool:
-    """Return whether each index is in the plane and, for 2x2 pools, in its own window."""
-    if index.shape != call.plane_index.shape:
-        return False
-    height, width = call.source.shape[2:]
-    row, column = index // width, index % width
-    inside = (index >= 0) & (row < height)
-    if index.shape[2] in (height // 2, (height + 1) // 2):
-        rows = torch.arange(index.shape[2]).view(-1, 1)
-        columns = torch.arange(index.shape[3])
-        inside &= (row // 2 == rows) & (column // 2 == columns)
-    return bool(inside.all())
-
-
-def _flips(call: PoolCall) -> StageFlips:
-    """Compare the indices that a pool computed with those that it returned."""
-    differs = call.used_index != call.plane_index
-    count = int(differs.sum())
-    if not count:
-        return StageFlips(0, differs.numel(), 0.0)
-    flat = call.source.flatten(2)
-    maximum = flat.gather(2, call.plane_index.flatten(2))
-    chosen = flat.gather(2, call.used_index.flatten(2))
-    gap = float((maximum - chosen).abs().max())
-    scale = float(call.source.abs().max())
-    return StageFlips(count, differs.numel(), gap / scale if scale else gap)

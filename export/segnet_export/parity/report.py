@@ -26,8 +26,9 @@ class GateRow:
     and `delta_given_indices` the same with the file's indices in PyTorch's decoder; NaN if not
     compared. `flips` and `windows` count differing indices and all windows by stage; `largest_gap`
     is the largest difference of the values at two differing indices, as a share of the stage's
-    largest magnitude. `outputs` are the others than the label output. `failures` states each rule
-    that failed.
+    largest magnitude. `outputs` are the others than the label output. `rounding` is the largest
+    error of PyTorch's own values against float64, if the file exceeds the fixed limits. `failures`
+    states each rule that failed.
     """
 
     runtime: str
@@ -41,6 +42,7 @@ class GateRow:
     largest_gap: float
     failures: tuple[str, ...] = ()
     outputs: tuple[OutputDelta, ...] = ()
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,5 +89,9 @@ def _line(row: GateRow) -> str:
         line += (
             f"\n    output {output.name}: values kept {output.kept:.4%}, given the indices "
             f"{output.delta_given_indices:.1e}"
+        )
+    if row.rounding:
+        line += (
+            f"\n    compared with float64, from which PyTorch itself differs by {row.rounding:.1e}"
         )
     return line + "".join(f"\n    FAILED: {failure}" for failure in row.failures)

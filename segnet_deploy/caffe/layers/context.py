@@ -101,7 +101,15 @@ class Context:
             )
 
     def initializer(self, array: Array, what: str) -> ir.Value:
-        """Add `array` as an initializer called <layer>.<what> and return it."""
+        """Add `array` as an initializer called <layer>.<what> and return it.
+
+        Raises InputError if another layer has the same name.
+        """
+        if f"{self.layer.name}.{what}" in self.build.graph.initializers:
+            raise InputError(
+                f"two layers with weights are called '{self.layer.name}'; a caffemodel can "
+                "hold the weights of one: rename one in the prototxt"
+            )
         return add_initializer(self.build.graph, f"{self.layer.name}.{what}", array)
 
     def refusal(self, why: str) -> UnsupportedModelError:

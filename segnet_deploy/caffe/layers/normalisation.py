@@ -83,8 +83,11 @@ def batch_norm(context: Context) -> list[Blob]:
         )
     mean = context.weight(0, (channels,), "mean") / np.float32(factor)
     variance = context.weight(1, (channels,), "variance") / np.float32(factor)
+    epsilon = settings.real("eps", 1e-5)
+    if (variance + epsilon <= 0).any():
+        raise context.refusal("a variance is negative: the caffemodel is damaged, or another net's")
     one, zero = np.ones(channels, np.float32), np.zeros(channels, np.float32)
-    return [_affine(context, one, zero, mean, variance, settings.real("eps", 1e-5))]
+    return [_affine(context, one, zero, mean, variance, epsilon)]
 
 
 def scale(context: Context) -> list[Blob]:

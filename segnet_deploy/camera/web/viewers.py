@@ -20,6 +20,7 @@ from segnet_deploy.camera.result import Result, Status
 from segnet_deploy.camera.web.picture_message import encode_picture
 from segnet_deploy.camera.web.shared_state import SharedState
 from segnet_deploy.camera.web.telemetry import status_fields
+from segnet_deploy.overlay import heat_levels
 
 _log = logging.getLogger("segnet_deploy.camera")
 _MAX_REQUESTS = 2  # one picture is transmitted while another is drawn
@@ -150,7 +151,10 @@ class Viewers:
             return
         age = round(time.monotonic() - result.captured, 4)
         header = {"sequence": result.sequence, "age": age}
-        self._picture = encode_picture(result.frame, result.labels, header)
+        heat = None
+        if result.uncertainty is not None:
+            heat = heat_levels(result.uncertainty, len(self._hello["classes"]))
+        self._picture = encode_picture(result.frame, result.labels, header, heat)
         self._encoded = result
         self.pictures += 1
 

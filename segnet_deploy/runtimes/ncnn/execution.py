@@ -76,6 +76,8 @@ class Execution:
                 f"MaxUnpool received {_unpacked_shape(y)} (C, H, W), but its pool returned "
                 f"{_unpacked_shape(codes)}"
             )
+        if step.ceil_mode != ceil_mode and (size[0] % 2 or size[1] % 2):
+            raise EngineError(f"MaxUnpool without output_shape at the odd size {size[0]}x{size[1]}")
         mat, x = self._new_blob(len(codes), size, y)
         max_unpool.unpool(y, codes, x, ceil_mode, self._threads)
         self._set_blob(step.results[0], mat)

@@ -193,9 +193,18 @@ def _pooling(node: ir.Node) -> Layer:
 def _concat(node: ir.Node) -> Layer:
     if axis_of(node, 0) != 1:
         raise unsupported(node, "only concatenation of channels is supported")
-    if any(constant(value) is not None for value in node.inputs):
-        raise unsupported(node, "an operand is a constant")
+    for number, value in enumerate(node.inputs):
+        array = constant(value)
+        if array is not None and (array.ndim != 4 or len(array) != 1):
+            raise unsupported(node, f"operand {number} is {array.shape}; expected (1, C, H, W)")
     return Layer("Concat", {0: 0})
+
+
+def constant_layer(node: ir.Node, index: int) -> Layer:
+    """Return the layer of a constant (1, C, H, W) operand of `node`."""
+    array = _float_input(node, index, "operand")
+    _, channels, height, width = array.shape
+    return Layer("MemoryData", {0: width, 1: height, 2: channels}, [array])
 
 
 def _binary(node: ir.Node) -> Layer:

@@ -21,7 +21,7 @@ from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.native.max_unpool import MAX_CLASSES
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.fuse_lrn import fuse_lrn
-from segnet_deploy.passes.graph import constant, int_attribute
+from segnet_deploy.passes.graph import constant, int_attribute, ints_attribute
 from segnet_deploy.passes.sampling_names import is_mask
 from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 from segnet_deploy.passes.to_symmetric_int8 import to_symmetric_int8
@@ -32,6 +32,7 @@ from segnet_deploy.runtimes.ncnn.layers import (
     IDENTITIES,
     Layer,
     axis_of,
+    constant_layer,
     to_layer,
     unsupported,
 )
@@ -139,16 +140,21 @@ class _Translator:
         program = self._program
         operand = constant(node.inputs[1]) if len(node.inputs) > 1 else None
         if is_frame and node.op_type == "Transpose" and program.channel_order is None:
-            perm = tuple(node.attributes["perm"].as_ints())
+            perm = ints_attribute(node, "perm", ())
             program.channel_order = (0, 1, 2) if perm == (0, 3, 1, 2) else None
             return program.channel_order is not None
         if is_frame and node.op_type == "Gather" and program.channel_order and operand is not None:
-            program.channel_order = tuple(int(i) for i in operand)
-            return axis_of(node, 0) == 1
+            order = program.channel_order
+            picked = [int(i) for i in operand.reshape(-1)]
+            if axis_of(node, 0) != 1 or not all(-len(order) <= i < len(order) for i in picked):
+                return False
+            program.channel_order = tuple(order[i] for i in picked)
+            return True
         if is_frame and node.op_type == "Cast":
             return int_attribute(node, "to", 0) == int(ir.DataType.FLOAT)
         if node.op_type in _ARITHMETIC and node.inputs[0] is value and operand is not None:
-            if operand.dtype != np.float32 or operand.size not in (1, 3):
+            by_channel = operand.shape[-3:] == (operand.size, 1, 1)
+            if operand.dtype != np.float32 or not (operand.size == 1 or by_channel):
                 return False
             program.normalisation.append((_ARITHMETIC[node.op_type], operand.reshape(-1, 1, 1)))
             return True
@@ -167,10 +173,22 @@ class _Translator:
         if after is not None and is_relu and layer.fuse_relu():
             skip.add(id(after))
             result = after.outputs[0]
-        variables = [v for v in node.inputs if v is not None and constant(v) is None]
-        sources = [self._local_blob(value) for value in variables]
+        sources = self._sources(node)
         self._program.nets[-1].weights += layer.weights
         self._write_layer(layer, sources, result)
+
+    def _sources(self, node: ir.Node) -> list[str]:
+        """Return the blobs that a layer reads; a constant of a Concat becomes a layer."""
+        sources = []
+        for index, value in enumerate(node.inputs):
+            if value is not None and constant(value) is None:
+                sources.append(self._local_blob(value))
+            elif value is not None and node.op_type == "Concat":
+                layer = constant_layer(node, index)
+                self._program.nets[-1].weights += layer.weights
+                name = self._new_name("b")
+                sources += self._write_line(layer.kind, [], [name], str(layer))
+        return sources
 
     def _add_pool(self, node: ir.Node, is_last: bool) -> str:
         """Add a pool, and a new net after the last one; return the name of its codes."""

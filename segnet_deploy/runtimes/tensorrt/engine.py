@@ -16,7 +16,7 @@ from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray, device_ar
 from segnet_deploy.runtimes.tensorrt.library import choose, load
 from segnet_deploy.runtimes.tensorrt.logger import make_logger
 from segnet_deploy.runtimes.tensorrt.plan import Plan
-from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin
+from segnet_deploy.runtimes.tensorrt.plugin_library import find_plugin, load_plugin
 from segnet_deploy.runtimes.tensorrt.session import Session
 from segnet_deploy.runtimes.tensorrt.shape_context import ShapeContext, captures_itself
 from segnet_deploy.types import Array
@@ -60,11 +60,11 @@ class TensorRtEngine(Engine):
         if plan.embedded:  # the sidecar says so, and the plan has the sidecar's hash
             self._runtime.engine_host_code_allowed = True
         if plugin is not None:
-            self._runtime.get_plugin_registry().load_library(str(plugin))
+            load_plugin(self._runtime.get_plugin_registry(), str(plugin), self._log)
         self._engine: Any = self._runtime.deserialize_cuda_engine(plan.path.read_bytes())
         if self._engine is None:
             raise self._error("cannot be deserialised")
-        self._memory: DeviceBuffer | None = DeviceBuffer(int(self._engine.device_memory_size_v2))
+        self._memory: list[DeviceBuffer] = []
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         reads = [self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names]
         inputs = [self._port(n) for n, r in zip(names, reads, strict=True) if r]
@@ -86,7 +86,7 @@ class TensorRtEngine(Engine):
         """Bytes on the GPU: weights as built, activations, and the sessions' buffers."""
         own = sum(session.device_bytes for session in self._sessions.values())
         weights = self._plan.sidecar.get("weights_bytes")
-        activations = 0 if self._memory is None else self._memory.nbytes
+        activations = sum(buffer.nbytes for buffer in self._memory)
         return own + activations + (weights if isinstance(weights, int) else 0)
 
     def run_all(self, x: Array) -> dict[str, Array]:
@@ -138,9 +138,8 @@ class TensorRtEngine(Engine):
             self._contexts[shape].close()
         self._sessions.clear()
         self._contexts.clear()
-        memory, self._memory = self._memory, None
-        if memory is not None:
-            memory.close()
+        while self._memory:
+            self._memory.pop().close()
         self._last = self._engine = self._runtime = None
 
     def _session(self, shape: tuple[int, ...]) -> Session:
@@ -153,10 +152,19 @@ class TensorRtEngine(Engine):
         return self._last
 
     def _open_context(self, shape: tuple[int, ...], graphs: bool = True) -> ShapeContext:
-        if self._memory is None:
+        if self._engine is None:
             raise EngineError(f"{self._plan.path} is closed; open it again")
         first = (self.inputs[0].name, shape)
-        return ShapeContext(self._trt, self._engine, self._memory, first, self._error, graphs)
+        return ShapeContext(self._trt, self._engine, self._activations, first, self._error, graphs)
+
+    def _activations(self, nbytes: int) -> DeviceBuffer:
+        """Return activation memory of at least `nbytes`: the latest is the largest.
+
+        Smaller ones stay, since captured graphs use them.
+        """
+        if not self._memory or self._memory[-1].nbytes < nbytes:
+            self._memory.append(DeviceBuffer(nbytes))
+        return self._memory[-1]
 
     def _open_session(
         self, context: ShapeContext, shape: tuple[int, ...], capture: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "metadata": dict,
 }
 _FORMAT = 1
+_PORTABLE = (8, 0)
+"""The oldest GPU of TensorRT-RTX's engines without targets. Source: NVIDIA's support matrix."""
+
+Capability = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -88,14 +93,25 @@ class Plan:
         path = self.path.with_name(name) if name else None
         return path if path is not None and path.is_file() else None
 
-    def rebuild_command(self) -> str:
-        """Return the command line that builds this engine again."""
+    def rebuild_targets(self, capability: Capability | None) -> tuple[str, ...]:
+        """Return the targets with which it is built again for a GPU, by default for its own."""
+        own = tuple(str(target) for target in self.sidecar.get("targets", []))
+        if self.kind != "tensorrt-rtx":
+            return ()
+        if capability is None or sm(capability) in own:
+            return own
+        return () if capability >= _PORTABLE else (sm(capability),)
+
+    def rebuild_command(self, capability: Capability | None = None) -> str:
+        """Return the command line that builds this engine again, for a GPU."""
         sidecar = self.sidecar
         words = ["segnet-build", sidecar.get("onnx", "segnet.onnx"), "-o", str(self.path)]
         words += ["--builder", self.kind]
         for option in ("precision", "form"):
             if option in sidecar:
                 words += [f"--{option}", str(sidecar[option])]
+        if targets := self.rebuild_targets(capability):
+            words += ["--target", ",".join(targets)]
         batch, sizes = self.ranges()
         if batch:
             words += ["--batch", *map(str, batch)]
@@ -113,7 +129,7 @@ class Plan:
                 "engine again with segnet-build"
             ) from error
 
-    def check(self, library_version: str, capability: tuple[int, int]) -> None:
+    def check(self, library_version: str, capability: Capability) -> None:
         """Raise StaleEngineError if this library or this GPU cannot load the plan.
 
         `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
@@ -121,14 +137,16 @@ class Plan:
         if _release(self.version) != _release(library_version):
             raise self._stale(
                 f"{self.path} was built by {self.kind} {self.version}, but {library_version} is "
-                f"installed; build it again: {self.rebuild_command()} (or --rebuild)"
+                f"installed; build it again: {self.rebuild_command(capability)} (or --rebuild)"
             )
         targets = [str(target) for target in self.sidecar.get("targets", [])]
-        here = f"sm{capability[0]}{capability[1]}"
-        if targets and here not in targets:
+        portable = self.kind == "tensorrt-rtx" and not targets
+        wrong = capability < _PORTABLE if portable else sm(capability) not in targets
+        if wrong and self.sidecar and (targets or portable):
             raise self._stale(
-                f"{self.path} was built for {', '.join(targets)}, but this GPU is {here}; build "
-                f"it again: {self.rebuild_command()} (or --rebuild)"
+                f"{self.path} was built for {describe_targets(self.kind, targets)}, but this GPU "
+                f"is {sm(capability)}; build it again: {self.rebuild_command(capability)} "
+                "(or --rebuild)"
             )
 
     def _stale(self, message: str) -> StaleEngineError:
@@ -163,6 +181,18 @@ class Plan:
                 "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
             )
         return library
+
+
+def sm(capability: Capability) -> str:
+    """Return the name of a target, such as sm86."""
+    return f"sm{capability[0]}{capability[1]}"
+
+
+def describe_targets(kind: str, targets: Sequence[str]) -> str:
+    """Return the GPUs that an engine runs on, in words."""
+    if targets:
+        return ", ".join(targets)
+    return f"GPUs from {sm(_PORTABLE)} on" if kind == "tensorrt-rtx" else "the GPU of its build"
 
 
 def sidecar_path(plan: Path) -> Path:

@@ -16,7 +16,8 @@ from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer
 class ShapeContext:
     """An execution context whose first input has a fixed shape, in activation memory of the caller.
 
-    Contexts that share that memory must not run at the same time. `graphs` lets TensorRT-RTX
+    `memory` returns that memory for a number of bytes, as many as the shape needs; contexts that
+    share it must not run at the same time. `graphs` lets TensorRT-RTX
     capture CUDA graphs; it captures the kernels that it has compiled for the shape, whereas a
     capture from outside could keep the slower ones that it starts with. `error` makes an
     EngineError with the reason from TensorRT's log.
@@ -26,7 +27,7 @@ class ShapeContext:
         self,
         trt: Any,
         engine: Any,
-        memory: DeviceBuffer,
+        memory: Callable[[int], DeviceBuffer],
         shape: tuple[str, tuple[int, ...]],
         error: Callable[[str], EngineError],
         graphs: bool = True,
@@ -37,9 +38,13 @@ class ShapeContext:
         self.context: Any = _create(trt, engine, self.captures)
         if self.context is None:
             raise error("cannot create an execution context")
-        self.context.set_device_memory(memory.pointer, memory.nbytes)
         if not self.context.set_input_shape(*shape):
             raise error(f"rejects an input of shape {shape[1]}")
+        nbytes = int(self.context.update_device_memory_size_for_shapes())
+        if nbytes < 0:
+            raise error("does not tell how much memory it needs")
+        self.memory = memory(nbytes)
+        self.context.set_device_memory(self.memory.pointer, self.memory.nbytes)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of an input or output."""

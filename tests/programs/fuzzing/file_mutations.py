@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def mutate_json(data: bytes, rng: random.Random) -> bytes:
         if rng.random() < 0.2:
             del holder[key]
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
     if rng.random() < 0.05:
         return b"[" * 100_000
     return json.dumps(document).encode()
@@ -86,7 +87,11 @@ def write_checkpoint(seed: Path, target: Path, rng: random.Random) -> None:
         return
     weights: dict[str, Any] = torch.load(seed, weights_only=True)
     for _ in range(rng.choice((1, 1, 2, 4))):
-        rng.choice(_ON_WEIGHTS)(weights, rng)
+        change = rng.choice(_ON_WEIGHTS)
+        try:
+            change(weights, rng)
+        except (RuntimeError, IndexError, TypeError, ValueError):
+            continue  # an earlier mutation made a tensor that this one cannot change
     found: Any = weights
     if rng.random() < 0.5:
         key = rng.choice(("state_dict", "model", "ema", "weights", "x.y", "", "optimizer"))

@@ -256,7 +256,7 @@ def _change_ports(model: Model, rng: random.Random) -> None:
         if rng.random() < 0.3:
             size.dim_param = rng.choice(("n", "h", "", "x" * 10_000))
         else:
-            size.dim_value = rng.choice((*NUMBERS, 5, 17, 30_000))
+            size.dim_value = rng.choice((*NUMBERS, 5, 17, 3000))
 
 
 def _change_model(model: Model, rng: random.Random) -> None:

@@ -27,6 +27,7 @@ const view = {
   classes: [],
   hidden: new Set(JSON.parse(stored("hidden") ?? "[]")),
   opacity: Number(stored("opacity") ?? 50),
+  uncertainty: stored("uncertainty") === "true", // its heat map instead of the classes
   picture: null, // { bitmap, width, height, lengths, ids, header, received }
   pixels: null, // ImageData of the layer, and a 32-bit view of it
 };
@@ -44,15 +45,38 @@ async function decode(buffer) {
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
   const lengthsAt = 4 + size;
   const idsAt = lengthsAt + 2 * header.runs;
-  const jpegAt = idsAt + header.runs;
+  const heatAt = idsAt + header.runs;
+  const jpegAt = heatAt + header.uncertainty;
   return {
     header,
     lengths: new Uint16Array(buffer.slice(lengthsAt, idsAt)),
     ids: new Uint8Array(buffer, idsAt, header.runs),
+    heat: header.uncertainty ? await heatLevels(new Uint8Array(buffer, heatAt, header.uncertainty)) : null,
     bitmap: await createImageBitmap(new Blob([new Uint8Array(buffer, jpegAt)], { type: "image/jpeg" })),
     received: performance.now(),
   };
 }
+
+// Return the RGBA pixels of the uncertainty's grey levels.
+async function heatLevels(bytes) {
+  const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+  const plane = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  plane.drawImage(bitmap, 0, 0);
+  const levels = plane.getImageData(0, 0, bitmap.width, bitmap.height).data;
+  bitmap.close();
+  return levels;
+}
+
+// The colours of segnet_deploy/overlay.py: black, purple, red, yellow, white.
+const HEAT = (() => {
+  const stops = [[0, 0, 0], [90, 0, 80], [220, 40, 50], [255, 170, 40], [255, 255, 255]];
+  return Uint32Array.from({ length: 256 }, (_, level) => {
+    const at = Math.min(3, Math.floor(level / 64));
+    const part = (level - 64 * at) / (at === 3 ? 63 : 64);
+    const [r, g, b] = stops[at].map((low, i) => Math.round(low + part * (stops[at + 1][i] - low)));
+    return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+  });
+})();
 
 function showPicture(picture) {
   const { width, height } = picture.header;
@@ -87,6 +111,11 @@ function paintLayer() {
     at = end;
   }
   view.shares = counts;
+  const { heat } = view.picture;
+  $("uncertainty-switch").hidden = heat === null;
+  if (heat !== null && view.uncertainty) {
+    for (let i = 0; i < words.length; i++) words[i] = HEAT[heat[4 * i]];
+  }
   layerContext.putImageData(data, 0, 0);
 }
 
@@ -141,6 +170,14 @@ function setOpacity(value) {
   $("opacity").value = value;
   $("opacity-value").textContent = `${value} %`;
   store("opacity", value);
+  blend();
+}
+
+function setUncertainty(on) {
+  view.uncertainty = on;
+  $("uncertainty").checked = on;
+  store("uncertainty", on);
+  paintLayer();
   blend();
 }
 
@@ -351,11 +388,13 @@ function setText(item, text) {
 
 history.replaceState(null, "", location.pathname); // remove the token from the address; it is in a cookie
 $("opacity").addEventListener("input", (event) => setOpacity(Number(event.target.value)));
+$("uncertainty").addEventListener("change", (event) => setUncertainty(event.target.checked));
 $("all").addEventListener("click", () => setHidden([], view.classes.map(({ name }) => name)));
 $("none").addEventListener("click", () => setHidden(view.classes.map(({ name }) => name), []));
 $("snapshot").addEventListener("click", saveSnapshot);
 document.addEventListener("visibilitychange", requestPictures);
 setInterval(refresh, 500);
 setOpacity(view.opacity);
+setUncertainty(view.uncertainty);
 buildPlots();
 connect();
