@@ -64,6 +64,14 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "no Triton server: `make triton` makes its environment, .venv-triton, and installs "
         "the client",
     ),
+    "pyarrow": (
+        lambda: _importable("pyarrow"),
+        'pyarrow is not installed: pip install "segnet-deploy[batch]"',
+    ),
+    "ray": (
+        lambda: _importable("ray") and _importable("ray.data"),
+        'Ray is not installed: pip install "segnet-deploy[ray]"',
+    ),
 }
 
 

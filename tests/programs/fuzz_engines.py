@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import random
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
+from fuzzing.file_mutations import mutate_bytes, mutate_json
 
 from segnet_deploy import runtimes
 from segnet_deploy.cli import build
@@ -27,56 +26,6 @@ from segnet_deploy.runtimes.tensorrt.plan import sidecar_path
 from segnet_export import SegNet, SegNetConfig
 from segnet_export.exporter import ExportOptions, finish
 from segnet_export.torch_graph import to_onnx
-
-
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """Delete, flip, insert, repeat or overwrite bytes."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 8, 40))):
-        if not changed:
-            break
-        at = rng.randrange(len(changed))
-        how = rng.randrange(5)
-        if how == 0:
-            del changed[at : at + rng.choice((1, 7, 1000))]
-        elif how == 1:
-            changed[at] ^= 1 << rng.randrange(8)
-        elif how == 2:
-            changed[at:at] = rng.randbytes(rng.choice((1, 4, 64)))
-        elif how == 3:
-            changed[at : at + 8] = changed[:8]
-        else:
-            changed[at : at + 4] = rng.choice((b"\0\0\0\0", b"\xff\xff\xff\x7f", b"null", b"-1e9"))
-    if rng.random() < 0.1:
-        del changed[rng.randrange(len(changed) + 1) :]
-    return bytes(changed)
-
-
-def mutate_sidecar(text: bytes, rng: random.Random) -> bytes:
-    """Mutate the bytes, or remove or replace one entry."""
-    if rng.random() < 0.4:
-        return mutate(text, rng)
-    entries = json.loads(text)
-    name = rng.choice(sorted(entries))
-    values: list[Any] = [
-        None,
-        -1,
-        1e308,
-        "",
-        "x" * 10_000,
-        [],
-        {},
-        [[]],
-        {"a": None},
-        True,
-        str(entries),
-    ]
-    value = rng.choice(values)
-    if rng.random() < 0.2:
-        del entries[name]
-    else:
-        entries[name] = value
-    return json.dumps(entries).encode()
 
 
 def make_files(folder: Path) -> tuple[Path, Path]:
@@ -98,7 +47,7 @@ def check_build(onnx: Path, seed: int) -> str:
     with tempfile.TemporaryDirectory() as name:
         source, plan = Path(name, "m.onnx"), Path(name, "out", "m.trt")
         plan.parent.mkdir()
-        source.write_bytes(mutate(onnx.read_bytes(), rng))
+        source.write_bytes(mutate_bytes(onnx.read_bytes(), rng))
         errors = io.StringIO()
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
             arguments = [str(source), "-o", str(plan), "--target", "sm86", "--form", "lowered"]
@@ -119,9 +68,9 @@ def check_load(plan: Path, seed: int) -> str:
         copy = Path(name, "m.trt")
         data, sidecar = plan.read_bytes(), sidecar_path(plan).read_bytes()
         mutated = rng.choice(("plan", "sidecar", "both"))
-        copy.write_bytes(data if mutated == "sidecar" else mutate(data, rng))
+        copy.write_bytes(data if mutated == "sidecar" else mutate_bytes(data, rng))
         if rng.random() < 0.8:
-            text = sidecar if mutated == "plan" else mutate_sidecar(sidecar, rng)
+            text = sidecar if mutated == "plan" else mutate_json(sidecar, rng)
             sidecar_path(copy).write_bytes(text)
         before = sorted(path.name for path in Path(name).iterdir())
         try:
