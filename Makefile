@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,dev
+EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,batch,dev
 OUT ?= out
 
 .PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz sanitize soak gpu-check clean

@@ -4,6 +4,7 @@ Each name below is imported when it is first used, so that importing this packag
 the commands do is available here:
 
 segnet-predict  load, predict_files
+segnet-batch    segment_archive
 segnet-eval     find_examples, evaluate
 segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
 segnet-build    build
@@ -29,6 +30,7 @@ from segnet_deploy.errors import (
 if TYPE_CHECKING:
     from segnet_deploy.accuracy.datasets import Example, find_examples
     from segnet_deploy.accuracy.evaluate import evaluate
+    from segnet_deploy.batch.segment_archive import BatchOptions, BatchResult, segment_archive
     from segnet_deploy.bench.comparison import ComparisonExtras, ComparisonSettings, compare
     from segnet_deploy.bench.result import Comparison, RunResult
     from segnet_deploy.bench.run_model import run_model
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "BatchOptions",
+    "BatchResult",
     "BuildOptions",
     "Built",
     "CaffeResult",
@@ -84,12 +88,14 @@ __all__ = [
     "quantise",
     "rebuild",
     "run_model",
+    "segment_archive",
     "tune",
 ]
 
 _MODULES = {
     "accuracy.datasets": ("Example", "find_examples"),
     "accuracy.evaluate": ("evaluate",),
+    "batch.segment_archive": ("BatchOptions", "BatchResult", "segment_archive"),
     "bench.comparison": ("ComparisonExtras", "ComparisonSettings", "compare"),
     "bench.result": ("Comparison", "RunResult"),
     "bench.run_model": ("run_model",),

@@ -59,6 +59,14 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
+    "pyarrow": (
+        lambda: _importable("pyarrow"),
+        'pyarrow is not installed: pip install "segnet-deploy[batch]"',
+    ),
+    "ray": (
+        lambda: _importable("ray") and _importable("ray.data"),
+        'Ray is not installed: pip install "segnet-deploy[ray]"',
+    ),
 }
 
 

@@ -9,7 +9,7 @@ decoder  decode a video or a network stream; videos opens a video file
 
 from __future__ import annotations
 
-from segnet_deploy.frames.images import read_image, write_png
+from segnet_deploy.frames.images import decode_image, encode_png, read_image, write_png
 from segnet_deploy.frames.inputs import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -23,6 +23,8 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "Video",
+    "decode_image",
+    "encode_png",
     "find_inputs",
     "is_video",
     "open_video",

@@ -26,28 +26,34 @@ def read_image(path: str | os.PathLike[str], extra: str = "camera") -> Frame:
     damaged (see `find_damage`) or has other pixels. If OpenCV is missing, the error names `extra`:
     that of the command that reads the image.
     """
-    cv2 = require("cv2", extra)
+    require("cv2", extra)
     try:
-        data = np.fromfile(path, dtype=np.uint8)
+        data = Path(path).read_bytes()
     except OSError as error:
         reason = error.strerror or error
         raise UnreadableInputError(f"cannot read image {path}: {reason}") from error
-    if (damage := find_damage(data.tobytes())) is not None:
-        raise UnreadableInputError(f"cannot decode image {path}, it is damaged: {damage}")
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> Frame:
+    """Decode the bytes of an image file as `read_image` does; errors call it `name`."""
+    cv2 = require("cv2", extra="camera")
+    if (damage := find_damage(data)) is not None:
+        raise UnreadableInputError(f"cannot decode image {name}, it is damaged: {damage}")
     try:
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        image: Any = cv2.imdecode(data, flags) if data.size else None
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
-        raise UnreadableInputError(f"cannot decode image {path}: {error}") from error
+        raise UnreadableInputError(f"cannot decode image {name}: {error}") from error
     if image is None:
         raise UnreadableInputError(
-            f"cannot decode image {path}; expected a complete image, such as PNG, JPEG or TIFF"
+            f"cannot decode image {name}; expected a complete image, such as PNG, JPEG or TIFF"
         )
     if image.dtype == np.uint16:
         return scale_to_8_bits(image)
     if image.dtype != np.uint8:
         raise UnreadableInputError(
-            f"image {path} has {image.dtype} pixels; expected 8 or 16 bits per channel, unsigned"
+            f"image {name} has {image.dtype} pixels; expected 8 or 16 bits per channel, unsigned"
         )
     return np.asarray(image)
 
@@ -63,10 +69,16 @@ def scale_to_8_bits(image: np.ndarray[Any, np.dtype[np.uint16]]) -> Frame:
     return np.asarray(image >> (bits - 8), np.uint8)
 
 
-def write_png(path: str | os.PathLike[str], image: Frame) -> None:
-    """Write (H, W) labels or (H, W, 3) BGR, completely or not at all. Raises InputError."""
+def encode_png(image: Frame) -> bytes:
+    """Return (H, W) labels or (H, W, 3) BGR as the bytes of a PNG. Raises InputError."""
     cv2 = require("cv2", extra="camera")
     encoded, data = cv2.imencode(".png", image)
     if not encoded:
-        raise InputError(f"cannot encode {Path(path).name} as PNG")
-    atomic_write(path, data.tobytes())
+        raise InputError(f"cannot encode an image of shape {image.shape} as PNG")
+    content: bytes = data.tobytes()
+    return content
+
+
+def write_png(path: str | os.PathLike[str], image: Frame) -> None:
+    """Write (H, W) labels or (H, W, 3) BGR, completely or not at all. Raises InputError."""
+    atomic_write(path, encode_png(image))

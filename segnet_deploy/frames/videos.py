@@ -22,9 +22,9 @@ class Video(VideoDecoder):
     `fps` is frames per second; `count` is what the file states, 0 if unknown.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], name: str | None = None):
         # With the protocol, since a name such as 12:30.mp4 would be taken for one.
-        super().__init__(f"file:{os.fspath(path)}", str(path), strict=True)
+        super().__init__(f"file:{os.fspath(path)}", name or str(path), strict=True)
         self.path = Path(path)
         rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self.fps = rate if 0 < rate < 1000 else _DEFAULT_FPS
@@ -95,9 +95,9 @@ class Video(VideoDecoder):
         return missing if missing > tolerance else 0
 
 
-def open_video(path: str | os.PathLike[str]) -> Video:
-    """Open a video file. Raises UnreadableInputError if it cannot be decoded."""
-    return Video(path)
+def open_video(path: str | os.PathLike[str], name: str | None = None) -> Video:
+    """Open a video file; errors call it `name`. Raises UnreadableInputError if it cannot."""
+    return Video(path, name)
 
 
 def _duration(stream: Any) -> float | None:

@@ -18,7 +18,7 @@ LAYERS = (
     ("overlay", "scenes"),
     ("runtimes",),
     ("segmenter", "tensorrt_build"),
-    ("prediction", "accuracy"),
+    ("prediction", "accuracy", "batch"),
     ("conversion",),
     ("caffe",),
     ("quant",),

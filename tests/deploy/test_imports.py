@@ -35,7 +35,9 @@ def test_every_device_module_imports_without_torch() -> None:
     assert len(MODULES) > 20
 
 
-@pytest.mark.parametrize("command", ["predict", "bench", "build", "eval", "doctor", "camera"])
+@pytest.mark.parametrize(
+    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch"]
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm', 'av'}"
     out = python(
@@ -77,6 +79,8 @@ def test_left_over_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.Monk
 def test_public_names_are_pinned() -> None:
     assert segnet_deploy.__all__ == sorted(segnet_deploy.__all__)
     assert set(segnet_deploy.__all__) == {
+        "BatchOptions",
+        "BatchResult",
         "BuildOptions",
         "Built",
         "CaffeResult",
@@ -113,6 +117,7 @@ def test_public_names_are_pinned() -> None:
         "quantise",
         "rebuild",
         "run_model",
+        "segment_archive",
         "tune",
     }
     for name in segnet_deploy.__all__:

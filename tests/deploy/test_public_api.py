@@ -16,6 +16,8 @@ from segnet_deploy.passes.lower_unpooling import lower_unpooling
 from segnet_deploy.runtimes.model_file import load_model, save_model
 
 NAMED_ELSEWHERE = {
+    "BatchOptions": "segment_archive",
+    "BatchResult": "segment_archive",
     "BuildOptions": "build",
     "Built": "build",
     "CaffeResult": "convert_caffe",
