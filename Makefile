@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,batch,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers cuda-matrix kernel-report fuzz sanitize soak gpu-check clean
+.PHONY: demo test lint resolve peers triton cuda-matrix kernel-report fuzz sanitize soak gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -45,6 +45,13 @@ soak: $(VENV)/.installed
 	$(BIN)/python tests/programs/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
 
 # Mutated files of every kind through the commands; then engines, which need TensorRT-RTX.
+# A real Triton server in .venv-triton (its Python backend needs numpy < 2), and its client.
+triton: $(VENV)/.installed
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -e ".[onnxruntime,openvino,camera]" nvidia-pytriton==0.7.0 "numpy<2"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS),triton]"
+
 fuzz: $(VENV)/.installed
 	$(BIN)/python tests/programs/fuzz.py --cases 2000
 	$(BIN)/python tests/programs/fuzz_engines.py --cases 500
@@ -69,4 +76,4 @@ cuda-matrix:
 	done
 
 clean:
-	rm -rf $(VENV) build out
+	rm -rf $(VENV) .venv-triton build out

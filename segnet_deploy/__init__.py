@@ -10,6 +10,7 @@ segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_
 segnet-build    build
 segnet-bench    run_model, compare
 segnet-tune     tune
+segnet-triton   write_repository
 segnet-camera   Camera; sources and outputs are in segnet_deploy.camera
 """
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from segnet_deploy.quant.quantise import QuantiseResult, quantise
     from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.segmenter import Segmenter, load
+    from segnet_deploy.serving.repository import Repository, ServingOptions, write_repository
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
     from segnet_deploy.tuning.result import TuneResult
     from segnet_deploy.tuning.settings import TuneSettings
@@ -69,9 +71,11 @@ __all__ = [
     "ParityError",
     "Predictions",
     "QuantiseResult",
+    "Repository",
     "RunResult",
     "SegNetError",
     "Segmenter",
+    "ServingOptions",
     "TuneResult",
     "TuneSettings",
     "UnsupportedModelError",
@@ -90,6 +94,7 @@ __all__ = [
     "run_model",
     "segment_archive",
     "tune",
+    "write_repository",
 ]
 
 _MODULES = {
@@ -107,6 +112,7 @@ _MODULES = {
     "quant.quantise": ("QuantiseResult", "quantise"),
     "runtimes.function_engine": ("FunctionEngine",),
     "segmenter": ("Segmenter", "load"),
+    "serving.repository": ("Repository", "ServingOptions", "write_repository"),
     "tuning.result": ("TuneResult",),
     "tuning.settings": ("TuneSettings",),
     "tuning.tune": ("tune",),

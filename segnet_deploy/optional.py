@@ -31,6 +31,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tensorrt_rtx": ("tensorrt-rtx",),
     "tensorrt_rtx_bindings": ("tensorrt-rtx",),
     "torch": ("export",),
+    "tritonclient": ("triton",),
     "tqdm": (),
 }
 # Import name -> the packages of the distribution; pip does not install these.

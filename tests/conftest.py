@@ -59,6 +59,11 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
+    "triton": (
+        lambda: _importable("tritonclient") and _triton_starts(),
+        "no Triton server: `make triton` makes its environment, .venv-triton, and installs "
+        "the client",
+    ),
     "pyarrow": (
         lambda: _importable("pyarrow"),
         'pyarrow is not installed: pip install "segnet-deploy[batch]"',
@@ -88,6 +93,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if name in required:
                 pytest.fail(f"--require {name}: {reason}")
             pytest.skip(reason)
+
+
+@functools.cache
+def _triton_starts() -> bool:
+    from triton_server import missing
+
+    return not missing()
 
 
 @functools.cache

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from segnet_deploy.camera.capture import Captured
 from segnet_deploy.camera.mailbox import Mailbox
 from segnet_deploy.errors import EngineError, SegNetError, translated
+from segnet_deploy.runtimes.base import ServerUnavailableError
 from segnet_deploy.segmenter import Segmenter
 from segnet_deploy.types import Array, Clock, Frame
 
 log = logging.getLogger("segnet_deploy.camera")
 
 MAX_RESTARTS = 1
+SERVER_RETRY = 0.2  # s between two frames for a server that does not answer
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Inference(threading.Thread):
     ):
         super().__init__(name="segnet-inference", daemon=True)
         self.failure: SegNetError | None = None
-        self.frame_errors = self.restarts = self.dropped = 0
+        self.frame_errors = self.restarts = self.dropped = self.unanswered = 0
         self._load, self._segmenter, self._clock = load, segmenter, clock
         self._frames, self._results = frames, results
         self._began: float | None = None  # None between two frames
@@ -87,11 +90,23 @@ class Inference(threading.Thread):
             self.dropped += self._results.put(segmented)
 
     def _segment(self, frame: Frame) -> tuple[Frame, Array | None] | None:
-        """Return labels and uncertainty, or None if the engine failed and was restarted."""
+        """Return labels and uncertainty, or None if the engine failed and was restarted.
+
+        A server that does not answer costs frames until it does.
+        """
         try:
-            if self._segmenter.has_uncertainty:
-                return self._segmenter.segment_with_uncertainty(frame)
-            return self._segmenter.segment(frame), None
+            found = self._run(frame)
+            if self.unanswered:
+                log.warning("the server answers again, %d frames later", self.unanswered)
+                self.unanswered = 0
+            return found
+        except ServerUnavailableError as error:
+            if not self.unanswered:
+                log.warning("%s; frames are dropped until it answers", error)
+            self.unanswered += 1
+            self.dropped += 1
+            time.sleep(SERVER_RETRY)
+            return None
         except Exception as error:
             if self.restarts >= MAX_RESTARTS:
                 raise EngineError(
@@ -104,3 +119,8 @@ class Inference(threading.Thread):
             with translated(EngineError, "the engine cannot be restarted"):
                 self._segmenter = self._load()
             return None
+
+    def _run(self, frame: Frame) -> tuple[Frame, Array | None]:
+        if self._segmenter.has_uncertainty:
+            return self._segmenter.segment_with_uncertainty(frame)
+        return self._segmenter.segment(frame), None

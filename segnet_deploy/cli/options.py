@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 
 def add_engine(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add --engine: the model to run."""
-    parser.add_argument(
+    """Add --engine, the model to run, and --server, a model on a server, in its place."""
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument(
         "--engine",
-        required=required,
         metavar="M.onnx|M.trt",
         help="file of segnet-export or segnet-build",
+    )
+    group.add_argument(
+        "--server",
+        dest="engine",
+        metavar="grpc://HOST:PORT/MODEL",
+        help="a model on a Triton server (see segnet-triton), in place of --engine",
     )
 
 

@@ -55,6 +55,11 @@ ENGINE_SUFFIXES = RUNTIMES["tensorrt"].suffixes
 WINOGRAD = ("ncnn",)
 
 
+def is_server(path: str | os.PathLike[str]) -> bool:
+    """Return whether `path` is the address of a model on a server, grpc://HOST:PORT/MODEL."""
+    return str(path).startswith("grpc://")
+
+
 def is_engine_file(path: str | os.PathLike[str]) -> bool:
     """Return whether the suffix of `path` is that of a built engine, not of an ONNX file."""
     return Path(path).suffix.lower() in ENGINE_SUFFIXES
@@ -66,6 +71,10 @@ class StaleEngineError(EngineError):
     def __init__(self, message: str, can_rebuild: bool = False):
         super().__init__(message)
         self.can_rebuild = can_rebuild
+
+
+class ServerUnavailableError(EngineError):
+    """A server does not answer; the same call may succeed later."""
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,11 @@ def _check_tensor(tensor: ir.TensorProtocol, path: Path) -> None:
     if isinstance(tensor, ir.ExternalTensor):
         check_external_tensor(tensor, path)
         return
+    if tensor.dtype == ir.DataType.STRING:
+        try:
+            tensor.numpy()
+        except ValueError as error:
+            raise InputError(f"tensor '{name}' of text: {error}") from None
     proto = tensor.raw
     if not isinstance(proto, onnx.TensorProto):
         return  # made from an attribute's numbers

@@ -24,6 +24,7 @@ from segnet_deploy.runtimes.base import (
     Engine,
     StaleEngineError,
     is_engine_file,
+    is_server,
 )
 from segnet_deploy.runtimes.tuned_choice import TunedChoice, read_choice
 from segnet_deploy.system.cpus import quota_threads
@@ -42,7 +43,7 @@ def open(
     rebuild: Rebuild | None = None,
     progress: Progress = silent,
 ) -> Engine:
-    """Open an ONNX file or an engine of segnet-build.
+    """Open an ONNX file, an engine of segnet-build, or a model on a server.
 
     `runtime`, for ONNX files, is auto, ncnn, openvino or onnxruntime; auto takes the fastest that
     is installed and accepts the file, measured once per file and machine. `threads` None leaves
@@ -57,6 +58,10 @@ def open(
         raise InputError(f"unknown runtime {runtime!r}; expected {', '.join(CHOICES)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads {threads}; expected 1 or more")
+    if is_server(path):
+        from segnet_deploy.runtimes.server import open_server
+
+        return open_server(str(path))
     if is_engine_file(path):
         engine = _open_built(Path(path), rebuild)
     else:

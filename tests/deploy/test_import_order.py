@@ -24,6 +24,7 @@ LAYERS = (
     ("quant",),
     ("bench",),
     ("tuning",),
+    ("serving",),
     ("camera",),
     ("cli",),
 )

@@ -98,9 +98,11 @@ def test_public_names_are_pinned() -> None:
         "ParityError",
         "Predictions",
         "QuantiseResult",
+        "Repository",
         "RunResult",
         "SegNetError",
         "Segmenter",
+        "ServingOptions",
         "TuneResult",
         "TuneSettings",
         "UnsupportedModelError",
@@ -119,6 +121,7 @@ def test_public_names_are_pinned() -> None:
         "run_model",
         "segment_archive",
         "tune",
+        "write_repository",
     }
     for name in segnet_deploy.__all__:
         assert getattr(segnet_deploy, name) is not None

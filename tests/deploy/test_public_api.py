@@ -29,6 +29,8 @@ NAMED_ELSEWHERE = {
     "Predictions": "predict_files",
     "QuantiseResult": "quantise",
     "RunResult": "run_model",
+    "Repository": "write_repository",
+    "ServingOptions": "write_repository",
     "TuneResult": "tune",
     "TuneSettings": "tune",
     **dict.fromkeys(

@@ -18,7 +18,14 @@ from segnet_deploy.types import Size
 
 def check_shapes(model: ir.Model) -> None:
     """Infer the shapes of `model` in place. Raises UnsupportedModelError if they contradict."""
-    if contradiction := shape_contradiction(infer_shapes(model)):
+    values = [v for n in model.graph if not n.domain for v in n.outputs if not v.is_graph_output()]
+    recorded = [(value, value.shape) for value in values]
+    for value in values:  # after a plugin's operator onnx believes what is recorded
+        value.shape = None
+    contradiction = shape_contradiction(infer_shapes(model))
+    for value, shape in recorded:
+        value.shape = value.shape or shape
+    if contradiction:
         raise UnsupportedModelError(f"its shapes do not fit together: {contradiction[:200]}")
     for node in model.graph:
         if node.domain == contract.DOMAIN:
