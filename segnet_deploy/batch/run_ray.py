@@ -116,7 +116,8 @@ def _cluster(ray: Any, address: str | None, cpus: int, engine_bytes: int) -> Ite
     except Exception as error:  # Ray raises many types
         where = f"to the Ray cluster at {address}" if address else "to a local Ray cluster"
         raise InputError(
-            f"cannot connect {where}: {_first_line(error)}; check --address with: ray status"
+            f"cannot connect {where}: {_first_line(error)}; check --address with: ray status, and "
+            "RAY_AUTH_TOKEN if the cluster asks for a token"
         ) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
