@@ -174,7 +174,7 @@ def _translated() -> Iterator[None]:
         raise
     except Exception as error:
         cause = error
-        while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
+        while isinstance(cause.__cause__, Exception) and str(cause.__cause__).strip():
             cause = cause.__cause__
         raise EngineError(
             f"Ray stopped: {_first_line(cause)}; run the same command again to go on"
