@@ -11,6 +11,7 @@ and several clients at once. Every result is compared with that of the file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
@@ -49,9 +50,8 @@ def one_after_another(segmenter: Segmenter, frames: Sequence[Frame], wanted: lis
     return run
 
 
-def at_once(url: str, clients: int, frames: Sequence[Frame], wanted: list[Frame]) -> Round:
+def at_once(segmenters: Sequence[Segmenter], frames: Sequence[Frame], wanted: list[Frame]) -> Round:
     """Return a round of several clients, each with a connection of its own."""
-    segmenters = [load(url) for _ in range(clients)]
     callers = [one_after_another(one, frames, wanted) for one in segmenters]
 
     def run() -> tuple[float, list[float]]:
@@ -62,27 +62,33 @@ def at_once(url: str, clients: int, frames: Sequence[Frame], wanted: list[Frame]
             thread.start()
         for thread in threads:
             thread.join()
-        if len(found) < clients:
+        if len(found) < len(callers):
             raise EngineError("a client failed; see above")
         return time.perf_counter() - before, [s for seconds in found for s in seconds]
 
     return run
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the figures of each way, all of the same rounds."""
+def measure(arguments: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, Any]:
+    """Return the figures of each way, all of the same rounds; `stack` closes the segmenters."""
+
+    def opened() -> Segmenter:
+        return stack.enter_context(load(arguments.server))
+
     frames = [draw_scene(seed, *arguments.imgsz).frame for seed in range(FRAMES)]
     local = load(arguments.engine, arguments.runtime, threads=arguments.threads)
+    stack.push(local)
     wanted = [local.segment(frame) for frame in frames]
-    plain = load(arguments.server)
+    plain = opened()
     plain.engine.stop_sharing()  # type: ignore[attr-defined]
     ways: dict[str, Round] = {
         "in this process": one_after_another(local, frames, wanted),
-        "one client": one_after_another(load(arguments.server), frames, wanted),
+        "one client": one_after_another(opened(), frames, wanted),
         "one client, no shared memory": one_after_another(plain, frames, wanted),
     }
     for clients in arguments.clients:
-        ways[f"{clients} clients at once"] = at_once(arguments.server, clients, frames, wanted)
+        several = [opened() for _ in range(clients)]
+        ways[f"{clients} clients at once"] = at_once(several, frames, wanted)
     taken: dict[str, list[float]] = {name: [] for name in ways}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(arguments.rounds + 1):
@@ -117,7 +123,8 @@ def format_rows(rows: dict[str, Any]) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, print the table, write the JSON."""
-    rows = measure(arguments)
+    with contextlib.ExitStack() as stack:
+        rows = measure(arguments, stack)
     print(format_rows(rows))
     settings = {"engine": arguments.engine, "runtime": arguments.runtime}
     settings |= {"threads": arguments.threads, "size": list(arguments.imgsz)}
