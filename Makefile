@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,batch,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers triton cuda-matrix kernel-report fuzz sanitize soak gpu-check clean
+.PHONY: demo test lint resolve peers triton cuda-matrix kernel-report fuzz sanitize soak batch-kills gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -43,6 +43,11 @@ kernel-report: $(VENV)/.installed
 # The camera loop on an RTSP server that is killed 20 times: 22 minutes. SOAK="--minutes 2" is short.
 soak: $(VENV)/.installed
 	$(BIN)/python tests/programs/soak.py --record --serve 127.0.0.1:0 --json $(OUT)/soak.json $(SOAK)
+
+# segnet-batch on Ray over 2,000 drawn frames, with 20 kills of workers and drivers: 4 minutes.
+batch-kills: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e ".[ray]"
+	$(BIN)/python tests/programs/kill_batch.py --json $(OUT)/batch_kills.json
 
 # Mutated files of every kind through the commands; then engines, which need TensorRT-RTX.
 # A real Triton server in .venv-triton (its Python backend needs numpy < 2), and its client.

@@ -10,6 +10,7 @@ from these figures and the stated assumptions; no such cluster was measured.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -136,15 +137,21 @@ def new_task(out: Path, engine: EngineFiles, threads: int) -> Task:
 
 
 def worker_mb() -> float:
-    """Return the resident memory of the workers of this machine's clusters, in MB."""
+    """Return the resident memory of the workers of this process's cluster, in MB."""
     total = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ShardActor" in (folder / "cmdline").read_bytes():
-                total += int((folder / "statm").read_text().split()[1]) * 4096
+            is_worker = b"ShardActor" in (folder / "cmdline").read_bytes()
+            if is_worker and parent(parent(int(folder.name))) == os.getpid():  # by way of raylet
+                total += int((folder / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except OSError:
             continue
     return total / 1e6
+
+
+def parent(pid: int) -> int:
+    """Return the id of the process that started `pid`."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def draw_archive(folder: Path, frames: int, size: Size) -> Path:

@@ -56,8 +56,15 @@ def main() -> None:
     network = train_with_dropout(arguments.steps)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "segnet.onnx"
-        options = {"mean": MEAN, "std": STD, "mc_dropout": SAMPLES}
-        export(network, torch.zeros(1, 3, *SIZE), path, runtimes=["onnxruntime"], **options)
+        export(
+            network,
+            torch.zeros(1, 3, *SIZE),
+            path,
+            runtimes=["onnxruntime"],
+            mean=MEAN,
+            std=STD,
+            mc_dropout=SAMPLES,
+        )
         rows = []
         with load(path, "onnxruntime") as segmenter:
             palette, classes = segmenter.metadata.palette, len(segmenter.metadata.classes)

@@ -116,7 +116,8 @@ def _cluster(ray: Any, address: str | None, cpus: int, engine_bytes: int) -> Ite
     except Exception as error:  # Ray raises many types
         where = f"to the Ray cluster at {address}" if address else "to a local Ray cluster"
         raise InputError(
-            f"cannot connect {where}: {_first_line(error)}; check --address with: ray status"
+            f"cannot connect {where}: {_first_line(error)}; check --address with: ray status, and "
+            "RAY_AUTH_TOKEN if the cluster asks for a token"
         ) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -173,7 +174,7 @@ def _translated() -> Iterator[None]:
         raise
     except Exception as error:
         cause = error
-        while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
+        while isinstance(cause.__cause__, Exception) and str(cause.__cause__).strip():
             cause = cause.__cause__
         raise EngineError(
             f"Ray stopped: {_first_line(cause)}; run the same command again to go on"

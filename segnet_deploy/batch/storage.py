@@ -153,14 +153,14 @@ class ArrowStorage(Storage):
         self._start = root[: len(root) - len(path)] if root.endswith(path) else root
 
     def kind(self, name: str) -> str | None:
-        with translated(InputError, f"cannot open {name}"):
+        with translated(InputError, f"cannot open {plain(name)}"):
             found = self._fs.get_file_info(self._path(name)).type
         kinds = {self._pyarrow.FileType.File: "file", self._pyarrow.FileType.Directory: "folder"}
         return kinds.get(found)
 
     def files(self, folder: str, recursive: bool = False) -> dict[str, int]:
         selector = self._pyarrow.FileSelector(self._path(folder), recursive=recursive)
-        with translated(InputError, f"cannot read folder {folder}"):
+        with translated(InputError, f"cannot read folder {plain(folder)}"):
             found = self._fs.get_file_info(selector)
         return {
             self._uri(entry.path): entry.size
@@ -191,7 +191,7 @@ class ArrowStorage(Storage):
         with tempfile.TemporaryDirectory(prefix="segnet-batch-") as temporary:
             path = Path(temporary, last)
             yield path
-            with translated(InputError, f"cannot write {name}"):
+            with translated(InputError, f"cannot write {plain(name)}"):
                 self._fs.create_dir(folder, recursive=True)
                 part = f"{folder}/.{last}.part"
                 with path.open("rb") as source, self._fs.open_output_stream(part) as target:
@@ -204,7 +204,7 @@ class ArrowStorage(Storage):
             return found
 
     def remove(self, name: str) -> None:
-        with translated(InputError, f"cannot remove {name}"):
+        with translated(InputError, f"cannot remove {plain(name)}"):
             self._fs.delete_file(self._path(name))
 
     def _path(self, name: str) -> str:

@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 def command(arguments: argparse.Namespace) -> int:
     """Segment the archive; return 1 if an input could not be read."""
     from segnet_deploy.batch.segment_archive import segment_archive
+    from segnet_deploy.batch.storage import plain
 
     names = ("workers", "threads_per_worker", "batch", "shard_size")
     options.check_positive(arguments, *names)
@@ -69,7 +70,7 @@ def command(arguments: argparse.Namespace) -> int:
         progress=arguments.progress,
     )
     print(
-        f"{done.frames} frames segmented into {arguments.output}: {done.shards} shards in "
+        f"{done.frames} frames segmented into {plain(arguments.output)}: {done.shards} shards in "
         f"{done.seconds:.1f} s, {done.skipped} completed before"
     )
     if done.errors:

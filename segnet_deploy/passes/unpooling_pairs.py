@@ -193,6 +193,12 @@ def _geometry(node: ir.Node) -> tuple[tuple[int, ...], ...]:
     return tuple(ints_attribute(node, name, default) for name, default in defaults.items())
 
 
+_OTHER_RANKS = {
+    1: ", in 2-D: write a 1-D pool of k as a 2-D pool of (1, k) on (N, C, 1, L)",
+    3: ", in 2-D: 3-D pools are not supported; run the file in ONNX Runtime as it is",
+}
+
+
 def _kernel(node: ir.Node, any_window: bool) -> Size:
     """Return the size of the windows of a pool or unpooling, 2x2 unless `any_window`."""
     if node.domain != "":
@@ -201,6 +207,7 @@ def _kernel(node: ir.Node, any_window: bool) -> Size:
     two, other = is_two_by_two(node), are_side_by_side(node)
     if not two and not (other and any_window):
         advice = "; the lowered form supports it, in ONNX Runtime and OpenVINO" if other else ""
+        advice = _OTHER_RANKS.get(len(kernel), advice)
         expected = "windows side by side, unpadded" if any_window else "2x2 with stride 2, unpadded"
         raise _refusal(
             node,

@@ -77,11 +77,15 @@ class ServerEngine(Engine):
             )
         return {port.name: answer.as_numpy(port.name) for port in self.outputs}
 
-    def close(self) -> None:
-        """End the connection."""
+    def stop_sharing(self) -> None:
+        """Send everything over the connection from now on, also on the server's own machine."""
         if self._memory is not None:
             self._memory.close()
             self._memory = None
+
+    def close(self) -> None:
+        """End the connection."""
+        self.stop_sharing()
         self._client.close()
 
     def _check_model(self) -> None:

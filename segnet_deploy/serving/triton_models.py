@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.frames import decode_image, encode_png
-from segnet_deploy.optional import require
 from segnet_deploy.segmenter import Segmenter, load
 from segnet_deploy.types import Frame
 
@@ -28,11 +28,11 @@ class _Model:
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Return one response per request; called by the backend."""
-        backend: Any = require("triton_python_backend_utils")
+        backend: Any = import_module("triton_python_backend_utils")
         responses = []
         for request in requests:
             try:
-                tensor = backend.Tensor(*self.answer(_input(backend, request)))
+                tensor = backend.Tensor(*self.answer(request.inputs()[0].as_numpy()))
                 responses.append(backend.InferenceResponse(output_tensors=[tensor]))
             except SegNetError as error:
                 failure = backend.TritonError(" ".join(str(error).split()))
@@ -50,7 +50,7 @@ class SegmenterModel(_Model):
     def initialize(self, arguments: dict[str, str]) -> None:
         """Load the engine of this version; called once per instance by the backend."""
         check_numpy(np.__version__)
-        backend: Any = require("triton_python_backend_utils")
+        backend: Any = import_module("triton_python_backend_utils")
         folder = Path(arguments["model_repository"]) / arguments["model_version"]
         try:
             self._segmenter = open_version(folder)
@@ -113,10 +113,6 @@ def check_numpy(version: str) -> None:
             f"numpy {version} in the server's Python: its Python backend then exchanges wrong "
             'values; install an older one there: pip install "numpy<2"'
         )
-
-
-def _input(backend: Any, request: Any) -> Any:
-    return request.inputs()[0].as_numpy()
 
 
 def _stacked(frames: Sequence[Frame]) -> Frame:

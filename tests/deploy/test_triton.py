@@ -66,8 +66,7 @@ def test_without_shared_memory_the_labels_are_the_same(
         load(f"grpc://127.0.0.1:{server.grpc}/segnet") as remote,
         load(small_model, "onnxruntime") as local,
     ):
-        remote.engine._memory.close()  # type: ignore[attr-defined]
-        remote.engine._memory = None  # type: ignore[attr-defined]
+        remote.engine.stop_sharing()  # type: ignore[attr-defined]
         for frame in frames():
             assert np.array_equal(remote.segment(frame), local.segment(frame))
 

@@ -49,6 +49,8 @@ def pair_with(
     ("model", "words"),
     [
         (pair_with(pool={"kernel_shape": [3, 3]}), ["the_pool", "kernel [3, 3]"]),
+        (pair_with(pool={"kernel_shape": [2]}), ["the_pool", "a 2-D pool of (1, k)"]),
+        (pair_with(pool={"kernel_shape": [2, 2, 2]}), ["the_pool", "3-D pools are not supported"]),
         (pair_with(pool={"strides": [1, 1]}), ["the_pool", "strides [1, 1]"]),
         (pair_with(pool={"pads": [1, 1, 1, 1]}), ["the_pool", "pads"]),
         (pair_with(pool={"dilations": [2, 2]}), ["the_pool", "dilations"]),
@@ -63,7 +65,18 @@ def pair_with(
             ["the_pool", "Add"],
         ),
     ],
-    ids=["kernel", "stride", "pads", "dilation", "order", "size", "identity", "arithmetic"],
+    ids=[
+        "kernel",
+        "1-D",
+        "3-D",
+        "stride",
+        "pads",
+        "dilation",
+        "order",
+        "size",
+        "identity",
+        "arithmetic",
+    ],
 )
 @pytest.mark.parametrize("rewrite", [lower_unpooling, to_plugin_ops])
 def test_inexact_pair_is_refused_by_name(rewrite: Any, model: Any, words: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,21 @@ def test_page_fits_phone_and_desktop(
     shot = tmp_path / "page.png"
     chromium.screenshot(shot)
     assert cv2.imread(str(shot)).std() > 10
+
+
+def test_uncertainty_switch_shows_the_heat_map(chromium: Browser, page: WebPage) -> None:
+    switch = "document.getElementById('uncertainty')"
+    hidden = "document.getElementById('uncertainty-switch').hidden"
+    show(chromium, page)
+    assert chromium.evaluate(hidden)  # a file without samples has no uncertainty
+    sure = np.zeros((48, 64), np.float32)
+    sure[:, 32:] = 2 / 9  # the largest variance of three classes
+    page.show(replace(result(), uncertainty=sure))
+    wait_for(chromium, f"!{hidden}")
+    set_opacity(chromium, 100)
+    assert pixel(chromium, 4, 40) == list(PALETTE[0])
+    chromium.evaluate(f"{switch}.click()")
+    assert pixel(chromium, 4, 40) == [0, 0, 0]
+    assert pixel(chromium, 60, 40) == [255, 255, 255]
+    chromium.evaluate(f"{switch}.click()")
+    assert pixel(chromium, 60, 40) == list(PALETTE[1])

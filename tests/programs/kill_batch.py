@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import pyarrow.parquet
 
+from segnet_deploy.files import make_folder
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
 
@@ -49,6 +50,7 @@ def main() -> int:
         result = {"frames": arguments.frames, **kills, **check(engine, images, out)}
     print(json.dumps(result, indent=1))
     if arguments.json:
+        make_folder(Path(arguments.json).parent)
         Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
     return 0 if result["lost"] == result["twice"] == result["different"] == 0 else 1
 
