@@ -59,6 +59,10 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     ),
     "chromium": (lambda: browser.find() is not None, "no Chromium on PATH (Debian: chromium)"),
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
+    "litert": (
+        lambda: bool(os.environ.get("LITERT_PYTHON")),
+        "no onnx2tf: set LITERT_PYTHON to a Python 3.12 that has it (docs/devices.md)",
+    ),
     "triton": (
         lambda: _importable("tritonclient") and _triton_starts(),
         "no Triton server: `make triton` makes its environment, .venv-triton, and installs "

@@ -22,6 +22,7 @@ from segnet_export.cli_options import (
     check_options,
     check_paths,
 )
+from segnet_export.device_options import DEVICES, default_device_output, export_for_device
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,11 @@ def command(arguments: argparse.Namespace) -> int:
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
     check_paths(source, target, arguments.engine, arguments.prototxt)
-    if arguments.precision == "int8":
+    if source is not None and source.suffix == ".onnx":
+        check_conversion_options(arguments)
+    if arguments.target_runtime in DEVICES:
+        export_for_device(arguments, source, target, _given_normalisation(arguments), _export_any)
+    elif arguments.precision == "int8":
         _quantise(arguments, source, target)
     elif source is not None and source.suffix == ".onnx":
         _convert(arguments, source, target)
@@ -116,7 +121,6 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
     """Convert an ONNX file to another form or precision."""
     from segnet_deploy.conversion import convert
 
-    check_conversion_options(arguments)
     result = convert(
         source,
         target,
@@ -140,7 +144,6 @@ def _convert(arguments: argparse.Namespace, source: Path, target: Path) -> None:
 def _quantise(arguments: argparse.Namespace, source: Path | None, target: Path) -> None:
     """Quantise an ONNX file; a checkpoint becomes a temporary fp32 file first."""
     if source is not None and source.suffix == ".onnx":
-        check_conversion_options(arguments)
         if _given_normalisation(arguments) or arguments.classes:
             raise UsageError(
                 "--mean, --std, --bgr, --rgb and --classes: write them into the fp32 file first "
@@ -332,6 +335,8 @@ def _given_size(arguments: argparse.Namespace) -> Size | None:
 
 
 def _default_output(arguments: argparse.Namespace, source: Path | None) -> str:
+    if arguments.target_runtime in DEVICES:
+        return default_device_output(arguments, source)
     if source is None:
         return f"{arguments.arch}.onnx"
     if source.suffix == ".onnx":

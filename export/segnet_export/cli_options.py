@@ -10,6 +10,7 @@ from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
+from segnet_export.device_options import add_device_options, check_device_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_file_options(parser)
     _add_sampling_options(parser)
     _add_engine_options(parser)
+    add_device_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
     add_caffe_options(parser)
@@ -146,13 +148,6 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("TensorRT")
     group.add_argument("--engine", metavar="F", help="also build an engine (as segnet-build does)")
     group.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
-    group.add_argument(
-        "--for",
-        dest="target_runtime",
-        choices=("any", "tensorrt"),
-        default="any",
-        help="tensorrt: an int8 file that TensorRT parses (segnet-build derives it by itself)",
-    )
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -211,8 +206,10 @@ def check_options(arguments: argparse.Namespace) -> None:
     if arguments.imgsz and min(arguments.imgsz) < 1:
         height, width = arguments.imgsz
         raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    defaults = build_parser().parse_args([])
+    check_device_options(arguments, defaults)
     check_int8_options(arguments)
-    check_caffe_options(arguments, build_parser().parse_args([]))
+    check_caffe_options(arguments, defaults)
     _check_network_options(arguments)
     _check_sampling_options(arguments)
     _check_file_options(arguments)

@@ -1,7 +1,11 @@
-"""ONNX to ONNX, without torch: another form, another precision, other metadata.
+"""ONNX to ONNX and to other devices' files, without torch.
 
-convert        `convert`: rewrite a file and its metadata
-compare_files  run the new file and its source, and compare the results
+convert           `convert`: another form, another precision, other metadata
+compare_files     run the new file and its source, and compare the results
+lower_for_device  the lowered file that other devices' tools read
+to_litert         LiteRT, through onnx2tf in an interpreter of its own
+litert_program    what that interpreter runs
+to_rknn           what RKNN-Toolkit2 reads
 """
 
 from segnet_deploy.conversion.convert import ConvertResult, convert

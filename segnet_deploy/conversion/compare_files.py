@@ -72,7 +72,7 @@ def compare_files(
                 raise
             progress(f"left out: {error}")
             continue
-        agreements, deltas = zip(*map(_agreement, expected, results), strict=True)
+        agreements, deltas = zip(*map(compare_outputs, expected, results), strict=True)
         if not np.isfinite(deltas).all():
             raise ParityError(
                 f"results of {source} or of the new file are not finite, so they cannot be "
@@ -135,7 +135,7 @@ def _with_two_classes(outputs: Outputs, kind: str) -> Outputs:
     return outputs | {name: both, added: probability}
 
 
-def _agreement(old: Outputs, new: Outputs) -> tuple[float, float]:
+def compare_outputs(old: Outputs, new: Outputs) -> tuple[float, float]:
     """Return the lowest share kept, of labels and of other values, and the largest difference."""
     shapes = [{name: value.shape for name, value in found.items()} for found in (new, old)]
     if list(shapes[0].items()) != list(shapes[1].items()):
