@@ -83,6 +83,8 @@ class Race:
             try:
                 make_variant(variant, self._source, self._folder, self._settings, self._progress)
             except SegNetError as error:
+                if variant == FP32:
+                    raise
                 self._result.notes.append(f"{variant.name}: {error}")
             self._result.variants.append(variant.name)
             self._document.save()

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segnet_deploy.errors import MissingDependencyError, UsageError
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.progress import Progress
+from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
 from segnet_deploy.tuning.settings import TuneSettings
 
@@ -76,8 +78,15 @@ def make_variant(
     else:
         from segnet_deploy.conversion.convert import convert
 
-        convert(source, target, "standard", variant.precision, min_agreement=0.0, progress=progress)
+        form = source_form(source)
+        convert(source, target, form, variant.precision, min_agreement=0.0, progress=progress)
     return target
+
+
+def source_form(source: Path) -> str:
+    """Return the form of the files to make: lowered if the source is, else standard."""
+    recorded = Metadata.from_props(ModelFile.read(source).props).form
+    return "lowered" if recorded == "lowered" else "standard"
 
 
 def _quantise(
@@ -90,6 +99,7 @@ def _quantise(
         source,
         target,
         settings.calibration,
+        form=source_form(source),
         method=variant.method,
         frames=settings.calibration_frames,
         max_drop=settings.max_drop if variant.mixed else None,

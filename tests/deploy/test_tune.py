@@ -12,8 +12,11 @@ import pytest
 
 from segnet_deploy import load
 from segnet_deploy.cli.tune import main, parse_bytes
+from segnet_deploy.conversion.convert import convert
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.frames import write_png
+from segnet_deploy.metadata import Metadata
+from segnet_deploy.progress import silent
 from segnet_deploy.runtimes.model_file import ModelFile, load_model, save_model
 from segnet_deploy.runtimes.tuned_choice import KEY, read_choice
 from segnet_deploy.scenes import draw_scene
@@ -21,6 +24,7 @@ from segnet_deploy.tuning.choice import drop, over_budget, over_memory, pareto_f
 from segnet_deploy.tuning.result import Candidate, TuneResult, read_result
 from segnet_deploy.tuning.settings import TuneSettings
 from segnet_deploy.tuning.tune import tune
+from segnet_deploy.tuning.variants import FP32, INT8, make_variant
 
 SETTINGS = TuneSettings(calibration="calib", data="data")
 
@@ -244,6 +248,15 @@ def test_wrong_call_is_one_line(
     assert error.startswith("error: ")
     assert words in error
     assert not (out / "segnet.onnx").exists()
+
+
+def test_lowered_file_keeps_its_form(small_model: Path, images: Path, tmp_path: Path) -> None:
+    source = tmp_path / "lowered.onnx"
+    convert(small_model, source, "lowered")
+    settings = TuneSettings(calibration=str(images), min_agreement=0.1, runtimes=("onnxruntime",))
+    variant = make_variant(INT8[0], source, tmp_path, settings, silent)
+    for path in (variant, make_variant(FP32, source, tmp_path, settings, silent)):
+        assert Metadata.from_props(ModelFile.read(path).props).form == "lowered"
 
 
 def test_reduced_file_is_no_source(
