@@ -185,7 +185,7 @@ def test_new_version_takes_over_without_a_gap(
     assert set(answers) == {45}
 
 
-def test_camera_goes_on_when_the_server_comes_back(small_model: Path, tmp_path: Path) -> None:
+def test_camera_goes_on_after_the_server_was_killed(small_model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     write_repository(small_model, folder, ServingOptions(runtime="onnxruntime", threads=1))
     with triton_server.running(folder) as started:
@@ -196,6 +196,7 @@ def test_camera_goes_on_when_the_server_comes_back(small_model: Path, tmp_path: 
         for _ in range(3):
             next(results)
         before = camera.status().shown
+        started.process.kill()
     with triton_server.running(folder, ports=ports) as again:
         again.wait_until_ready("segnet")
         for result in results:
