@@ -36,7 +36,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         default="any",
         help="tensorrt: an int8 file that TensorRT parses (segnet-build derives it by itself); "
         "litert: a checked .tflite file; rknn: the ONNX file that RKNN-Toolkit2 reads; coreml: "
-        "prints where the recipe is",
+        "not supported yet, prints why",
     )
     group.add_argument(
         "--litert-python",
@@ -54,8 +54,8 @@ def check_device_options(arguments: argparse.Namespace, defaults: argparse.Names
         return
     if device == "coreml":
         raise UsageError(
-            "--for coreml: coremltools reads torch, not ONNX, and runs the result on a Mac only; "
-            "docs/devices.md has the recipe"
+            "--for coreml: not supported: coremltools reads torch, not ONNX, and has no unpooling; "
+            "see docs/devices.md, or choose --for litert"
         )
     for name, reason in _NO_USE.items():
         if getattr(arguments, name) != getattr(defaults, name):
