@@ -14,6 +14,7 @@ from onnx import helper as h
 
 from segnet_deploy import runtimes
 from segnet_deploy.errors import EngineError
+from segnet_deploy.passes.to_plugin_ops import to_plugin_ops
 
 pytestmark = pytest.mark.needs("ncnn")
 
@@ -277,6 +278,27 @@ def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     model = graphs.model(nodes, {"x": [1, 8, 7, 9]}, {"y": [1, 16, 7, 9]})
     with pytest.raises(EngineError, match="shapes do not fit together"):
         run(model, np.zeros((1, 8, 7, 9), np.float32), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["standard", "plugin"])
+def test_weights_for_other_channels_are_refused(form: str, tmp_path: Path) -> None:
+    """ONNX's shape inference does not compare them, and ncnn would read beyond its memory."""
+    model = graphs.standard_pair((1, 3, 8, 12), False)
+    result = model.graph.outputs[0].name
+    node = h.make_node("Conv", [str(result), "w"], ["wide_y"], name="wide")
+    proto = graphs.ir.to_proto(model)
+    proto.graph.node.append(node)
+    proto.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.zeros((2, 6, 1, 1), np.float32), "w")
+    )
+    del proto.graph.output[:]
+    shape = [1, 2, 8, 12]
+    proto.graph.output.append(h.make_tensor_value_info("wide_y", onnx.TensorProto.FLOAT, shape))
+    wrong = graphs.ir.from_proto(proto)
+    if form == "plugin":
+        wrong = to_plugin_ops(wrong).model
+    with pytest.raises(EngineError, match="'wide' reads 3 channels, but its weights are for 6"):
+        run(wrong, np.zeros((1, 3, 8, 12), np.float32), tmp_path)
 
 
 def test_channels_of_a_frame_are_picked_one_after_the_other(tmp_path: Path) -> None:
