@@ -13,12 +13,14 @@ from segnet_deploy.passes.graph import (
     shape_contradiction,
     static_size,
 )
+from segnet_deploy.passes.unpooling_pairs import unpool_size
 from segnet_deploy.types import Size
 
 
 def check_shapes(model: ir.Model) -> None:
     """Infer the shapes of `model` in place. Raises UnsupportedModelError if they contradict."""
     plugin = [node for node in model.graph if node.domain == contract.DOMAIN]
+    paired = [*plugin, *(node for node in model.graph if node.op_type == "MaxUnpool")]
     for node in plugin:
         _check_plugin_node(node)
     values = [v for n in model.graph for v in n.outputs if not v.is_graph_output()]
@@ -28,7 +30,7 @@ def check_shapes(model: ir.Model) -> None:
     contradiction = shape_contradiction(infer_shapes(model))
     new = 1
     while new and not contradiction:
-        new = sum(_infer_plugin_node(node) for node in plugin)
+        new = sum(_infer_pair_node(node) for node in paired)
         contradiction = shape_contradiction(infer_shapes(model)) if new else ""
     contradiction = contradiction or _wrong_channels(model)
     for value, shape in recorded:
@@ -60,8 +62,11 @@ def _wrong_channels(model: ir.Model) -> str:
     return ""
 
 
-def _infer_plugin_node(node: ir.Node) -> bool:
-    """Record the shape of a plugin node's result; return whether it was not known before."""
+def _infer_pair_node(node: ir.Node) -> bool:
+    """Record the shape that a pool or unpooling gives; return whether it was not known before.
+
+    onnx infers neither the plugin's operators nor a MaxUnpool with an output_shape.
+    """
     values, result = node.inputs[0], node.outputs[0]
     if values is None or values.shape is None or len(values.shape) != 4 or result.shape is not None:
         return False
@@ -70,9 +75,7 @@ def _infer_plugin_node(node: ir.Node) -> bool:
         size = static_size(values)
         size = None if size is None else _half(size, int_attribute(node, "ceil_mode", 0))
     else:
-        pool = producer(node.inputs[1], contract.POOL)
-        source = None if pool is None else pool.inputs[0]
-        size = None if source is None else static_size(source)
+        size = unpool_size(node)
     if size is None:
         return False
     result.shape = ir.Shape([values.shape[0], values.shape[1], *size])
