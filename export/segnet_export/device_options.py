@@ -54,8 +54,8 @@ def check_device_options(arguments: argparse.Namespace, defaults: argparse.Names
         return
     if device == "coreml":
         raise UsageError(
-            "--for coreml: not supported: coremltools reads torch, not ONNX, and has no unpooling; "
-            "see docs/devices.md, or choose --for litert"
+            "--for coreml: coremltools reads torch, not ONNX, and has no unpooling; follow the "
+            "recipe in docs/devices.md, or choose --for litert"
         )
     for name, reason in _NO_USE.items():
         if getattr(arguments, name) != getattr(defaults, name):
