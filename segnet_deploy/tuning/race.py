@@ -213,8 +213,7 @@ class Race:
         if all(c.samples for c in runners.values()):
             return
         self._step(f"last rounds: {', '.join(runners)}")
-        for candidate in runners.values():
-            candidate.samples = []
+        samples: dict[str, list[float]] = {name: [] for name in runners}
         with contextlib.ExitStack() as stack:
             children = {}
             for name, candidate in runners.items():
@@ -222,10 +221,11 @@ class Race:
                 self._open(children[name], candidate)
             for number in range(ROUNDS):
                 self._progress("last rounds", number, ROUNDS)
-                for name, candidate in runners.items():
-                    answer = children[name].ask("round", runs=RUNS)
-                    candidate.samples += answer["samples"]["infer"]
+                for name, child in children.items():
+                    samples[name] += child.ask("round", runs=RUNS)["samples"]["infer"]
             self._progress("last rounds", ROUNDS, ROUNDS)
+        for name, candidate in runners.items():  # only complete rounds are saved
+            candidate.samples = samples[name]
         self._document.save()
 
     def _open(self, child: ChildProcess, candidate: Candidate) -> dict[str, Any]:
