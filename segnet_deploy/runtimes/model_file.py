@@ -62,6 +62,10 @@ class ModelFile:
 
         return _serialized(to_form(load_model(self.path), "lowered").model)
 
+    def complete(self) -> bytes:
+        """Return the file as it is, with external weights inside."""
+        return _serialized(load_model(self.path))
+
     def with_onnxruntime_ops(self) -> bytes:
         """Return the file with every pair as operators of the library for ONNX Runtime.
 

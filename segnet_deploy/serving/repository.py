@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segnet_deploy.batch.engine_files import read_engine
 from segnet_deploy.errors import InputError, UsageError
-from segnet_deploy.files import atomic_write, make_folder, sha256
+from segnet_deploy.files import atomic_write, make_folder
 from segnet_deploy.native.find import find_library
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import Engine, is_engine_file
@@ -123,12 +124,13 @@ def _python_model(
     """Copy the model for the Python backend; it is opened here once, to check it."""
     with load(model, options.runtime, options.fit, options.threads, None, progress) as segmenter:
         metadata, size, batch = segmenter.metadata, _warm_up_size(segmenter), segmenter.batch
-    shutil.copyfile(model, files / model.name)
-    if is_engine_file(model):
-        shutil.copyfile(f"{model}.json", files / f"{model.name}.json")
+    engine = read_engine(model)
+    for name, data in engine.files:
+        (files / name).parent.mkdir(parents=True, exist_ok=True)
+        (files / name).write_bytes(data)
     settings = {
-        "engine": model.name,
-        "sha256": sha256(model),
+        "engine": engine.name,
+        "sha256": engine.sha256,
         "runtime": options.runtime,
         "fit": options.fit,
         "threads": options.threads,
@@ -193,7 +195,7 @@ def _onnxruntime_model(
             f"older, and put it at {where} as the server sees it"
         )
     else:
-        (files / "model.onnx").write_bytes(file.lowered() if paired else model.read_bytes())
+        (files / "model.onnx").write_bytes(file.lowered() if paired else file.complete())
     return ModelConfig(**{**vars(config), "extra": extra}), notes
 
 

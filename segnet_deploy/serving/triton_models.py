@@ -84,7 +84,7 @@ class EncoderModel(_Model):
 
 def open_version(folder: Path) -> Segmenter:
     """Open the engine in the folder of one version. Raises SegNetError."""
-    from segnet_deploy.files import sha256
+    from segnet_deploy.batch.engine_files import read_engine
 
     try:
         settings = json.loads((folder / SETTINGS).read_text("utf-8"))
@@ -94,7 +94,7 @@ def open_version(folder: Path) -> Segmenter:
         raise InputError(
             f"cannot read {folder / SETTINGS} ({error}); write the version again with segnet-triton"
         ) from error
-    if not path.is_file() or sha256(path) != digest:
+    if not path.is_file() or read_engine(path).sha256 != digest:
         raise InputError(
             f"{path} is missing, or not the file that was put there; write the version again with "
             "segnet-triton"
