@@ -20,7 +20,7 @@ from segnet_deploy.optional import available, require
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import is_engine_file
 from segnet_deploy.runtimes.model_file import ModelFile
-from segnet_deploy.system.cpus import usable_cpus
+from segnet_deploy.system.cpus import default_threads
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def check_output(folder: str, inputs: Sequence[str | os.PathLike[str]]) -> None:
 
 def threads_per_worker(options: BatchOptions) -> int:
     """Return the CPU threads of each worker."""
-    return options.threads or max(1, len(usable_cpus()) // options.workers)
+    return options.threads or max(1, default_threads() // options.workers)
 
 
 def make_task(

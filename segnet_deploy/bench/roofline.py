@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from segnet_deploy.errors import EngineError
 from segnet_deploy.system.child_process import ChildProcess, serve
-from segnet_deploy.system.cpus import usable_cpus
+from segnet_deploy.system.cpus import default_threads
 
 SIDE = 2048  # of the square matrices, 50 MB in all
 COPY_BYTES = 256 << 20
@@ -28,7 +28,7 @@ def measure_ceilings(threads: int | None = None) -> dict[str, float]:
     The best of several matrix products on `threads` threads (None: all usable CPUs) and of
     several copies on one thread, in a separate process. Takes seconds. Raises EngineError.
     """
-    count = str(threads or len(usable_cpus()))
+    count = str(threads or default_threads())
     environment = dict.fromkeys(THREAD_VARIABLES, count)
     try:
         with ChildProcess("segnet_deploy.bench.roofline", environment=environment) as child:

@@ -42,6 +42,11 @@ def quota_threads() -> int | None:
     return math.ceil(quota)
 
 
+def default_threads() -> int:
+    """Return the CPUs that this process may use at once: its mask, within its quota."""
+    return quota_threads() or len(usable_cpus())
+
+
 def _groups(root: Path) -> Iterator[Path]:
     """Yield the folders of this process's groups, and of the groups above them."""
     with contextlib.suppress(OSError, ValueError):
