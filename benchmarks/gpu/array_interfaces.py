@@ -1,12 +1,14 @@
-"""Arrays handed to and from PyTorch and CuPy without a copy, and who waits for whom."""
+"""Arrays handed to PyTorch and CuPy and back without the host, and who waits for whom."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gpu.pieces import SHAPE, Pieces, expect
 from segnet_deploy.types import Array
@@ -69,32 +71,12 @@ def dlpack_arrays(pieces: Pieces) -> Any:
 
 def torch_producer_is_waited_for(pieces: Pieces) -> Any:
     """an input that PyTorch still writes on another stream is waited for"""
-    with closing(pieces.open()) as session:
-        for _ in range(2):  # directly, then from a graph
-            x = pieces.input()
-            source = torch.from_numpy(x).cuda()
-            array = torch.zeros(SHAPE, device="cuda")
-            torch.cuda.synchronize()
-            with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
-                torch.cuda._sleep(BUSY_CYCLES)  # type: ignore[no-untyped-call]
-                array.copy_(source)
-                found = session.run_on_device({"x": array})
-            expect(x, _to_host(found))
+    _hand_over_while_it_is_written(pieces, lambda array: array)
 
 
 def dlpack_producer_is_waited_for(pieces: Pieces) -> Any:
     """an input with only DLPack that is still written on another stream is waited for"""
-    with closing(pieces.open()) as session:
-        for _ in range(2):
-            x = pieces.input()
-            source = torch.from_numpy(x).cuda()
-            array = torch.zeros(SHAPE, device="cuda")
-            torch.cuda.synchronize()
-            with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
-                torch.cuda._sleep(BUSY_CYCLES)  # type: ignore[no-untyped-call]
-                array.copy_(source)
-                found = session.run_on_device({"x": OnlyDlpack(array)})
-            expect(x, _to_host(found))
+    _hand_over_while_it_is_written(pieces, OnlyDlpack)
 
 
 def cupy_producer_is_waited_for(pieces: Pieces) -> Any:
@@ -130,6 +112,21 @@ def out_of_memory_is_one_line(pieces: Pieces) -> Any:
             expect(x, session.run({"x": x}))
         return str(error)
     raise AssertionError("2^46 bytes were allocated")
+
+
+def _hand_over_while_it_is_written(pieces: Pieces, interface: Callable[[Tensor], Any]) -> None:
+    """Run on a tensor that PyTorch still writes, handed over as `interface` of it."""
+    with closing(pieces.open()) as session:
+        for _ in range(2):  # directly, then from a graph
+            x = pieces.input()
+            source = torch.from_numpy(x).cuda()
+            array = torch.zeros(SHAPE, device="cuda")
+            torch.cuda.synchronize()
+            with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+                torch.cuda._sleep(BUSY_CYCLES)  # type: ignore[no-untyped-call]
+                array.copy_(source)
+                found = session.run_on_device({"x": interface(array)})
+            expect(x, _to_host(found))
 
 
 def _to_host(found: Any) -> dict[str, Array]:

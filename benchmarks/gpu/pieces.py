@@ -142,7 +142,7 @@ def session_allocates_nothing(pieces: Pieces) -> Any:
 
 
 def new_inputs_are_exact(pieces: Pieces) -> Any:
-    """inputs at more addresses than graphs are kept, in turns, are exact"""
+    """inputs at many addresses, in turns, are exact"""
     from segnet_deploy.runtimes.tensorrt.cuda_objects import DeviceBuffer, call, runtime
     from segnet_deploy.runtimes.tensorrt.device_arrays import DeviceArray
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from segnet_deploy.bench.timing import Timing
+from segnet_deploy.bench.timing import Timing, interleaved
 
 FLUSH_BYTES = 512 << 20  # more than any L2
 SLEEP_CYCLES = 1_000_000  # about 0.5 ms, in which the calls to be timed are enqueued
@@ -81,14 +81,8 @@ class Place:
         warm_ups: int = 2,
     ) -> dict[str, Timing]:
         """Time each call once per round; see `seconds`."""
-        for call in calls.values():
-            for _ in range(warm_ups):
-                call()
-        samples: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(rounds):
-            for name, call in calls.items():
-                samples[name].append(self.seconds(call, flush=flush, times=times))
-        return {name: Timing(tuple(values)) for name, values in samples.items()}
+        measure = partial(self.seconds, flush=flush, times=times)
+        return interleaved(calls, rounds, warm_ups=warm_ups, measure=measure)
 
     def memory(self) -> int:
         """Return the bytes that PyTorch has allocated on the device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from segnet_deploy.accuracy import LAYOUTS
+from segnet_deploy.cli.options import add_layout
 from segnet_deploy.errors import UsageError
 from segnet_deploy.quant import DEFAULT_FRAMES, DEFAULT_METHOD, METHODS
 
@@ -33,8 +33,7 @@ def add_int8_options(parser: argparse.ArgumentParser) -> None:
         help="keep as many layers in fp32 as this loss of mIoU requires; with --data",
     )
     int8.add_argument("--data", metavar="DIR", help="labelled frames, not those of --calib")
-    int8.add_argument("--layout", choices=LAYOUTS, default="folders")
-    int8.add_argument("--split", help="CamVid: train, val or test")
+    add_layout(int8)
 
 
 def check_int8_options(arguments: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from segnet_deploy.batch.archive import Shard, find_shards
 from segnet_deploy.batch.engine_files import read_engine
@@ -19,11 +18,10 @@ from segnet_deploy.batch.segment_archive import BatchOptions, make_task
 from segnet_deploy.batch.storage import storage_of
 from segnet_deploy.batch.worker import Task, batches, label_items
 from segnet_deploy.errors import InputError, UnreadableInputError
-from segnet_deploy.frames import encode_png, open_video
+from segnet_deploy.frames import encode_png, open_video, spread
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.segmenter import Segmenter
 
-T = TypeVar("T")
 _SAMPLE_SHARDS, _SAMPLE_CALLS = 4, 4
 _COUNTED_FILES = 4  # videos and tars each; the others are taken to be like these, by bytes
 
@@ -67,7 +65,7 @@ def estimate(
     count, is_exact = count_inputs(shards)
     took: list[float] = []
     with open_segmenter(files, task) as segmenter:
-        for shard in _spread(shards, _SAMPLE_SHARDS):
+        for shard in spread(shards, _SAMPLE_SHARDS):
             took += _measure(segmenter, shard, task, warm_up=not took)
     if not took:
         raise InputError("no input of the sample can be read; look at them with segnet-predict")
@@ -85,7 +83,7 @@ def count_inputs(shards: Sequence[Shard]) -> tuple[int, bool]:
     is_exact = True
     for kind, count in (("video", _count_frames), ("tar", _count_images)):
         files = [shard.paths[0] for shard in shards if shard.kind == kind]
-        counted = list(_spread(files, _COUNTED_FILES))
+        counted = spread(files, _COUNTED_FILES)
         found = [count(path) for path in counted]
         total += sum(found)
         if len(files) > len(counted):
@@ -127,9 +125,3 @@ def _measure(segmenter: Segmenter, shard: Shard, task: Task, warm_up: bool) -> l
         took.append((time.perf_counter() - began) / len(group))
         began = time.perf_counter()
     return took
-
-
-def _spread(values: Sequence[T], count: int) -> list[T]:
-    """Return up to `count` values, evenly spread."""
-    step = max(1.0, len(values) / count)
-    return [values[int(i * step)] for i in range(min(count, len(values)))]

@@ -139,11 +139,19 @@ def interleaved(
     warm_ups: int = 1,
     pause: float = 0.0,
     clock: Clock = time.perf_counter,
+    measure: Callable[[Callable[[], object]], float] | None = None,
 ) -> dict[str, Timing]:
     """Time each call once per round, so that a noisy minute affects all of them alike.
 
     A `pause` in seconds before each call lets the waiting threads of the last one stop spinning.
+    `measure` returns the seconds of a call by another way than `clock`, such as events of a GPU.
     """
+
+    def by_clock(call: Callable[[], object]) -> float:
+        before = clock()
+        call()
+        return clock() - before
+
     for call in calls.values():
         for _ in range(warm_ups):
             call()
@@ -151,7 +159,5 @@ def interleaved(
     for _ in range(rounds):
         for name, call in calls.items():
             time.sleep(pause)
-            before = clock()
-            call()
-            samples[name].append(clock() - before)
+            samples[name].append((measure or by_clock)(call))
     return {name: Timing(tuple(values)) for name, values in samples.items()}

@@ -73,9 +73,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_labelled_data(parser: argparse.ArgumentParser) -> None:
     """Add --data, --layout, --split and --every: frames with ground truth."""
     parser.add_argument("--data", required=True, metavar="DIR", help="frames and labels")
+    add_layout(parser)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="use each Nth frame")
+
+
+def add_layout(parser: Any) -> None:
+    """Add --layout and --split: how a folder of labelled frames is laid out."""
     parser.add_argument("--layout", choices=LAYOUTS, default="folders")
     parser.add_argument("--split", help="CamVid: train, val or test (default: the first found)")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="use each Nth frame")
 
 
 def check_positive(arguments: argparse.Namespace, *names: str) -> None:

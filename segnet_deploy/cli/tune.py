@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segnet_deploy.accuracy import LAYOUTS
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.errors import EngineError, InputError, UsageError
+from segnet_deploy.quant import DEFAULT_FRAMES
 from segnet_deploy.runtimes.base import ONNX_RUNTIMES
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -40,11 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("-o", "--output", required=True, metavar="OUT", help="folder for the file and the report")
     images = parser.add_argument_group("images")
     images.add_argument("--data", metavar="DIR", help="labelled frames to judge on")
-    images.add_argument("--layout", choices=LAYOUTS, default="folders")
-    images.add_argument("--split", help="CamVid: train, val or test (default: the first found)")
+    options.add_layout(images)
     images.add_argument("--frames", type=int, default=60, help="to judge on (default: 60)")
     images.add_argument("--calib", metavar="DIR", help="images for INT8; without it, no INT8")
-    images.add_argument("--calib-frames", type=int, default=30, help="of them (default: 30)")
+    images.add_argument(
+        "--calib-frames", type=int, default=DEFAULT_FRAMES, help="of them (default: %(default)s)"
+    )
     budget = parser.add_argument_group("budget")
     budget.add_argument(
         "--max-drop", type=float, default=0.5, help="loss of mIoU in points (default: 0.5)"

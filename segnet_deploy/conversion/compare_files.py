@@ -110,7 +110,7 @@ def _inputs(
 def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
     """Run the source as it is, not in a rewrite of this package."""
     with contextlib.closing(open_witness(ModelFile.read(path))) as engine:
-        return [_outputs(engine, x) for x in inputs]
+        return [copy_outputs(engine, x) for x in inputs]
 
 
 def _run(
@@ -118,10 +118,11 @@ def _run(
 ) -> tuple[bool, list[Outputs]]:
     """Return whether halves are computed as such, and the results of each input."""
     with contextlib.closing(runtimes.open(path, runtime)) as engine:
-        return engine.computes_half, [_outputs(engine, x) for x in inputs]
+        return engine.computes_half, [copy_outputs(engine, x) for x in inputs]
 
 
-def _outputs(engine: Engine, x: Array) -> Outputs:
+def copy_outputs(engine: Engine, x: Array) -> Outputs:
+    """Run an engine and return its outputs, which stay valid after the next call."""
     return {name: np.array(value) for name, value in engine.run_all(x).items()}
 
 

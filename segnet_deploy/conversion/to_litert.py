@@ -22,7 +22,7 @@ import numpy as np
 
 from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
 from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
-from segnet_deploy.conversion.compare_files import Outputs, compare_outputs
+from segnet_deploy.conversion.compare_files import Outputs, compare_outputs, copy_outputs
 from segnet_deploy.conversion.lower_for_device import lower_for_device
 from segnet_deploy.errors import (
     EngineError,
@@ -162,11 +162,7 @@ def _run_source(
             channels, metadata.mean, metadata.std, metadata.channel_order, "tensor", images
         )
         inputs = maker.make([(batch, height, width)])
-        results: list[Outputs] = [
-            {name: np.array(value) for name, value in engine.run_all(item.feed).items()}
-            for item in inputs
-        ]
-        return metadata, inputs, results
+        return metadata, inputs, [copy_outputs(engine, item.feed) for item in inputs]
 
 
 def _run_litert(

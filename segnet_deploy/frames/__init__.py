@@ -16,6 +16,7 @@ from segnet_deploy.frames.inputs import (
     find_inputs,
     is_video,
     scan_folder,
+    spread,
 )
 from segnet_deploy.frames.videos import Video, open_video
 
@@ -30,5 +31,6 @@ __all__ = [
     "open_video",
     "read_image",
     "scan_folder",
+    "spread",
     "write_png",
 ]

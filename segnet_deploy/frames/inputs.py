@@ -6,10 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
 from segnet_deploy.progress import Progress, silent
+
+T = TypeVar("T")
 
 # What OpenCV and FFmpeg usually decode. A file that is named itself may have any suffix.
 _IMAGES = ".avif .bmp .dib .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp"
@@ -82,3 +87,10 @@ def _left_out(paths: Sequence[Path]) -> str:
     if folders:
         parts.append(f"{folders} folder{'s' * (folders > 1)}")
     return " and ".join(parts)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Return at most `count` items at even distances, the first and the last among them."""
+    if len(items) <= count:
+        return list(items)
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, count).round()]

@@ -9,9 +9,10 @@ from pathlib import Path
 from segnet_deploy.accuracy.agreement import MIN_AGREEMENT, Agreement
 from segnet_deploy.accuracy.datasets import Example, find_examples
 from segnet_deploy.errors import InputError
+from segnet_deploy.frames import spread
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.quant import DEFAULT_FRAMES, DEFAULT_METHOD, LABELLED_FRAMES
-from segnet_deploy.quant.quantiser import Quantiser, read_calibration, spread
+from segnet_deploy.quant.quantiser import Quantiser, read_calibration
 from segnet_deploy.quant.sensitivity import (
     AccuracyDrop,
     CachingSegmenter,

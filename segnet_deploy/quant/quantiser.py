@@ -13,7 +13,7 @@ import onnx_ir as ir
 from segnet_deploy.accuracy.agreement import Agreement, check_agreement, compare_labels
 from segnet_deploy.errors import InputError, UnreadableInputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path
-from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder
+from segnet_deploy.frames import IMAGE_SUFFIXES, read_image, scan_folder, spread
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes import contract
 from segnet_deploy.passes.remove_dropout import remove_dropout
@@ -161,13 +161,6 @@ def _read_all(paths: Sequence[Path]) -> list[tuple[Path, Frame]]:
             f"them: {'; '.join(errors)}"
         )
     return frames
-
-
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """Return at most `count` items at even distances."""
-    if len(items) <= count:
-        return list(items)
-    return [items[int(i)] for i in np.linspace(0, len(items) - 1, count).round()]
 
 
 def _inputs(source: Path, frames: Sequence[Frame]) -> list[Array]:

@@ -12,9 +12,10 @@ from typing import Any
 from segnet_deploy.accuracy.datasets import Example
 from segnet_deploy.accuracy.evaluate import evaluate
 from segnet_deploy.errors import EngineError, ParityError
+from segnet_deploy.frames import spread
 from segnet_deploy.progress import track
 from segnet_deploy.quant.graph_values import read_values
-from segnet_deploy.quant.quantiser import Quantiser, spread
+from segnet_deploy.quant.quantiser import Quantiser
 from segnet_deploy.runtimes.loader import installed
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.runtimes.onnxruntime import open_witness

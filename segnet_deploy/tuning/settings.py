@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segnet_deploy.errors import InputError
+from segnet_deploy.quant import DEFAULT_FRAMES
 from segnet_deploy.runtimes.base import ONNX_RUNTIMES
 
 MIN_AGREEMENT = 0.95  # without labelled frames
@@ -29,7 +30,7 @@ class TuneSettings:
     layout: str = "folders"
     split: str | None = None
     frames: int = 60
-    calibration_frames: int = 30
+    calibration_frames: int = DEFAULT_FRAMES
     max_drop: float = 0.005
     min_agreement: float | None = None
     max_memory: int | None = None

@@ -10,10 +10,9 @@ from pathlib import Path
 from segnet_deploy.accuracy.datasets import find_examples
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
-from segnet_deploy.frames import find_inputs, is_video
+from segnet_deploy.frames import find_inputs, is_video, spread
 from segnet_deploy.passes.to_precision import precision_of
 from segnet_deploy.progress import Progress, silent
-from segnet_deploy.quant.quantiser import spread
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.runtimes.tuned_choice import TunedChoice
 from segnet_deploy.tuning.race import Race

@@ -46,27 +46,18 @@ def frames() -> list[np.ndarray]:
     return [draw_scene(seed, *size).frame for seed, size in enumerate(SIZES)]
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared memory", "connection"])
 def test_served_labels_are_those_of_the_file(
-    server: triton_server.Server, small_model: Path
+    shared: bool, server: triton_server.Server, small_model: Path
 ) -> None:
     with (
         load(f"grpc://127.0.0.1:{server.grpc}/segnet") as remote,
         load(small_model, "onnxruntime") as local,
     ):
+        if not shared:
+            remote.engine.stop_sharing()  # type: ignore[attr-defined]
         assert remote.metadata.classes == local.metadata.classes
         assert remote.metadata.palette == local.metadata.palette
-        for frame in frames():
-            assert np.array_equal(remote.segment(frame), local.segment(frame))
-
-
-def test_without_shared_memory_the_labels_are_the_same(
-    server: triton_server.Server, small_model: Path
-) -> None:
-    with (
-        load(f"grpc://127.0.0.1:{server.grpc}/segnet") as remote,
-        load(small_model, "onnxruntime") as local,
-    ):
-        remote.engine.stop_sharing()  # type: ignore[attr-defined]
         for frame in frames():
             assert np.array_equal(remote.segment(frame), local.segment(frame))
 
