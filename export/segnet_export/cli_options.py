@@ -11,6 +11,7 @@ from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.device_options import add_device_options, check_device_options
+from segnet_export.engine_options import add_engine_options, check_engine_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_training_options(parser)
     _add_file_options(parser)
     _add_sampling_options(parser)
-    _add_engine_options(parser)
+    add_engine_options(parser)
     add_device_options(parser)
     add_int8_options(parser)
     _add_network_options(parser)
@@ -144,12 +145,6 @@ def _add_file_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_engine_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("TensorRT")
-    group.add_argument("--engine", metavar="F", help="also build an engine (as segnet-build does)")
-    group.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
-
-
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what the checkpoint does not determine")
     group.add_argument(
@@ -209,6 +204,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     defaults = build_parser().parse_args([])
     check_device_options(arguments, defaults)
     check_int8_options(arguments)
+    check_engine_options(arguments)
     check_caffe_options(arguments, defaults)
     _check_network_options(arguments)
     _check_sampling_options(arguments)
@@ -252,14 +248,6 @@ def _check_file_options(arguments: argparse.Namespace) -> None:
     checkpoint = not (arguments.model or "").endswith(".onnx")
     if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
         raise UsageError("--for tensorrt requires --precision int8, or an INT8 .onnx file")
-    if arguments.engine and arguments.precision == "int8" and arguments.form == "lowered":
-        raise UsageError("--engine requires the standard form of an INT8 file")
-    if arguments.target and not arguments.engine:
-        raise UsageError("--target requires --engine F")
-    if arguments.engine and arguments.form == "plugin":
-        raise UsageError(
-            "--engine requires the standard or lowered form; it rewrites the file itself"
-        )
     if arguments.batch < 1:
         raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
     if arguments.std and not all(arguments.std):

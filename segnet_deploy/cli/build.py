@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli.command import run
 from segnet_deploy.cli.options import check_positive, parse_size
@@ -48,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch", nargs=3, type=int, metavar=("MIN", "OPT", "MAX"), help="for a dynamic batch")
     add("--size", nargs=3, metavar=("MIN", "OPT", "MAX"), help="for dynamic sizes, each as HxW")
     add("--embed-plugin", action="store_true", help="store the plugin library in the engine")
+    add_version_compatible(parser)
     add("--timing-cache", metavar="DIR", help="keep the builder's timings, by version and device")
     add("--workspace", type=int, metavar="MB", help="scratch memory limit")
     return parser
@@ -80,6 +81,17 @@ def read_options(arguments: argparse.Namespace) -> BuildOptions:
         plugin=Path(arguments.plugin) if arguments.plugin else None,
         embed_plugin=arguments.embed_plugin,
         timing_cache=Path(arguments.timing_cache) if arguments.timing_cache else None,
+        version_compatible=arguments.version_compatible,
+    )
+
+
+def add_version_compatible(parser: Any) -> None:
+    """Add --version-compatible: an engine that newer versions of TensorRT run too."""
+    parser.add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="an engine that newer versions of TensorRT run too: it contains TensorRT's lean "
+        "runtime, is larger and may be slower (not TensorRT-RTX)",
     )
 
 
