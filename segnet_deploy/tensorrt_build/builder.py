@@ -98,11 +98,9 @@ def build(
     """
     source, target = Path(source), Path(target)
     options = options or BuildOptions()
-    kind = choose(options.builder, bool(options.targets))
+    kind = _kind(options)
     if source.resolve() == target.resolve():
         raise UsageError(f"-o {target} is the source itself; choose another name")
-    if options.version_compatible and kind == "tensorrt-rtx":
-        raise UsageError(VERSIONED_RTX)
     own, lowered = inspect(source)
     precision = options.precision or own
     targets = _targets(kind, precision, options.targets)
@@ -159,6 +157,14 @@ def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
         version_compatible=plan.version_compatible,
     )
     build(plan.onnx, path, options, progress)
+
+
+def _kind(options: BuildOptions) -> str:
+    """Return tensorrt or tensorrt-rtx. Raises UsageError if that one does not know an option."""
+    kind = choose(options.builder, bool(options.targets))
+    if options.version_compatible and kind == "tensorrt-rtx":
+        raise UsageError(VERSIONED_RTX)
+    return kind
 
 
 def _targets(kind: str, precision: str, targets: tuple[str, ...]) -> tuple[str, ...]:
