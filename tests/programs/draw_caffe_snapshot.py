@@ -1,4 +1,4 @@
-"""Draw what a training snapshot gives, as it is and with its statistics: docs/caffe-snapshot.png.
+"""Draw docs/pictures/caffe-snapshot.png: a training snapshot as it is and with its statistics.
 
     python tests/programs/draw_caffe_snapshot.py
 
