@@ -63,7 +63,7 @@ def main() -> None:
             )
     gap = np.full((SIZE[0], 6, 3), 255, np.uint8)
     picture = np.hstack([pictures[0], gap, pictures[1], gap, pictures[2]])
-    write_png(ROOT / "docs" / "caffe-snapshot.png", picture)
+    write_png(ROOT / "docs/pictures/caffe-snapshot.png", picture)
 
 
 if __name__ == "__main__":
