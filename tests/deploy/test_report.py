@@ -127,6 +127,21 @@ def test_report_refers_to_nothing_outside_itself(comparison: Comparison, tmp_pat
     assert "@import" not in html
 
 
+# The table scrolled to its end: its edges, those of its card, of the names and of the last column.
+TABLE = """(() => {
+  const scroll = document.querySelector('.scroll');
+  const box = element => element.getBoundingClientRect();
+  const scrolls = scroll.scrollWidth > scroll.clientWidth;
+  scroll.scrollLeft = scroll.scrollWidth;
+  return {
+    left: box(scroll).left, right: box(scroll).right, scrolls,
+    card: [box(scroll.closest('.card')).left, box(scroll.closest('.card')).right],
+    names: [...scroll.querySelectorAll('th:first-child')].map(cell => box(cell).left),
+    last: box(scroll.querySelector('tr > :last-child')).right,
+  };
+})()"""
+
+
 @pytest.mark.needs("chromium")
 @pytest.mark.parametrize("size", [(1180, 900), (375, 800)])
 def test_report_opens_from_disk_in_a_browser(
@@ -155,11 +170,17 @@ def test_report_opens_from_disk_in_a_browser(
             "return b.right > box.right + 1 || b.left < box.left - 1}).map(t => t.textContent)})"
         )
         overflow = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
+        table = chromium.evaluate(TABLE)
     assert len(boxes) == len(NAMES)
     assert all(left >= 0 and right <= size[0] for left, _, _, right in boxes)
     assert all(width > 250 and height > 50 for _, width, height, _ in boxes)
     assert outside == []
     assert overflow == 0
+    assert table["left"] >= table["card"][0]
+    assert table["right"] <= table["card"][1]
+    assert table["scrolls"] == (size[0] < 500)
+    assert [round(left) for left in table["names"]] == [round(table["left"])] * len(table["names"])
+    assert table["last"] <= table["right"] + 1
     light, dark = (_picture(path) for path in pictures)
     assert light.shape[:2] == dark.shape[:2]
     assert light.mean() > 200 > 60 > dark.mean()
