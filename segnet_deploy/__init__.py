@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from segnet_deploy.prediction import Predictions, predict_files
     from segnet_deploy.quant.quantise import QuantiseResult, quantise
     from segnet_deploy.runtimes.function_engine import FunctionEngine
+    from segnet_deploy.schemas import read_schema
     from segnet_deploy.segmenter import Segmenter, load
     from segnet_deploy.serving.repository import Repository, ServingOptions, write_repository
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
@@ -90,6 +91,7 @@ __all__ = [
     "load",
     "predict_files",
     "quantise",
+    "read_schema",
     "rebuild",
     "run_model",
     "segment_archive",
@@ -111,6 +113,7 @@ _MODULES = {
     "prediction": ("Predictions", "predict_files"),
     "quant.quantise": ("QuantiseResult", "quantise"),
     "runtimes.function_engine": ("FunctionEngine",),
+    "schemas": ("read_schema",),
     "segmenter": ("Segmenter", "load"),
     "serving.repository": ("Repository", "ServingOptions", "write_repository"),
     "tuning.result": ("TuneResult",),

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import browser
 import pytest
+from documents import validated
 
 from segnet_deploy.bench.graph_cost import dense_work
 from segnet_deploy.bench.report import report_file, write_report
@@ -31,6 +32,7 @@ def result(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "result.json"
     arguments = ["--engine", str(small_model), "--runtime", "onnxruntime", "--runs", "12"]
     assert bench.main([*arguments, "--layers", "--power", "--json", str(path)]) == 0
+    validated(json.loads(path.read_text()))
     return path
 
 
