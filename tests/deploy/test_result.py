@@ -18,6 +18,7 @@ from segnet_deploy.bench.result import (
     Verdict,
     read_result,
 )
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.errors import InputError
 from segnet_deploy.system.power import Energy
 
