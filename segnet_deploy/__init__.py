@@ -3,7 +3,7 @@
 Each name below is imported when it is first used, so that importing this package is fast. What
 the commands do is available here:
 
-segnet-predict  load, predict_files
+segnet-predict  load, Result, predict_files
 segnet-batch    segment_archive
 segnet-eval     find_examples, evaluate
 segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from segnet_deploy.metadata import Metadata
     from segnet_deploy.prediction import Predictions, predict_files
     from segnet_deploy.quant.quantise import QuantiseResult, quantise
+    from segnet_deploy.results.result import Result
     from segnet_deploy.runtimes.function_engine import FunctionEngine
     from segnet_deploy.schemas import read_schema
     from segnet_deploy.segmenter import Segmenter, load
@@ -73,6 +74,7 @@ __all__ = [
     "Predictions",
     "QuantiseResult",
     "Repository",
+    "Result",
     "RunResult",
     "SegNetError",
     "Segmenter",
@@ -112,6 +114,7 @@ _MODULES = {
     "metadata": ("Metadata",),
     "prediction": ("Predictions", "predict_files"),
     "quant.quantise": ("QuantiseResult", "quantise"),
+    "results.result": ("Result",),
     "runtimes.function_engine": ("FunctionEngine",),
     "schemas": ("read_schema",),
     "segmenter": ("Segmenter", "load"),

@@ -1,24 +1,27 @@
-"""Frames in, label maps out: `load(path).segment(frame)`, or every output: `run(frame)`."""
+"""Frames in, results out: `load(path)(frame)`; label maps: `segment`; every output: `run`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
 from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels, restore_values
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.passes.sampling_names import MAPS, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent
-from segnet_deploy.runtimes.base import Engine, Port
+from segnet_deploy.results.result import Result, Times
+from segnet_deploy.results.sources import Given, Source, is_single, read_source
+from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.loader import Rebuild
+from segnet_deploy.runtimes.segmentation_model import complete_metadata, not_segmentation
 from segnet_deploy.types import FITS, Array, Frame, Size
 
 
@@ -78,12 +81,12 @@ class Segmenter:
         self.engine = engine
         self.fit = fit
         if not engine.inputs or not engine.outputs:
-            raise _not_segmentation(engine, "it has no input or no output")
+            raise not_segmentation(engine, "it has no input or no output")
         self._input = engine.inputs[0]
         if not any(key in self._input.dtype.name for key in ("float", "uint8")):
-            raise _not_segmentation(engine, f"its input is {self._input.dtype}")
+            raise not_segmentation(engine, f"its input is {self._input.dtype}")
         io = "frame" if self._input.dtype == np.uint8 else "tensor"
-        self.metadata = _complete(replace(metadata or engine.metadata, io=io), engine)
+        self.metadata = complete_metadata(replace(metadata or engine.metadata, io=io), engine)
         shape = self._input.shape
         self._batch = shape[0]
         height, width = shape[1:3] if io == "frame" else shape[2:4]
@@ -100,6 +103,37 @@ class Segmenter:
     def batch(self) -> int | None:
         """Frames per call, or None where it is dynamic."""
         return self._batch
+
+    @overload
+    def __call__(self, source: Frame, stream: None = None) -> Result: ...
+    @overload
+    def __call__(self, source: Source, stream: Literal[True]) -> Iterator[Result]: ...
+    @overload
+    def __call__(self, source: Source, stream: Literal[False]) -> list[Result]: ...
+    @overload
+    def __call__(self, source: Source, stream: None = None) -> Any: ...
+
+    def __call__(self, source: Source, stream: bool | None = None) -> Any:
+        """Segment a frame, an image, a folder, a video, or a series of these.
+
+        `source` is an (H, W, 3) uint8 BGR frame, a path, or an iterable of frames and paths. A
+        frame or the path of an image gives a Result, a list or tuple a list of Results, and a
+        folder, a video or another iterable an iterator, which segments each frame when it is asked
+        for: a Result keeps its frame, and a list of a video would keep all of them. `stream` True
+        gives an iterator for every source, False a list.
+
+        Raises InputError for another source; UnreadableInputError for a file that cannot be read,
+        from an iterator at its turn (`predict_files` goes on with the others).
+
+        >>> with load("segnet.onnx") as segmenter:
+        ...     [result.path.name for result in segmenter("data/images")]
+        ['0.png', '1.png', '2.png']
+        """
+        single = is_single(source)
+        results = self._results(read_source(source))
+        if stream is False or (stream is None and isinstance(source, (list, tuple))):
+            return list(results)
+        return next(results) if stream is None and single else results
 
     def segment(self, frame: Frame) -> Frame:
         """Return the (H, W) uint8 labels of an (H, W, 3) uint8 BGR frame, at its own size."""
@@ -202,7 +236,7 @@ class Segmenter:
         """Turn logits (N, C, H, W) or labels (N, H, W) into label maps at source size."""
         if raw.ndim == 4:
             if raw.shape[1] > MAX_CLASSES:
-                raise _not_segmentation(self.engine, f"its output is {raw.shape}")
+                raise not_segmentation(self.engine, f"its output is {raw.shape}")
             maps = [label_map(raw[i]) for i in range(len(placements))]
         else:
             maps = [raw[i].astype(np.uint8, copy=False) for i in range(len(placements))]
@@ -210,7 +244,7 @@ class Segmenter:
         for labels, placement in zip(maps, placements, strict=True):
             bottom = placement.top + placement.size[0]
             if labels.shape[0] < bottom or labels.shape[1] < placement.left + placement.size[1]:
-                raise _not_segmentation(
+                raise not_segmentation(
                     self.engine, f"its output is {raw.shape}, smaller than its input"
                 )
             result = restore_labels(labels, placement)
@@ -227,6 +261,41 @@ class Segmenter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _results(self, given: Iterator[Given]) -> Iterator[Result]:
+        """Segment frames in batches of the model's size; one at a time if that is dynamic."""
+        batch: list[Given] = []
+        for item in given:
+            _check_frame(item.frame)
+            if batch and (None in self._size and _size(item.frame) != _size(batch[0].frame)):
+                yield from self._batch_results(batch)
+                batch = []
+            batch.append(item)
+            if len(batch) == (self._batch or 1):
+                yield from self._batch_results(batch)
+                batch = []
+        if batch:
+            yield from self._batch_results(batch)
+
+    def _batch_results(self, batch: Sequence[Given]) -> Iterator[Result]:
+        """Yield the results of frames that go through the engine together."""
+        clock = [perf_counter()]
+        prepared = self.preprocess([given.frame for given in batch])
+        clock.append(perf_counter())
+        raw = self.engine.run_all(prepared.x)
+        clock.append(perf_counter())
+        labels = self.postprocess(raw[self.engine.outputs[0].name], prepared.placements)
+        maps = raw[UNCERTAINTY] if self.has_uncertainty else None
+        uncertain = [
+            None if maps is None else restore_values(np.array(maps[number]), placement)
+            for number, placement in enumerate(prepared.placements)
+        ]
+        clock.append(perf_counter())
+        times = Times(*(1e3 * float(part) / len(batch) for part in np.diff(clock)))
+        classes, palette = self.metadata.classes, self.metadata.palette
+        for given, found, map_ in zip(batch, labels, uncertain, strict=True):
+            origin = (given.path, given.index)
+            yield Result(given.frame, found, classes, palette, times, *origin, map_)
 
     def _target(self, frames: Sequence[Frame]) -> Size:
         if self._size[0] is not None and self._size[1] is not None:
@@ -250,61 +319,6 @@ class Segmenter:
             values -= np.float32(self.metadata.mean[channel])
             values /= np.float32(self.metadata.std[channel])
             plane[channel] = values
-
-
-def _complete(metadata: Metadata, engine: Engine) -> Metadata:
-    """Check the ports, and add class names and colours if the file has none."""
-    inputs, output = engine.inputs, engine.outputs[0]
-    channel_axis = 3 if metadata.io == "frame" else 1
-    port = inputs[0]
-    images = inputs[:1] if engine.masks is not None else inputs
-    if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
-        raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
-    size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
-    if len(output.shape) == 4 and output.shape[1] == 1:
-        raise UnsupportedModelError(
-            f"the file has one output channel for {engine.name}; give it two classes and a "
-            "probability first: segnet-export model.onnx -o two.onnx"
-        )
-    if not _is_map(output, size):
-        raise _not_segmentation(
-            engine, f"its input is {_ports(inputs)}, its output {_ports([output])}"
-        )
-    count = output.shape[1] if len(output.shape) == 4 else None
-    if metadata.classes:
-        if count is not None and count != len(metadata.classes):
-            raise InputError(
-                f"metadata names {len(metadata.classes)} classes but the output has {count}; "
-                "export again with --classes"
-            )
-        return metadata
-    classes = load_classes(None, count or MAX_CLASSES)
-    return replace(metadata, classes=classes.names, palette=classes.palette)
-
-
-def _is_map(port: Port, size: tuple[int | None, ...]) -> bool:
-    """Return whether an output is (N, C, H, W) floats or (N, H, W) labels of the input's size."""
-    kinds = {4: "f", 3: "iu"}
-    if port.dtype.kind not in kinds.get(len(port.shape), ""):
-        return False
-    if len(port.shape) == 4 and not 2 <= (port.shape[1] or 2) <= MAX_CLASSES:
-        return False
-    return all(a is None or b is None or a == b for a, b in zip(port.shape[-2:], size, strict=True))
-
-
-def _not_segmentation(engine: Engine, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"the file is not a segmentation model for {engine.name}: {why}; expected one "
-        "(N, 3, H, W) float or (N, H, W, 3) uint8 input, and (N, classes, H, W) logits or "
-        "(N, H, W) labels of the same size: export it with segnet-export"
-    )
-
-
-def _ports(ports: Sequence[Port]) -> str:
-    return ", ".join(
-        f"{'x'.join('?' if n is None else str(n) for n in port.shape)} {port.dtype}"
-        for port in ports
-    )
 
 
 def _input_size(x: Array) -> Size:

@@ -122,7 +122,10 @@ def release(model: ir.Model) -> None:
 
 
 def load_model(path: Path) -> ir.Model:
-    """Read an ONNX file. Raises InputError if it is missing, damaged or not an ONNX file."""
+    """Read an ONNX file; weights that it stores in fp16 for computing in fp32 are fp32 here.
+
+    Raises InputError if it is missing, damaged or not an ONNX file.
+    """
     reader = require("onnx_ir")
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
@@ -139,10 +142,11 @@ def load_model(path: Path) -> ir.Model:
         ) from error
     if not model.graph.outputs or not model.graph.inputs:
         raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
+    from segnet_deploy.passes.half_weights import expand_weights
     from segnet_deploy.runtimes.check_model import check_model
 
     check_model(model, path)
-    return model
+    return expand_weights(model).model
 
 
 def _first_cause(error: BaseException) -> str:

@@ -25,7 +25,7 @@ from segnet_deploy.camera.outputs.recording import Recording
 from segnet_deploy.camera.outputs.status_log import StatusLog
 from segnet_deploy.camera.outputs.systemd_watchdog import SystemdWatchdog
 from segnet_deploy.camera.outputs.window import Window
-from segnet_deploy.camera.run_lengths import labels_from_runs, labels_to_runs
+from segnet_deploy.results.run_lengths import labels_from_runs, labels_to_runs
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 200, 0))
 STATUS = Status(state="live", source="script", uptime=1.0, frames_per_second=30.0, age=0.02)

@@ -16,6 +16,7 @@ LAYERS = (
     ("optional", "files", "classes", "schemas"),
     ("metadata", "geometry", "frames", "native", "system", "passes"),
     ("overlay", "scenes"),
+    ("results",),
     ("runtimes",),
     ("segmenter", "tensorrt_build"),
     ("prediction", "accuracy", "batch"),

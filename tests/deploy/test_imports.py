@@ -99,6 +99,7 @@ def test_public_names_are_pinned() -> None:
         "Predictions",
         "QuantiseResult",
         "Repository",
+        "Result",
         "RunResult",
         "SegNetError",
         "Segmenter",
