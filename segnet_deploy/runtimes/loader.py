@@ -93,7 +93,7 @@ def installed() -> list[str]:
 
 
 def check_installed(names: Sequence[str] = ()) -> None:
-    """Raise MissingDependencyError if one of these runtimes is missing; without names, if all are."""
+    """Raise MissingDependencyError if one of `names`, or every runtime, is missing."""
     for name in names:
         require(RUNTIMES[name].library)
     if not installed():
