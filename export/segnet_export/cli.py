@@ -45,7 +45,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine, arguments.prototxt)
+    check_paths(source, target, arguments.build_engine, arguments.prototxt)
     if source is not None and source.suffix == ".onnx":
         check_conversion_options(arguments)
     if arguments.target_runtime in DEVICES:
@@ -56,7 +56,7 @@ def command(arguments: argparse.Namespace) -> int:
         _convert(arguments, source, target)
     else:
         _export_any(arguments, source, target)
-    if arguments.engine:
+    if arguments.build_engine:
         build_engine(arguments, target)
     return 0
 

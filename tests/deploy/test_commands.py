@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from documents import validated
 
 from segnet_deploy.bench.run_model import run_model
 from segnet_deploy.cli import bench, doctor, predict
@@ -164,7 +165,7 @@ def test_bench_prints_a_table_with_the_papers_row(
     table = capsys.readouterr().out
     for words in ("median", "p99", "frames/s", "paper, Table 6", "422.5"):
         assert words in table
-    result = json.loads(report.read_text())
+    result = validated(json.loads(report.read_text()))
     assert len(result["samples"]["total"]) == result["runs"] == 12
     parts = [sum(result["samples"][p]) for p in ("pre", "infer", "post")]
     assert sum(parts) == pytest.approx(sum(result["samples"]["total"]))
@@ -229,8 +230,8 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["--json"]) == 0
-    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert doctor.main(["--json", "-"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["python"]["state"] == "ok"
     assert checks["onnxruntime"]["state"] == "ok"
     for check in checks.values():
