@@ -44,7 +44,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine, arguments.prototxt)
+    check_paths(source, target, arguments.build_engine, arguments.prototxt)
     if source is not None and source.suffix == ".onnx":
         check_conversion_options(arguments)
     if arguments.target_runtime in DEVICES:
@@ -55,7 +55,7 @@ def command(arguments: argparse.Namespace) -> int:
         _convert(arguments, source, target)
     else:
         _export_any(arguments, source, target)
-    if arguments.engine:
+    if arguments.build_engine:
         _build_engine(arguments, target)
     return 0
 
@@ -211,7 +211,7 @@ def _build_engine(arguments: argparse.Namespace, source: Path) -> None:
     from segnet_deploy.tensorrt_build import BuildOptions, build
 
     options = BuildOptions(targets=parse_targets(arguments.target))
-    built = build(source, Path(arguments.engine), options, arguments.progress)
+    built = build(source, Path(arguments.build_engine), options, arguments.progress)
     print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 

@@ -10,15 +10,15 @@ from dataclasses import asdict
 from typing import Any
 
 
-def start_logging(as_json: bool) -> None:
-    """Write the log of `segnet_deploy.camera` to stderr, from level INFO."""
+def start_logging(as_json: bool, quiet: bool = False) -> None:
+    """Write the log of `segnet_deploy.camera` to stderr, if `quiet` only what went wrong."""
     log = logging.getLogger("segnet_deploy.camera")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
     log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
 
 

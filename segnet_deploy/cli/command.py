@@ -1,4 +1,4 @@
-"""What every command shares: its switches, one-line errors and exit statuses."""
+"""How every command runs: one-line errors, exit statuses, results on stdout."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+from segnet_deploy.cli.parser import Parser, add_general_options
 from segnet_deploy.cli.progress import TerminalProgress
 from segnet_deploy.errors import SegNetError, UsageError
 
 LONGEST_MESSAGE = 2000
-
-
-class _Version(argparse.Action):
-    """Print the version; it is read only if asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from segnet_deploy import __version__
-
-        print(f"{parser.prog} {__version__}")
-        parser.exit()
 
 
 def run(
@@ -37,7 +28,8 @@ def run(
     SegNetError becomes one line on stderr and status 1 (2 for UsageError); `--debug` shows its
     traceback. Ctrl-C is status 130.
     """
-    add_common_options(parser)
+    if not isinstance(parser, Parser):
+        add_general_options(parser)
     arguments = parser.parse_args(argv)
     arguments.progress = TerminalProgress(quiet=arguments.quiet)
     try:
@@ -65,18 +57,6 @@ def shorten(message: str) -> str:
     if len(line) <= LONGEST_MESSAGE:
         return line
     return f"{line[:half]} ({len(line) - 2 * half} characters left out) {line[-half:]}"
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add the switches that every command has."""
-    add = parser.add_argument
-    add("--version", action=_Version, nargs=0, help="print the version and exit")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "-v", "--verbose", action="store_true", help="also show messages of the libraries"
-    )
-    group.add_argument("-q", "--quiet", action="store_true", help="show no progress or notes")
-    add("--debug", action="store_true", help="show the traceback of an error")
 
 
 @contextlib.contextmanager

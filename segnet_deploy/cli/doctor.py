@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from segnet_deploy.cli.command import run
+from segnet_deploy.cli import options
+from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.parser import Parser
 from segnet_deploy.runtimes.base import ONNX_RUNTIMES
 
 if TYPE_CHECKING:
@@ -19,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-doctor`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-doctor",
-        description="Report what works on this machine, what does not, and what to install.",
-        epilog="exit status: 0 a model can run here, 1 no runtime works",
+    parser = Parser(
+        "segnet-doctor",
+        "Report what works on this machine, what does not, and what to install.",
+        exits="0 a model can run here, 1 no runtime works",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    options.add_json(parser)
     return parser
 
 
@@ -35,12 +38,8 @@ def command(arguments: argparse.Namespace) -> int:
     from segnet_deploy.runtimes.diagnosis import examine
 
     checks = examine()
-    if arguments.json:
-        import json
-
-        print(json.dumps([vars(check) for check in checks], indent=2))
-    else:
-        print(format_checks(checks))
+    text = json.dumps([vars(check) for check in checks], indent=2) + "\n"
+    write_result(text, arguments.json, format_checks(checks))
     return 0 if any(c.name in ONNX_RUNTIMES and c.state == "ok" for c in checks) else 1
 
 

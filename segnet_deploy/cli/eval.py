@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.base import CHOICES
 
@@ -25,24 +26,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-eval`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-eval",
-        description="Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
-        epilog="exit status: 0 measured, 1 failed or a frame could not be read, 2 wrong usage",
+    parser = Parser(
+        "segnet-eval",
+        "Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
+        exits="0 measured, 1 failed or a frame could not be read",
     )
     options.add_engine(parser)
-    options.add_labelled_data(parser)
-    add = parser.add_argument
-    add("--against", metavar="M", help="compare with another file or engine")
-    add("--flips", action="store_true", help="with --against: indices that differ, by stage")
     options.add_runtime(parser)
-    add("--against-runtime", choices=CHOICES, help="default: --runtime")
-    add("--no-boundary", action="store_true", help="do not compute the boundary F1")
+    options.add_device(parser)
+    options.add_json(parser)
+    add = group(parser, "output").add_argument
     add("--confusion", metavar="PNG", help="draw the confusion matrix")
     add("--worst", metavar="PNG", help="draw the frames with the lowest mIoU")
-    options.add_json(parser)
+    options.add_labelled_data(parser)
+    add = group(parser, "measurement").add_argument
+    add("--against", metavar=options.ENGINE, help="compare with another file or engine")
+    add("--against-runtime", choices=CHOICES, help="its runtime (default: --runtime)")
+    add("--flips", action="store_true", help="with --against: indices that differ, by stage")
+    add("--no-boundary", action="store_true", help="do not compute the boundary F1")
     return parser
 
 
@@ -125,6 +128,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from segnet_deploy.files import check_writable
 
     options.check_positive(arguments, "threads")
+    options.choose_device(arguments)
     if arguments.flips and arguments.against is None:
         raise UsageError("--flips compares two files; give --against as well")
     if arguments.against_runtime and arguments.against is None:

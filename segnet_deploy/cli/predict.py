@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 
 
@@ -17,28 +18,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-predict`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-predict",
-        description="Segment images, folders of images and videos with an exported file.",
-        epilog="exit status: 0 all done, 1 an input or the engine failed, 2 wrong usage",
+    parser = Parser(
+        "segnet-predict",
+        "Segment images, folders of images and videos with an exported file.",
+        exits="0 all done, 1 an input or the engine failed",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IMAGES|DIR|VIDEO")
-    options.add_engine(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder for results")
-    options.add_runtime(parser)
-    options.add_fit(parser)
-    options.add_alpha(parser)
     parser.add_argument(
+        "inputs", nargs="*", metavar="IMAGES|DIR|VIDEO", help="what to segment, as --source"
+    )
+    options.add_engine(parser)
+    options.add_runtime(parser)
+    options.add_device(parser)
+    options.add_source(parser, "images, folders and videos", several=True)
+    options.add_fit(parser)
+    options.add_output_folder(parser, "folder for the results")
+    options.add_alpha(parser)
+    output = group(parser, "output")
+    output.add_argument("--no-legend", action="store_true", help="leave the legend out")
+    output.add_argument(
         "--uncertainty",
         action="store_true",
         help="also write the uncertainty of a file exported with --mc-dropout: a heat map and .npy",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the dropout masks of such a file (default: 0)"
+    output.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the dropout masks of such a file (default: 0)",
     )
-    parser.add_argument("--no-legend", action="store_true", help="leave the legend out")
     return parser
 
 
@@ -48,10 +58,14 @@ def command(arguments: argparse.Namespace) -> int:
     from segnet_deploy.prediction import check_folder, predict_files
     from segnet_deploy.segmenter import load
 
+    arguments.inputs += arguments.source or []
+    if not arguments.inputs:
+        raise UsageError("no input; give images, folders or videos: segnet-predict DIR ... -o OUT")
     options.check_alpha(arguments)
     options.check_positive(arguments, "threads")
     if not 0 <= arguments.seed < 2**64:
         raise UsageError(f"--seed {arguments.seed}; expected 0 or more, below 2 ** 64")
+    options.choose_device(arguments)
     find_inputs(arguments.inputs)  # report a wrong path before loading the model
     check_folder(Path(arguments.output), arguments.inputs)
     with load(

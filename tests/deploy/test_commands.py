@@ -229,7 +229,7 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["--json"]) == 0
+    assert doctor.main(["--json", "-"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
     assert checks["python"]["state"] == "ok"
     assert checks["onnxruntime"]["state"] == "ok"

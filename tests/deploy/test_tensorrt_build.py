@@ -71,7 +71,7 @@ def test_engine_without_targets_is_portable(
     """It is the same on every machine, with a GPU or without; its memory is that of its maximum."""
     arguments = [str(exported), "-o", str(tmp_path / "m.trt"), "--form", "lowered"]
     dynamic = inspect_batch(exported)
-    assert build.main([*arguments, *(["--batch", "1", "2", "4"] if dynamic else [])]) == 0
+    assert build.main([*arguments, *(["--batch-range", "1", "2", "4"] if dynamic else [])]) == 0
     line = capsys.readouterr().out
     assert "GPUs from sm80 on" in line
     assert (" MB at its largest input 4x3x45x60," in line) == dynamic
@@ -205,10 +205,10 @@ def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
         "refused": ([str(odd), "--target", "sm86"], 1, "culprit"),
         "target": ([str(good), "--target", "sm13"], 1, "sm13"),
         "dynamic": ([str(dynamic), "--target", "sm86"], 2, "dynamic sizes"),
-        "size": ([str(good), "--target", "sm86", "--size", *["8x8"] * 3], 2, "fixed size"),
-        "size text": ([str(good), "--size", "8", "8x8", "8x8"], 2, "--size 8;"),
+        "size": ([str(good), "--target", "sm86", "--size-range", *["8x8"] * 3], 2, "fixed size"),
+        "size text": ([str(good), "--size-range", "8", "8x8", "8x8"], 2, "--size-range 8;"),
         "embed": ([str(good), "--form", "lowered", "--embed-plugin"], 2, "has no plugin"),
-        "batch": ([str(good), "--target", "sm86", "--batch", "1", "2", "3"], 2, "fixed batch"),
+        "batch": ([str(good), "--target", "sm86", "--batch-range", "1", "2", "3"], 2, "fixed batch"),
         "workspace": ([str(good), "--workspace", "0"], 2, "--workspace 0"),
         "tensorrt": ([str(good), "--builder", "tensorrt", "--target", "sm86"], 1, "--target"),
         "bf16": ([str(good), "--target", "sm75", "--precision", "bf16"], 2, "sm75 has no bf16"),

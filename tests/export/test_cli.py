@@ -84,7 +84,7 @@ def test_engine_is_built_by_the_same_command(
 
 def test_target_needs_an_engine(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([str(checkpoint), "--target", "sm86"]) == 2
-    assert "--engine" in capsys.readouterr().err
+    assert "--build-engine" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

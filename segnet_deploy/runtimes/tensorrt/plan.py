@@ -114,9 +114,9 @@ class Plan:
             words += ["--target", ",".join(targets)]
         batch, sizes = self.ranges()
         if batch:
-            words += ["--batch", *map(str, batch)]
+            words += ["--batch-range", *map(str, batch)]
         if sizes:
-            words += ["--size", *(f"{height}x{width}" for height, width in sizes)]
+            words += ["--size-range", *(f"{height}x{width}" for height, width in sizes)]
         return " ".join(words)
 
     def ranges(self) -> tuple[Batches | None, Sizes | None]:
