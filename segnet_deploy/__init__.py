@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from segnet_deploy.results.coco import to_coco
     from segnet_deploy.results.result import Result
     from segnet_deploy.runtimes.function_engine import FunctionEngine
+    from segnet_deploy.schemas import read_schema
     from segnet_deploy.segmenter import Segmenter, load
     from segnet_deploy.serving.repository import Repository, ServingOptions, write_repository
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
@@ -97,6 +98,7 @@ __all__ = [
     "load",
     "predict_files",
     "quantise",
+    "read_schema",
     "rebuild",
     "run_model",
     "segment_archive",
@@ -122,6 +124,7 @@ _MODULES = {
     "results.coco": ("to_coco",),
     "results.result": ("Result",),
     "runtimes.function_engine": ("FunctionEngine",),
+    "schemas": ("read_schema",),
     "segmenter": ("Segmenter", "load"),
     "serving.repository": ("Repository", "ServingOptions", "write_repository"),
     "tuning.result": ("TuneResult",),

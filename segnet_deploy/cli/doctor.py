@@ -12,6 +12,7 @@ from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.cli.parser import Parser
 from segnet_deploy.runtimes.base import ONNX_RUNTIMES
+from segnet_deploy.schemas import head
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.diagnosis import Check
@@ -35,12 +36,15 @@ def build_parser() -> Parser:
 
 def command(arguments: argparse.Namespace) -> int:
     """Print every finding; return 1 if no runtime works."""
+    from segnet_deploy import __version__
     from segnet_deploy.runtimes.diagnosis import examine
 
     checks = examine()
-    text = json.dumps([vars(check) for check in checks], indent=2) + "\n"
+    works = any(check.name in ONNX_RUNTIMES and check.state == "ok" for check in checks)
+    found = {"version": __version__, "works": works, "checks": [vars(check) for check in checks]}
+    text = json.dumps({**head("doctor"), **found}, indent=2) + "\n"
     write_result(text, arguments.json, format_checks(checks))
-    return 0 if any(c.name in ONNX_RUNTIMES and c.state == "ok" for c in checks) else 1
+    return 0 if works else 1
 
 
 def format_checks(checks: Sequence[Check]) -> str:

@@ -15,6 +15,7 @@ from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.schemas import head
 
 if TYPE_CHECKING:
     from segnet_deploy.accuracy.datasets import Example
@@ -71,7 +72,8 @@ def command(arguments: argparse.Namespace) -> int:
     examples = read_examples(arguments)
     with _open(arguments, arguments.engine, arguments.runtime) as segmenter:
         result = _evaluate(arguments, segmenter, examples)
-        result |= {"engine": arguments.engine, "against_engine": arguments.against}
+        engines = {"engine": arguments.engine, "against_engine": arguments.against}
+        result = {**head("evaluation"), **engines, **result}
         text = json.dumps(_without_nan(result), indent=1) + "\n"
         write_result(text, arguments.json, format_table(result))
         _draw(arguments, segmenter, examples, result)

@@ -121,6 +121,7 @@ def test_public_names_are_pinned() -> None:
         "load",
         "predict_files",
         "quantise",
+        "read_schema",
         "rebuild",
         "run_model",
         "segment_archive",
