@@ -61,7 +61,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
     "litert": (
         lambda: bool(os.environ.get("LITERT_PYTHON")),
-        "no onnx2tf: set LITERT_PYTHON to a Python 3.12 that has it (docs/devices.md)",
+        "no onnx2tf: set LITERT_PYTHON to a Python 3.12 that has it (docs/how-to/devices.md)",
     ),
     "triton": (
         lambda: _importable("tritonclient") and _triton_starts(),

@@ -62,7 +62,7 @@ def check_device_options(arguments: argparse.Namespace, defaults: argparse.Names
     if device == "coreml":
         raise UsageError(
             "--for coreml: coremltools reads torch, not ONNX, and has no unpooling; follow the "
-            "recipe in docs/devices.md, or choose --for litert"
+            "recipe in docs/how-to/devices.md, or choose --for litert"
         )
     for name, reason in _NO_USE.items():
         if name == "dynamic" and device == "deepstream" and arguments.dynamic == "batch":
@@ -152,7 +152,7 @@ def _write_rknn(source: Path, target: Path, options: dict[str, Any]) -> None:
     print(
         f"next, with rknn-toolkit2: rknn.config(mean_values=[{list(metadata.mean)}], std_values="
         f"[{list(metadata.std)}], target_platform='rk3588'); rknn.load_onnx('{target}'); see "
-        f"docs/devices.md. Its input is {_normalisation(metadata)}"
+        f"docs/how-to/devices.md. Its input is {_normalisation(metadata)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The result of a measurement as typed values, and its JSON (schema: docs/report.md).
+"""The result of a measurement as typed values, and its JSON (schema: docs/how-to/report.md).
 
 Measurement         what was measured of one model
  ├── RunResult      one model measured in this process: segnet-bench --engine

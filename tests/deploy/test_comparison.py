@@ -300,7 +300,8 @@ def test_switches_of_the_command_reach_the_comparison(
         ComparisonExtras(rebuild=True),
         ComparisonExtras(layers=True, power=True),
     ]
-    assert ComparisonExtras().ceilings  # docs/report.md: every comparison on a CPU has a roofline
+    # docs/how-to/report.md: every comparison on a CPU has a roofline
+    assert ComparisonExtras().ceilings
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,8 @@ CASES = {
         ["ray"],
         "ray",
     ),
-    "tune": ("segnet-tune ENGINE --calib IMAGES -o OUT", [*RUNTIMES], "onnxruntime"),
+    "tune ncnn": ("segnet-tune ENGINE --calib IMAGES -o OUT --runtime ncnn", ["ncnn"], "ncnn"),
+    "tune": ("segnet-tune ENGINE --calib IMAGES -o OUT", [*RUNTIMES], "openvino"),
     "build": ("segnet-build ENGINE -o OUT.trt", ["tensorrt", "tensorrt_rtx_bindings"], "tensorrt"),
 }
 

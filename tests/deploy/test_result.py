@@ -88,7 +88,7 @@ def test_published_comparison_keeps_every_value(path: Path) -> None:
 
 
 def test_schema_documents_every_key() -> None:
-    schema = (RESULTS.parents[1] / "docs/report.md").read_text()
+    schema = (RESULTS.parents[1] / "docs/how-to/report.md").read_text()
     content = comparison().to_json()
     objects = [run().to_json(), content, content["networks"][0], content["verdicts"][0]]
     keys = {key for values in objects for key in values}

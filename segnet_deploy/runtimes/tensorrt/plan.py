@@ -178,7 +178,8 @@ class Plan:
         if library is None:
             raise EngineError(
                 f"{self.path} needs the plugin library, which is missing: build it with CMake "
-                "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
+                "(docs/how-to/tensorrt.md) and give --plugin, "
+                "or build the engine with --form lowered"
             )
         return library
 
