@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from train import MEAN, STD, UNSEEN, mean_iou, normalise
 
+from segnet_deploy.cli.progress import TerminalProgress
 from segnet_deploy.files import atomic_path
 from segnet_deploy.passes.half_weights import compress_weights
 from segnet_deploy.runtimes.model_file import load_model, save_model
@@ -57,8 +58,8 @@ def crops(frames: Tensor, labels: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     for scene in torch.randint(len(frames), (batch,)).tolist():
         top = int(torch.randint(frames.shape[2] - height + 1, ()))
         left = int(torch.randint(frames.shape[3] - width + 1, ()))
-        window = (slice(top, top + height), slice(left, left + width))
-        x, target = frames[(scene, slice(None), *window)].float(), labels[(scene, *window)].long()
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        x, target = frames[scene, :, rows, columns].float(), labels[scene, rows, columns].long()
         if torch.rand(()) < 0.5:
             x, target = x.flip(-1), target.flip(-1)
         gain, shift = 0.7 + 0.6 * torch.rand(()), 20 * torch.randn(3, 1, 1)
@@ -97,7 +98,7 @@ def write(network: SegNet, name: str, path: Path, facts: dict[str, Any]) -> floa
     with tempfile.TemporaryDirectory() as folder:
         exact = Path(folder) / "fp32.onnx"
         options: dict[str, Any] = {"mean": MEAN, "std": STD, "classes": "camvid"}
-        export(network, torch.zeros(1, 3, *size), exact, progress=print, **options)
+        export(network, torch.zeros(1, 3, *size), exact, progress=TerminalProgress(), **options)
         model = compress_weights(load_model(exact)).model
         for node in model.graph:  # where torch's exporter took it from: a tenth of the file
             node.metadata_props.clear()
