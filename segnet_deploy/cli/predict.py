@@ -25,9 +25,6 @@ def build_parser() -> Parser:
         "Segment images, folders of images and videos with an exported file.",
         exits="0 all done, 1 an input or the engine failed",
     )
-    parser.add_argument(
-        "inputs", nargs="*", metavar="IMAGES|DIR|VIDEO", help="what to segment, as --source"
-    )
     options.add_engine(parser)
     options.add_runtime(parser)
     options.add_device(parser)
@@ -58,16 +55,14 @@ def command(arguments: argparse.Namespace) -> int:
     from segnet_deploy.prediction import check_folder, predict_files
     from segnet_deploy.segmenter import load
 
-    arguments.inputs += arguments.source or []
-    if not arguments.inputs:
-        raise UsageError("no input; give images, folders or videos: segnet-predict DIR ... -o OUT")
+    inputs = options.read_sources(arguments, "IMAGES|DIR|VIDEO")
     options.check_alpha(arguments)
     options.check_positive(arguments, "threads")
     if not 0 <= arguments.seed < 2**64:
         raise UsageError(f"--seed {arguments.seed}; expected 0 or more, below 2 ** 64")
     options.choose_device(arguments)
-    find_inputs(arguments.inputs)  # report a wrong path before loading the model
-    check_folder(Path(arguments.output), arguments.inputs)
+    find_inputs(inputs)  # report a wrong path before loading the model
+    check_folder(Path(arguments.output), inputs)
     with load(
         arguments.engine,
         arguments.runtime,
@@ -81,7 +76,7 @@ def command(arguments: argparse.Namespace) -> int:
             segmenter.engine.masks.seed = arguments.seed
         done = predict_files(
             segmenter,
-            arguments.inputs,
+            inputs,
             arguments.output,
             alpha=arguments.alpha,
             legend=not arguments.no_legend,

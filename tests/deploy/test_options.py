@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from console_commands import COMMANDS
 
+from segnet_deploy.cli.options import read_sources
 from segnet_deploy.cli.parser import GENERAL, GROUPS, Parser
 
 # (option, aspect) that differs between commands, and why.
@@ -143,7 +144,11 @@ def refusal(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> 
         ("segnet-build", "m.onnx --fp16", "--fp16 is --precision fp16 here"),
         ("segnet-build", "m.onnx --minShapes=x:1x3x8x8", "--size-range MIN OPT MAX here"),
         ("segnet-predict", "--weights m.onnx --half", "segnet-export --precision"),
-        ("segnet-predict", "model=m.onnx source=a.png", "--model is --engine FILE here"),
+        (
+            "segnet-predict",
+            "model=m.onnx source=a.png",
+            "FILE here; source= is --source here",
+        ),
         ("segnet-export", "m.pt --imgs 8 8", "did you mean --imgsz?"),
         ("segnet-camera", "--network=m --headless", "no window is shown without --show"),
     ],
@@ -174,6 +179,14 @@ def test_size_has_several_spellings(words: str) -> None:
     for given in (["--imgsz", *words.split()], [f"--imgsz={words.replace(' ', 'x')}"]):
         arguments = PARSERS["segnet-export"].parse_args([*given, "m.pt"])
         assert (arguments.imgsz, arguments.model) == ([360, 480], "m.pt")
+
+
+@pytest.mark.parametrize("name", ["segnet-predict", "segnet-batch", "segnet-camera"])
+def test_source_is_accepted_with_and_without_its_name(name: str) -> None:
+    for words in (["a.png"], ["--source", "a.png"]):
+        output = [] if name == "segnet-camera" else ["-o", "out"]
+        arguments = PARSERS[name].parse_args(["--engine", "m.onnx", *output, *words])
+        assert read_sources(arguments, "x") == ["a.png"]
 
 
 def test_one_number_is_a_square() -> None:
