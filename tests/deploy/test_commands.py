@@ -239,7 +239,7 @@ def test_doctor_says_what_a_file_contains(
     assert document["works"] is True
     assert found["input"] == "image: 1x3x45x61 float32"
     assert found["output"].endswith(": 1x5x45x61 float32")
-    assert found["network"] == "segnet: standard form, fp32, tensor io"
+    assert found["network"] == "standard form, fp32, tensor io"
     assert "mean [110.0, 110.0, 110.0]" in found["input values"]
     assert "opens it in" in found["onnxruntime"]
 
