@@ -32,8 +32,9 @@ def build_parser() -> Parser:
     parser.add_argument(
         "model",
         nargs="?",
-        metavar="model.pt|net.caffemodel|some.onnx",
-        help="a checkpoint, a Caffe model, or an ONNX file",
+        type=options.model_file,
+        metavar="model.pt|net.caffemodel|some.onnx|NAME",
+        help="a checkpoint, a Caffe model, an ONNX file, or a pretrained network: demo, street",
     )
     _add_input_options(parser)
     _add_output_options(parser)

@@ -32,7 +32,12 @@ def build_parser() -> Parser:
         "Build a TensorRT or TensorRT-RTX engine from an exported ONNX file.",
         exits="0 built, 1 failed (no file)",
     )
-    parser.add_argument("onnx", metavar="M.onnx", help="file of segnet-export")
+    parser.add_argument(
+        "onnx",
+        type=options.model_file,
+        metavar="M.onnx|NAME",
+        help="file of segnet-export, or a pretrained network: demo, street",
+    )
     add = group(parser, "output").add_argument
     add("-o", "--output", metavar="FILE", help="default: the file's name + .trt")
     add("--precision", choices=PRECISIONS, help="default: the file's own")
