@@ -88,4 +88,4 @@ cuda-matrix:
 	done
 
 clean:
-	rm -rf $(VENV) .venv-triton build out
+	rm -rf $(VENV) .venv-triton build dist out segnet_deploy/native/lib

@@ -215,6 +215,16 @@ def read_sources(arguments: argparse.Namespace, example: str) -> list[str]:
     return sources
 
 
+def add_version_compatible(parser: argparse.ArgumentParser) -> None:
+    """Add --version-compatible: an engine that newer versions of TensorRT run too."""
+    group(parser, "TensorRT").add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="an engine that newer versions of TensorRT run too: it contains TensorRT's lean "
+        "runtime, is larger and may be slower (not TensorRT-RTX)",
+    )
+
+
 def check_positive(arguments: argparse.Namespace, *names: str) -> None:
     """Raise UsageError for an option whose value is not above 0."""
     for name in names:
