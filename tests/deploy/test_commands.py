@@ -16,7 +16,7 @@ from documents import validated
 
 from segnet_deploy import Result, predict_files
 from segnet_deploy.bench.run_model import run_model
-from segnet_deploy.cli import bench, doctor, predict
+from segnet_deploy.cli import bench, doctor, predict, triton
 from segnet_deploy.native import find, max_unpool
 from segnet_deploy.runtimes import diagnosis
 from segnet_deploy.scenes import draw_scene
@@ -290,6 +290,23 @@ def test_predict_of_a_camera_names_the_command(
     out = ["-o", str(tmp_path / "out")]
     assert predict.main(["--engine", str(small_model), "--source", source, *out]) == 1
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_leaves_the_result_alone(
+    quiet: bool, small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch = ["-q"] if quiet else []
+    engine = ["--engine", str(small_model)]
+    for main, words in (
+        (predict.main, [*engine, str(street), "-o", str(tmp_path / "out")]),
+        (bench.main, [*engine, "--runs", "2"]),
+        (triton.main, [str(small_model), "-o", str(tmp_path / "models")]),
+    ):
+        assert main([*words, *switch]) == 0
+        out, err = capsys.readouterr()
+        assert out
+        assert (err == "") == quiet
 
 
 def test_device_that_cannot_run_the_file_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from console_commands import COMMANDS
 
+from segnet_deploy.cli.command import BROKEN_PIPE
 from segnet_deploy.cli.options import read_sources
 from segnet_deploy.cli.parser import GENERAL, GROUPS, Parser
 
@@ -211,6 +213,19 @@ def test_benchmark_parsers_share_the_groups() -> None:
     add_labelled_data(parser)
     titles = [group.title for group in parser._action_groups if group._group_actions]
     assert titles[-2:] == ["labelled frames", GENERAL]
+
+
+def test_reader_that_ends_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "segnet_deploy.cli.doctor"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (BROKEN_PIPE, b"")
 
 
 def test_no_command_writes_colours() -> None:
