@@ -101,4 +101,4 @@ cuda-matrix:
 	done
 
 clean:
-	rm -rf $(VENV) .venv-triton build out
+	rm -rf $(VENV) .venv-triton build dist out segnet_deploy/native/lib

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from segnet_deploy.tuning.settings import TuneSettings
     from segnet_deploy.tuning.tune import tune
 
-    __version__: str
+__version__ = "0.1.0"  # the one place where it is written
 
 __all__ = [
     "BatchOptions",
@@ -133,11 +133,4 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOMES:
         return getattr(importlib.import_module(f"segnet_deploy.{_HOMES[name]}"), name)
-    if name == "__version__":
-        from importlib import metadata
-
-        try:
-            return metadata.version("segnet-deploy")
-        except metadata.PackageNotFoundError:  # run from a source tree
-            return "0.1.0"
     raise AttributeError(f"module 'segnet_deploy' has no attribute {name!r}")
