@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -105,18 +106,20 @@ def folder(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return copy
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        block
-        for block in blocks("python")
-        if not block.needs and str(block.path.relative_to(ROOT)) not in SLOW
-    ],
-    ids=str,
-)
+PYTHON_PAGES = [
+    page
+    for page in dict.fromkeys(block.path for block in blocks("python") if not block.needs)
+    if str(page.relative_to(ROOT)) not in SLOW
+]
+
+
 @pytest.mark.usefixtures("folder")
-def test_python_of_the_pages_runs(block: Block) -> None:
-    exec(compile(block.text, str(block), "exec"), names())
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_of_a_page_runs_in_order(page: Path) -> None:
+    namespace = names()
+    for block in blocks("python"):
+        if block.path == page and not block.needs:
+            exec(compile(block.text, str(block), "exec"), namespace)
 
 
 def test_error_messages_of_troubleshooting_are_those_of_the_code() -> None:
@@ -198,3 +201,20 @@ def test_result_with_little_in_it_is_shown(text: str, tmp_path: Path) -> None:
 def test_drawing_of_unpooling_is_what_the_program_draws() -> None:
     drawn = (DOCS / "pictures/unpooling.svg").read_text()
     assert drawn == extension("draw_unpooling").draw()
+
+
+@pytest.mark.needs("sphinx")
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*build, "-d", str(tmp_path / "cache"), str(DOCS), str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        loaded = re.findall(
+            r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(\w+:)?//', page.read_text()
+        )
+        assert not loaded, f"{page.name} loads something from another host"

@@ -2,8 +2,8 @@
 
     python tests/programs/check_docs.py [--site out/docs] [--only PAGE ...]
 
-Blocks whose first line is `# needs ...` are counted and not run. Each page's blocks run in order in
-a folder of their own, with a SegNet of width 4. Minutes.
+Blocks whose first line is `# needs ...` are counted and not run. Each page runs in a folder of its
+own, its commands in order and then its Python, with a SegNet of width 4. Minutes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from browser import Browser, find  # noqa: E402 - needs the path above
 from doc_blocks import Block, blocks, fill_folder  # noqa: E402
 
-# A block of Python gets the names that it uses without defining them.
+# Blocks of Python get the names that they use without defining them.
 START = """
 import sys
 sys.path.insert(0, {support!r})
 from doc_blocks import names
-exec(compile({text!r}, {name!r}, "exec"), names())
+namespace = names()
+for name, text in {texts!r}.items():
+    exec(compile(text, name, "exec"), namespace)
 """
 
 
@@ -54,57 +56,61 @@ def make_model(folder: Path) -> Path:
     return folder / "exported.onnx"
 
 
-def run(block: Block, folder: Path) -> str | None:
-    """Run a block in `folder`; return what went wrong, or None."""
+def run(call: list[str], folder: Path) -> str | None:
+    """Run a program in `folder`; return what went wrong, or None."""
     paths = (str(Path(sys.executable).parent), os.environ["PATH"])
     environment = os.environ | {
         "PATH": os.pathsep.join(paths),
         "SEGNET_AUTO": "order",
         "OMP_NUM_THREADS": "2",
     }
-    if block.language == "python":
-        text = START.format(support=str(HERE.parent / "support"), text=block.text, name=str(block))
-        calls = [[sys.executable, "-c", text]]
-    else:
-        calls = [["bash", "-c", command] for command in block.commands]
-    for call in calls:
-        try:
-            done = subprocess.run(
-                call, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-            )
-        except subprocess.TimeoutExpired:
-            return f"{call[-1][:200]}: over 600 s"
-        if done.returncode:
-            return f"{call[-1][-200:]}: status {done.returncode}\n{done.stderr[-800:]}"
-    return None
+    try:
+        done = subprocess.run(
+            call, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+        )
+    except subprocess.TimeoutExpired:
+        return "over 600 s"
+    return f"status {done.returncode}\n{done.stderr[-800:]}" if done.returncode else None
+
+
+def calls_of(page: list[Block]) -> list[tuple[str, list[str]]]:
+    """Return the programs that run a page, each with its name: commands, then all its Python."""
+    calls = [
+        (f"{block} {command[:60]}", ["bash", "-c", command])
+        for block in page
+        for command in block.commands
+        if block.language == "console"
+    ]
+    texts = {str(block): block.text for block in page if block.language == "python"}
+    if texts:
+        text = START.format(support=str(HERE.parent / "support"), texts=texts)
+        calls.append((f"{next(iter(texts))} python", [sys.executable, "-c", text]))
+    return calls
 
 
 def run_blocks(only: list[str]) -> list[str]:
     """Run every block that needs nothing; print each, and return the failures."""
-    failures, marked, ran = [], 0, 0
+    failures, ran = [], 0
+    found = blocks("console", "python")
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / "base"
         base.mkdir()
         fill_folder(base, make_model(base))
-        found = blocks("console", "python")
         for page in dict.fromkeys(block.path for block in found):
-            name = str(page.relative_to(ROOT))
-            if only and not any(text in name for text in only):
+            if only and not any(text in str(page.relative_to(ROOT)) for text in only):
                 continue
             folder = shutil.copytree(base, Path(temporary) / "page", symlinks=True)
-            for block in (block for block in found if block.path == page):
-                if block.needs:
-                    marked += 1
-                    continue
+            for name, call in calls_of([b for b in found if b.path == page and not b.needs]):
                 start, ran = time.monotonic(), ran + 1
-                problem = run(block, folder)
-                failures += [f"{block}: {problem}"] if problem else []
+                problem = run(call, folder)
+                failures += [f"{name}: {problem}"] if problem else []
                 state = "FAILED" if problem else "ok"
-                print(f"{state:7}{time.monotonic() - start:6.1f} s  {block}", flush=True)
+                print(f"{state:7}{time.monotonic() - start:6.1f} s  {name}", flush=True)
                 if problem:
                     print(problem, flush=True)
             shutil.rmtree(folder)
-    print(f"{ran} blocks run, {len(failures)} failed; {marked} are marked and were not run")
+    marked = sum(bool(block.needs) for block in found)
+    print(f"{ran} programs run, {len(failures)} failed; {marked} blocks are marked and not run")
     return failures
 
 
