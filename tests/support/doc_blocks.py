@@ -91,11 +91,12 @@ def fill_folder(folder: Path, model: Path) -> None:
     for name in ("a", "b", "segnet"):
         shutil.copy(model, folder / f"{name}.onnx")
     save_model(lower_unpooling(load_model(model)).model, folder / "lowered.onnx")
-    for name in ("images", "camvid/val", "camvid/valannot"):
+    for name in ("images", "out/demo/frames", "camvid/val", "camvid/valannot"):
         (folder / name).mkdir(parents=True)
     for seed in range(3):
         scene = draw_scene(seed, 45, 61)
-        cv2.imwrite(str(folder / f"images/{seed}.png"), scene.frame)
+        for name in ("images", "out/demo/frames"):
+            cv2.imwrite(str(folder / f"{name}/{seed}.png"), scene.frame)
         cv2.imwrite(str(folder / f"camvid/val/{seed}.png"), scene.frame)
         labels = np.minimum(scene.labels, 10)
         cv2.imwrite(str(folder / f"camvid/valannot/{seed}.png"), labels)
