@@ -78,7 +78,7 @@ def _add_output_options(parser: Parser) -> None:
     options.add_alpha(parser)
     add = group(parser, "output").add_argument
     add("--max-age", type=float, metavar="S", help="do not show results older than S seconds")
-    add("--show", action="store_true", help="show the overlay in a window; q or Esc stops the loop")
+    options.add_show(parser)
     add("--record", metavar="OUT.mp4", help="record overlays as OUT-00001.mp4, OUT-00002.mp4, ...")
     add(
         "--segment",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 from documents import validated
 
+from segnet_deploy import Result, predict_files
 from segnet_deploy.bench.run_model import run_model
 from segnet_deploy.cli import bench, doctor, predict
 from segnet_deploy.native import find, max_unpool
@@ -238,3 +241,86 @@ def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
         assert check["state"] in ("ok", "missing", "broken")
     assert doctor.main([]) == 0
     assert "onnxruntime" in capsys.readouterr().out
+
+
+def test_predict_prints_a_line_per_input(
+    small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stdout, also with -q; without -o nothing is written."""
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for seed in range(3):
+        writer.write(draw_scene(seed, 48, 64).frame)
+    writer.release()
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--engine", str(small_model), str(street), str(video), "-q"]
+    assert predict.main(arguments) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    share = r"class_\d \d+ %"
+    found = rf"{share}(, {share})*(, \.\.\.)?, \d+\.\d ms"
+    assert re.fullmatch(rf"image 1/2 street\.png 90x120: {found}", lines[0])
+    assert re.fullmatch(rf"video 2/2 drive\.avi 3 frames 48x64: {found} a frame", lines[1])
+    assert lines[2:] == ["4 frames segmented; -o DIR writes the results"]
+    assert captured.err == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--json", "--save-json"])
+def test_predict_writes_coco_json_that_fits_its_schema(
+    option: str,
+    small_model: Path,
+    street: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = ["--engine", str(small_model), str(street)]
+    assert predict.main([*engine, option, str(tmp_path / "p.json")]) == 0
+    assert "1 frames segmented" in capsys.readouterr().out
+    assert predict.main([*engine, option, "-", "-q"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for found in (document, json.loads((tmp_path / "p.json").read_text())):
+        assert validated(found)["kind"] == "predictions"
+        assert found["images"][0]["file_name"] == str(street)
+        with load(small_model) as segmenter:
+            labels = segmenter.segment(cv2.imread(str(street)))
+        ids, areas = np.unique(labels, return_counts=True)
+        rows = [(row["category_id"], row["area"]) for row in found["annotations"]]
+        assert rows == list(zip(ids.tolist(), areas.tolist(), strict=True))
+    document["images"][0]["width"] = "wide"
+    with pytest.raises(jsonschema.ValidationError):
+        validated(document)
+
+
+def test_predict_show_needs_a_display(
+    small_model: Path,
+    street: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert predict.main(["--engine", str(small_model), str(street), "--show"]) == 1
+    assert "error: cannot open a window: no display" in capsys.readouterr().err
+
+
+def test_predict_stops_when_the_window_is_closed(
+    small_model: Path, street: Path, tmp_path: Path
+) -> None:
+    """What was segmented until then is complete."""
+    video, seen = tmp_path / "drive.avi", []
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for seed in range(5):
+        writer.write(draw_scene(seed, 48, 64).frame)
+    writer.release()
+
+    def until_two(result: Result) -> bool:
+        seen.append(result.index)
+        return len(seen) < 2
+
+    with load(small_model) as segmenter:
+        done = predict_files(segmenter, [video, street], tmp_path / "out", on_result=until_two)
+    assert (seen, done.frames, done.failed) == ([0, 1], 2, ())
+    assert len(list((tmp_path / "out/drive_labels").iterdir())) == 2
+    capture = cv2.VideoCapture(str(tmp_path / "out/drive_overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2

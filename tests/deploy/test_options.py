@@ -155,7 +155,7 @@ def test_unknown_option_names_ours(
 
 
 def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "required: -o/--output" in refusal("segnet-predict", ["--engine", "m.onnx"], capsys)
+    assert "required: -o/--output" in refusal("segnet-triton", ["m.onnx"], capsys)
     assert "--fps: invalid float" in refusal("segnet-camera", ["--fps", "x"], capsys)
     assert "--form: invalid choice" in refusal("segnet-export", ["--form", "x"], capsys)
 
