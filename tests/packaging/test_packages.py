@@ -35,6 +35,8 @@ DATA = (
     "segnet_deploy/camera/web/page/page.js",
     "segnet_deploy/cli/completion.py",
     "segnet_deploy/passes/contract.json",
+    "segnet_deploy/pretrained/demo.onnx",
+    "segnet_deploy/schemas/run.json",
 )
 
 

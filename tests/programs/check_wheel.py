@@ -145,6 +145,7 @@ def segment_and_measure(folder: Path) -> None:
         run_command("segnet-predict", "--engine", file, image, "-o", out)
         labels = cv2.imread(str(out / "street_labels.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(labels, expected), f"{file.name}: other labels than ONNX Runtime's"
+    run_command("segnet-predict", "--engine", "demo", image, "-o", folder / "demo")
     text = run_command("segnet-bench", "--engine", net, "--runs", str(RUNS), "--json", "-")
     assert json.loads(text)["runs"] == RUNS
 
