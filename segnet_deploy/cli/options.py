@@ -80,12 +80,11 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_source(
-    parser: argparse.ArgumentParser, what: str, several: bool = False, required: bool = False
-) -> None:
-    """Add --source: what is segmented; `what` says which kinds are."""
+def add_source(parser: argparse.ArgumentParser, what: str, several: bool = False) -> None:
+    """Add --source, what is segmented, also without the option's name; `what` lists the kinds."""
+    parser.add_argument("inputs", nargs="*", metavar="URI", help="what to segment, as --source")
     group(parser, "input").add_argument(
-        "--source", nargs="+" if several else None, required=required, metavar="URI", help=what
+        "--source", nargs="+" if several else 1, default=[], metavar="URI", help=what
     )
 
 
@@ -206,6 +205,14 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         metavar="smXX[,smYY]",
         help="GPUs to build for (TensorRT-RTX; default: all from sm80 on)",
     )
+
+
+def read_sources(arguments: argparse.Namespace, example: str) -> list[str]:
+    """Return what to segment. Raises UsageError, with an `example`, if nothing is given."""
+    sources: list[str] = [*arguments.inputs, *arguments.source]
+    if not sources:
+        raise UsageError(f"nothing to segment; give it without an option, or --source {example}")
+    return sources
 
 
 def add_version_compatible(parser: argparse.ArgumentParser) -> None:

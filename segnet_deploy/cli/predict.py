@@ -32,9 +32,6 @@ def build_parser() -> Parser:
         "Segment images, folders of images and videos with an exported file.",
         exits="0 all done, 1 an input or the engine failed",
     )
-    parser.add_argument(
-        "inputs", nargs="*", metavar="IMAGES|DIR|VIDEO", help="what to segment, as --source"
-    )
     options.add_engine(parser)
     options.add_runtime(parser)
     options.add_device(parser)
@@ -68,9 +65,7 @@ def command(arguments: argparse.Namespace) -> int:
     from segnet_deploy.prediction import check_folder
     from segnet_deploy.segmenter import load
 
-    arguments.inputs += arguments.source or []
-    if not arguments.inputs:
-        raise UsageError("no input; give images, folders or videos: segnet-predict DIR ... -o OUT")
+    arguments.inputs = options.read_sources(arguments, "IMAGES|DIR|VIDEO")
     options.check_alpha(arguments)
     options.check_positive(arguments, "threads")
     if not 0 <= arguments.seed < 2**64:

@@ -123,6 +123,19 @@ def release(model: ir.Model) -> None:
         node.attributes.clear()
 
 
+_CHECKPOINT = "export it first: segnet-export {path} -o {stem}.onnx"
+# What to do with the files of other tools, by suffix.
+_OTHER_FILES = {
+    **dict.fromkeys((".pt", ".pth", ".safetensors", ".ckpt"), _CHECKPOINT),
+    ".caffemodel": "export it first: segnet-export {path} --prototxt F -o {stem}.onnx",
+    ".prototxt": "give the model: segnet-export M.caffemodel --prototxt {path} -o {stem}.onnx",
+    **dict.fromkeys((".xml", ".bin"), "OpenVINO reads ONNX: give {stem}.onnx --runtime openvino"),
+    ".param": "ncnn runs the ONNX file, without a conversion: give {stem}.onnx --runtime ncnn",
+    ".tflite": "it runs in LiteRT (docs/how-to/devices.md); give the ONNX file",
+    ".rknn": "it runs on the device (docs/how-to/devices.md); give the ONNX file",
+}
+
+
 def load_model(path: Path) -> ir.Model:
     """Read an ONNX file or a pretrained network.
 
@@ -132,6 +145,8 @@ def load_model(path: Path) -> ir.Model:
     reader, path = require("onnx_ir"), find_file(path)
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
+    if advice := _OTHER_FILES.get(path.suffix.lower()):
+        raise InputError(f"{path} is not an ONNX file: {advice.format(path=path, stem=path.stem)}")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} is larger than 2 GB, which no ONNX file can be")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from documents import validated
 
 from segnet_deploy import Result, predict_files
 from segnet_deploy.bench.run_model import run_model
-from segnet_deploy.cli import bench, doctor, predict
+from segnet_deploy.cli import bench, doctor, predict, triton
 from segnet_deploy.native import find, max_unpool
 from segnet_deploy.runtimes import diagnosis
 from segnet_deploy.scenes import draw_scene
@@ -230,6 +231,109 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "get_available_providers" in checks["onnxruntime"].detail
     assert checks["segnet_cpu"].state == "broken"
     assert checks["segnet_cpu"].advice
+
+
+def test_doctor_says_what_a_file_contains(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main([str(small_model), "--json", "-"]) == 0
+    document = validated(json.loads(capsys.readouterr().out))
+    found = {check["name"]: check["detail"] for check in document["checks"]}
+    assert document["works"] is True
+    assert found["input"] == "image: 1x3x45x61 float32"
+    assert found["output"].endswith(": 1x5x45x61 float32")
+    assert found["network"] == "standard form, fp32, tensor io"
+    assert "mean [110.0, 110.0, 110.0]" in found["input values"]
+    assert "opens it in" in found["onnxruntime"]
+
+
+def test_doctor_of_a_file_that_nothing_opens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"x")
+    assert doctor.main([str(tmp_path / "bad.onnx")]) == 1
+    assert "onnxruntime  does not open it: " in capsys.readouterr().out
+    assert doctor.main([str(tmp_path / "no.onnx")]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.pt", "segnet-export {} -o m.onnx"),
+        ("m.caffemodel", "segnet-export {} --prototxt F"),
+        ("m.xml", "give m.onnx --runtime openvino"),
+        ("m.param", "give m.onnx --runtime ncnn"),
+        ("m.tflite", "it runs in LiteRT"),
+    ],
+)
+def test_file_of_another_tool_names_the_next_command(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"x")
+    assert bench.main(["--engine", str(file)]) == 1
+    assert words.format(file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("0", "segnet-camera --source 0"),
+        ("rtsp://host/stream", "segnet-camera --source rtsp://host/stream"),
+        ("https://host/a.jpg", "download it first, or for a stream: segnet-camera"),
+    ],
+)
+def test_predict_of_a_camera_names_the_command(
+    source: str, words: str, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "out")]
+    assert predict.main(["--engine", str(small_model), "--source", source, *out]) == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_leaves_the_result_alone(
+    quiet: bool, small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch = ["-q"] if quiet else []
+    engine = ["--engine", str(small_model)]
+    for main, words in (
+        (predict.main, [*engine, str(street), "-o", str(tmp_path / "out")]),
+        (bench.main, [*engine, "--runs", "2"]),
+        (triton.main, [str(small_model), "-o", str(tmp_path / "models")]),
+    ):
+        assert main([*words, *switch]) == 0
+        out, err = capsys.readouterr()
+        assert out
+        assert (err == "") == quiet
+
+
+def test_device_that_cannot_run_the_file_is_refused(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+    monkeypatch.setattr("segnet_deploy.system.cuda_driver.device_count", lambda: 0)
+    for engine, device, words in (
+        (small_model, "gpu", "expected cpu, cuda or cuda:N"),
+        (small_model, "cuda:x", "expected cpu, cuda or cuda:N"),
+        (small_model, "cuda:7", "no such GPU answers"),
+        ("m.trt", "cpu", "m.trt needs a GPU; give its .onnx file"),
+    ):
+        assert bench.main(["--engine", str(engine), "--device", device]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_device_cpu_hides_the_gpus(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+    words = ["--engine", str(small_model), "--device", "cpu", "--runs", "1", "--json", "-"]
+    assert bench.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["device"] == "cpu"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
