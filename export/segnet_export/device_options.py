@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import SegNetError, UsageError
 
 if TYPE_CHECKING:
@@ -25,27 +26,28 @@ _NO_USE = {
     "io": "the file reads a float tensor",
     "dynamic": "the device needs one size",
     "mc_dropout": "nothing fills its masks on the device",
-    "engine": "it is for TensorRT",
+    "build_engine": "it is for TensorRT",
 }
 
 ExportAny = Callable[[argparse.Namespace, Path | None, Path], None]
 
 
-def add_device_options(parser: argparse.ArgumentParser) -> None:
+def add_device_options(parser: Parser) -> None:
     """Add --for and what belongs to it."""
-    group = parser.add_argument_group("other devices")
-    group.add_argument(
+    add = group(parser, "other devices").add_argument
+    add(
         "--for",
         dest="target_runtime",
         choices=("any", "tensorrt", *DEVICES),
         default="any",
-        help="tensorrt: an int8 file that TensorRT parses (segnet-build derives it by itself); "
-        "litert: a checked .tflite file; rknn: the ONNX file that RKNN-Toolkit2 reads; deepstream: "
-        "the ONNX file and the configuration for nvinfer; coreml: not supported yet, prints why",
+        help="which tool reads the file (default: any); tensorrt: an int8 file that TensorRT "
+        "parses (segnet-build derives it by itself); litert: a checked .tflite file; rknn: the "
+        "ONNX file that RKNN-Toolkit2 reads; deepstream: the ONNX file and the configuration for "
+        "nvinfer; coreml: not supported yet, prints why",
     )
-    group.add_argument(
+    add(
         "--litert-python",
-        metavar="F",
+        metavar="FILE",
         help="with --for litert: a Python 3.12 that has onnx2tf (default: this one)",
     )
 
@@ -60,7 +62,7 @@ def check_device_options(arguments: argparse.Namespace, defaults: argparse.Names
     if device == "coreml":
         raise UsageError(
             "--for coreml: coremltools reads torch, not ONNX, and has no unpooling; follow the "
-            "recipe in docs/devices.md, or choose --for litert"
+            "recipe in docs/how-to/devices.md, or choose --for litert"
         )
     for name, reason in _NO_USE.items():
         if name == "dynamic" and device == "deepstream" and arguments.dynamic == "batch":
@@ -150,7 +152,7 @@ def _write_rknn(source: Path, target: Path, options: dict[str, Any]) -> None:
     print(
         f"next, with rknn-toolkit2: rknn.config(mean_values=[{list(metadata.mean)}], std_values="
         f"[{list(metadata.std)}], target_platform='rk3588'); rknn.load_onnx('{target}'); see "
-        f"docs/devices.md. Its input is {_normalisation(metadata)}"
+        f"docs/how-to/devices.md. Its input is {_normalisation(metadata)}"
     )
 
 

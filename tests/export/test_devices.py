@@ -73,7 +73,7 @@ def test_litert_without_its_packages_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--for", "coreml"], "docs/devices.md"),
+        (["--for", "coreml"], "docs/how-to/devices.md"),
         (["--for", "rknn", "--precision", "int8"], "--precision does not apply"),
         (["--for", "litert", "--form", "plugin"], "omit --form"),
         (["--for", "rknn", "--litert-python", sys.executable], "requires --for litert"),
