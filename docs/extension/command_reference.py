@@ -14,9 +14,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from segnet_deploy.cli.command import add_common_options
-
-GENERAL = ("options", "optional arguments")  # argparse's name of its own group, 3.10 and before
+OWN = ("options", "optional arguments")  # argparse's name of its own group, 3.10 and before
 
 
 def commands() -> dict[str, str]:
@@ -26,14 +24,12 @@ def commands() -> dict[str, str]:
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """Return the whole parser of a command, with the switches that every command has."""
+    """Return the parser of a command."""
     module = commands()[command]
     home = (
         module if hasattr(importlib.import_module(module), "build_parser") else f"{module}_options"
     )
     parser: argparse.ArgumentParser = importlib.import_module(home).build_parser()
-    if not any("--debug" in action.option_strings for action in parser._actions):
-        add_common_options(parser)
     return parser
 
 
@@ -43,7 +39,7 @@ def command_page(command: str) -> str:
     usage = re.sub(r"^usage: ", "", parser.format_usage()).rstrip()
     parts = [parser.description or "", f"```text\n{usage}\n```"]
     for title, rows in _groups(parser):
-        heading = "Options" if title in GENERAL else title[:1].upper() + title[1:]
+        heading = "Options" if title in OWN else title[:1].upper() + title[1:]
         table = ["| option | meaning |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
         parts += [f"**{heading}**", "\n".join(table)]
     if parser.epilog:
