@@ -12,16 +12,24 @@ import numpy as np
 
 from segnet_deploy import runtimes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels, restore_values
+from segnet_deploy.geometry import (
+    Placement,
+    check_frame,
+    fit_frame,
+    place,
+    restore_labels,
+    restore_values,
+)
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.passes.sampling_names import MAPS, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.results.result import Result, Times
-from segnet_deploy.results.sources import Given, Source, is_single, read_source
+from segnet_deploy.results.sources import Given, Source, in_batches, is_single, read_source
 from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.loader import Rebuild
 from segnet_deploy.runtimes.segmentation_model import complete_metadata, not_segmentation
+from segnet_deploy.runtimes.temporary_model import ModelSource, TemporaryModel
 from segnet_deploy.types import FITS, Array, Frame, Size
 
 
@@ -34,7 +42,7 @@ class Prepared:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: ModelSource,
     runtime: str = "auto",
     fit: str = "stretch",
     threads: int | None = None,
@@ -43,20 +51,31 @@ def load(
 ) -> Segmenter:
     """Open an exported ONNX file, or an engine of segnet-build, as a segmenter.
 
-    `runtime` is auto, ncnn, openvino or onnxruntime, for ONNX files; `fit`, how a frame is
-    fitted to the model's size, is stretch or letterbox; `threads` None leaves the number of CPU
-    threads to the runtime. `rebuild`, for engines built for another version or GPU, is
-    segnet_deploy.tensorrt_build.rebuild or None. What auto measured is reported to `progress`.
+    `path` is the file's path, the name of a network of `list_pretrained` (a file of that name comes
+    first), or an ONNX file's bytes, or a file object that returns them. `runtime` is auto, ncnn,
+    openvino or onnxruntime, for ONNX files; `fit`, how a frame is fitted to the model's size, is
+    stretch or letterbox; `threads` None leaves the number of CPU threads to the runtime. `rebuild`,
+    for engines built for another version or GPU, is segnet_deploy.tensorrt_build.rebuild or None.
+    What auto measured is reported to `progress`.
 
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
 
     >>> with load("segnet.onnx", threads=2) as segmenter:
     ...     segmenter.size, segmenter.engine.device
     ((45, 61), 'cpu')
+    >>> with load("demo") as segmenter:
+    ...     segmenter.metadata.classes[:3]
+    ('Sky', 'Building', 'Pole')
     """
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
-    return Segmenter(runtimes.open(path, runtime, threads, rebuild, progress), fit=fit)
+    if isinstance(path, (str, os.PathLike)):
+        return Segmenter(runtimes.open(path, runtime, threads, rebuild, progress), fit=fit)
+    model = TemporaryModel(path)
+    with model.named() as file:
+        segmenter = Segmenter(runtimes.open(file, runtime, threads, None, progress), fit=fit)
+    segmenter._temporary = model
+    return segmenter
 
 
 class Segmenter:
@@ -80,6 +99,7 @@ class Segmenter:
     def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):
         self.engine = engine
         self.fit = fit
+        self._temporary: TemporaryModel | None = None  # the file of a model given as bytes
         if not engine.inputs or not engine.outputs:
             raise not_segmentation(engine, "it has no input or no output")
         self._input = engine.inputs[0]
@@ -130,7 +150,8 @@ class Segmenter:
         ['0.png', '1.png', '2.png']
         """
         single = is_single(source)
-        results = self._results(read_source(source))
+        batches = in_batches(read_source(source), self._batch or 1, None in self._size)
+        results = (result for batch in batches for result in self._results(batch))
         if stream is False or (stream is None and isinstance(source, (list, tuple))):
             return list(results)
         return next(results) if stream is None and single else results
@@ -212,7 +233,7 @@ class Segmenter:
     def preprocess(self, frames: Sequence[Frame]) -> Prepared:
         """Fit and normalise frames into the engine's input, (N, 3, H, W) or (N, H, W, 3)."""
         for frame in frames:
-            _check_frame(frame)
+            check_frame(frame)
         target = self._target(frames)
         placements = tuple(place(_size(frame), target, self.fit) for frame in frames)
         rows = self._batch or len(frames)
@@ -255,6 +276,8 @@ class Segmenter:
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
+        if self._temporary is not None:
+            self._temporary.close()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -262,22 +285,7 @@ class Segmenter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _results(self, given: Iterator[Given]) -> Iterator[Result]:
-        """Segment frames in batches of the model's size; one at a time if that is dynamic."""
-        batch: list[Given] = []
-        for item in given:
-            _check_frame(item.frame)
-            if batch and (None in self._size and _size(item.frame) != _size(batch[0].frame)):
-                yield from self._batch_results(batch)
-                batch = []
-            batch.append(item)
-            if len(batch) == (self._batch or 1):
-                yield from self._batch_results(batch)
-                batch = []
-        if batch:
-            yield from self._batch_results(batch)
-
-    def _batch_results(self, batch: Sequence[Given]) -> Iterator[Result]:
+    def _results(self, batch: Sequence[Given]) -> Iterator[Result]:
         """Yield the results of frames that go through the engine together."""
         clock = [perf_counter()]
         prepared = self.preprocess([given.frame for given in batch])
@@ -325,13 +333,6 @@ def _input_size(x: Array) -> Size:
     """Return the (height, width) of an input, (N, H, W, 3) uint8 or (N, C, H, W) float."""
     height, width = x.shape[1:3] if x.dtype == np.uint8 else x.shape[2:4]
     return int(height), int(width)
-
-
-def _check_frame(frame: Any) -> None:
-    fits = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3
-    if not fits or frame.dtype != np.uint8 or frame.size == 0:
-        have = f"{getattr(frame, 'shape', type(frame))} {getattr(frame, 'dtype', '')}"
-        raise InputError(f"frame is {have.strip()}; expected (H, W, 3) uint8 in BGR order")
 
 
 def _size(frame: Frame) -> Size:

@@ -12,6 +12,7 @@ from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.device_options import add_device_options, check_device_options
+from segnet_export.engine_options import add_engine_options, check_engine_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
@@ -32,8 +33,9 @@ def build_parser() -> Parser:
     parser.add_argument(
         "model",
         nargs="?",
-        metavar="model.pt|net.caffemodel|some.onnx",
-        help="a checkpoint, a Caffe model, or an ONNX file",
+        type=options.model_file,
+        metavar="model.pt|net.caffemodel|some.onnx|NAME",
+        help="a checkpoint, a Caffe model, an ONNX file, or a pretrained network: demo, street",
     )
     _add_input_options(parser)
     _add_output_options(parser)
@@ -43,7 +45,7 @@ def build_parser() -> Parser:
     _add_training_options(parser)
     _add_network_options(parser)
     _add_sampling_options(parser)
-    _add_engine_options(parser)
+    add_engine_options(parser)
     add_device_options(parser)
     add_caffe_options(parser)
     return parser
@@ -147,14 +149,6 @@ def _add_output_options(parser: Parser) -> None:
     )
 
 
-def _add_engine_options(parser: Parser) -> None:
-    group(parser, "TensorRT").add_argument(
-        "--build-engine", metavar="FILE", help="also build an engine, as segnet-build does"
-    )
-    options.add_target(parser)
-    parser.rename("--engine", "--build-engine")
-
-
 def _add_network_options(parser: Parser) -> None:
     add = group(parser, "what the checkpoint does not determine").add_argument
     add(
@@ -203,6 +197,7 @@ def check_options(arguments: argparse.Namespace) -> None:
     defaults = build_parser().parse_args([])
     check_device_options(arguments, defaults)
     check_int8_options(arguments)
+    check_engine_options(arguments)
     check_caffe_options(arguments, defaults)
     _check_network_options(arguments)
     _check_sampling_options(arguments)
@@ -246,15 +241,6 @@ def _check_file_options(arguments: argparse.Namespace) -> None:
     checkpoint = not (arguments.model or "").endswith(".onnx")
     if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
         raise UsageError("--for tensorrt requires --precision int8, or an INT8 .onnx file")
-    engine = arguments.build_engine
-    if engine and arguments.precision == "int8" and arguments.form == "lowered":
-        raise UsageError("--build-engine requires the standard form of an INT8 file")
-    if arguments.target and not engine:
-        raise UsageError("--target requires --build-engine FILE")
-    if engine and arguments.form == "plugin":
-        raise UsageError(
-            "--build-engine requires the standard or lowered form; it rewrites the file itself"
-        )
     if arguments.batch < 1:
         raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
     if arguments.std and not all(arguments.std):

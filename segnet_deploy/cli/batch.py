@@ -33,7 +33,7 @@ def build_parser() -> Parser:
     options.add_engine(parser)
     options.add_runtime(parser, threads="this machine's CPUs / --workers")
     options.add_batch(parser)
-    options.add_source(parser, "files, folders and patterns", several=True, required=True)
+    options.add_source(parser, "files, folders and patterns", several=True)
     add = group(parser, "input").add_argument
     add(
         "--image-column",
@@ -71,14 +71,15 @@ def command(arguments: argparse.Namespace) -> int:
 
     names = ("workers", "threads", "batch", "shard_size")
     options.check_positive(arguments, *names)
+    sources = options.read_sources(arguments, "DIR")
     settings = _settings(arguments)
     if arguments.dry_run:
-        return _estimate(arguments, settings)
+        return _estimate(arguments, sources, settings)
     if arguments.output is None:
         raise UsageError("-o URI is missing; it is only optional with --dry-run")
     done = segment_archive(
         arguments.engine,
-        arguments.source,
+        sources,
         arguments.output,
         settings,
         progress=arguments.progress,
@@ -114,10 +115,10 @@ def _settings(arguments: argparse.Namespace) -> BatchOptions:
     )
 
 
-def _estimate(arguments: argparse.Namespace, settings: BatchOptions) -> int:
+def _estimate(arguments: argparse.Namespace, sources: list[str], settings: BatchOptions) -> int:
     from segnet_deploy.batch.estimate import estimate
 
-    found = estimate(arguments.engine, arguments.source, settings, progress=arguments.progress)
+    found = estimate(arguments.engine, sources, settings, progress=arguments.progress)
     low, middle, high = found.seconds_per_frame
     print(f"{'' if found.is_exact else 'about '}{found.inputs} inputs in {found.shards} shards")
     print(

@@ -35,6 +35,7 @@ def build_parser() -> Parser:
     modes = group(parser, "model").add_mutually_exclusive_group(required=True)
     modes.add_argument(
         "--engine",
+        type=options.model_file,
         action="append",
         metavar=options.ENGINE,
         help=f"{options.ENGINE_HELP}; several are compared",

@@ -32,7 +32,12 @@ def build_parser() -> Parser:
         "Build a TensorRT or TensorRT-RTX engine from an exported ONNX file.",
         exits="0 built, 1 failed (no file)",
     )
-    parser.add_argument("onnx", metavar="M.onnx", help="file of segnet-export")
+    parser.add_argument(
+        "onnx",
+        type=options.model_file,
+        metavar="M.onnx|NAME",
+        help="file of segnet-export, or a pretrained network: demo, street",
+    )
     add = group(parser, "output").add_argument
     add("-o", "--output", metavar="FILE", help="default: the file's name + .trt")
     add("--precision", choices=PRECISIONS, help="default: the file's own")
@@ -50,6 +55,7 @@ def build_parser() -> Parser:
         help="default: auto, the installed one",
     )
     options.add_target(parser)
+    options.add_version_compatible(parser)
     add("--batch-range", nargs=3, type=int, metavar=RANGE, help="for a dynamic batch")
     add("--size-range", nargs=3, metavar=RANGE, help="for dynamic sizes, each as HxW")
     add("--plugin", metavar="FILE", help="the plugin library (default: the installed one)")
@@ -88,6 +94,7 @@ def read_options(arguments: argparse.Namespace) -> BuildOptions:
         plugin=Path(arguments.plugin) if arguments.plugin else None,
         embed_plugin=arguments.embed_plugin,
         timing_cache=Path(arguments.timing_cache) if arguments.timing_cache else None,
+        version_compatible=arguments.version_compatible,
     )
 
 

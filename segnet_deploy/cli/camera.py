@@ -48,7 +48,6 @@ def build_parser() -> Parser:
     options.add_source(
         parser,
         "/dev/video0, rtsp://, http://, file, folder, csi://0, 'src ! ...', synthetic",
-        required=True,
     )
     _add_source_options(parser)
     options.add_fit(parser)
@@ -78,7 +77,7 @@ def _add_output_options(parser: Parser) -> None:
     options.add_alpha(parser)
     add = group(parser, "output").add_argument
     add("--max-age", type=float, metavar="S", help="do not show results older than S seconds")
-    add("--show", action="store_true", help="show the overlay in a window; q or Esc stops the loop")
+    options.add_show(parser)
     add("--record", metavar="OUT.mp4", help="record overlays as OUT-00001.mp4, OUT-00002.mp4, ...")
     add(
         "--segment",
@@ -133,6 +132,14 @@ def watch(arguments: argparse.Namespace) -> int:
     return 1 if damage else 0
 
 
+def _source(arguments: argparse.Namespace) -> str:
+    """Return the one source; one on the command line overrides that of --config."""
+    sources = options.read_sources(arguments, "/dev/video0")
+    if len(arguments.inputs or sources) > 1 or (arguments.config is None and len(sources) > 1):
+        raise UsageError(f"{' and '.join(sources)}; expected one (record with --record OUT.mp4)")
+    return sources[0]
+
+
 def _open_camera(arguments: argparse.Namespace) -> Camera:
     from segnet_deploy.camera import Camera, SourceOptions, find_source
     from segnet_deploy.segmenter import load
@@ -155,7 +162,7 @@ def _open_camera(arguments: argparse.Namespace) -> Camera:
     )
     return Camera(
         load_engine,
-        find_source(arguments.source, source_options),
+        find_source(_source(arguments), source_options),
         every_frame=arguments.every_frame,
         max_age=arguments.max_age,
         duration=arguments.duration,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -15,6 +16,7 @@ from segnet_deploy.cli.progress import TerminalProgress
 from segnet_deploy.errors import SegNetError, UsageError
 
 LONGEST_MESSAGE = 2000
+BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
 def run(
@@ -26,7 +28,7 @@ def run(
 
     The command gets `arguments.progress`, which fits the `progress` of library functions. A
     SegNetError becomes one line on stderr and status 1 (2 for UsageError); `--debug` shows its
-    traceback. Ctrl-C is status 130.
+    traceback. Ctrl-C is status 130, and a reader of stdout that ended 141.
     """
     if not isinstance(parser, Parser):
         add_general_options(parser)
@@ -34,7 +36,12 @@ def run(
     arguments.progress = TerminalProgress(quiet=arguments.quiet)
     try:
         with _library_messages(shown=arguments.verbose):
-            return command(arguments) or 0
+            status = command(arguments) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # stdout's reader has ended, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except SegNetError as error:
         if arguments.debug:
             traceback.print_exc()

@@ -1,4 +1,4 @@
-"""`segnet-doctor`: what works on this machine, what does not, and what to install."""
+"""`segnet-doctor`: what works on this machine, what does not, what to install; what a file is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
 from segnet_deploy.cli.parser import Parser
-from segnet_deploy.runtimes.base import ONNX_RUNTIMES
+from segnet_deploy.runtimes.base import ONNX_RUNTIMES, RUNTIMES
 from segnet_deploy.schemas import head
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ def build_parser() -> Parser:
     """Return the parser of `segnet-doctor`."""
     parser = Parser(
         "segnet-doctor",
-        "Report what works on this machine, what does not, and what to install.",
-        exits="0 a model can run here, 1 no runtime works",
+        "Report what works on this machine, what does not, and what to install; or what a model "
+        "file contains, and which runtimes open it here.",
+        exits="0 a model, or the file, can run here, 1 no runtime works",
+    )
+    parser.add_argument(
+        "file", nargs="?", metavar=options.ENGINE, help="the file (default: the machine)"
     )
     options.add_json(parser)
     return parser
@@ -38,9 +42,11 @@ def command(arguments: argparse.Namespace) -> int:
     """Print every finding; return 1 if no runtime works."""
     from segnet_deploy import __version__
     from segnet_deploy.runtimes.diagnosis import examine
+    from segnet_deploy.runtimes.file_diagnosis import examine_file
 
-    checks = examine()
-    works = any(check.name in ONNX_RUNTIMES and check.state == "ok" for check in checks)
+    checks = examine() if arguments.file is None else examine_file(arguments.file)
+    runtimes = ONNX_RUNTIMES if arguments.file is None else tuple(RUNTIMES)
+    works = any(check.name in runtimes and check.state == "ok" for check in checks)
     found = {"version": __version__, "works": works, "checks": [vars(check) for check in checks]}
     text = json.dumps({**head("doctor"), **found}, indent=2) + "\n"
     write_result(text, arguments.json, format_checks(checks))

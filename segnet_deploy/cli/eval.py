@@ -43,7 +43,12 @@ def build_parser() -> Parser:
     add("--worst", metavar="PNG", help="draw the frames with the lowest mIoU")
     options.add_labelled_data(parser)
     add = group(parser, "measurement").add_argument
-    add("--against", metavar=options.ENGINE, help="compare with another file or engine")
+    add(
+        "--against",
+        type=options.model_file,
+        metavar=options.ENGINE,
+        help="compare with another file or engine",
+    )
     add("--against-runtime", choices=CHOICES, help="its runtime (default: --runtime)")
     add("--flips", action="store_true", help="with --against: indices that differ, by stage")
     add("--no-boundary", action="store_true", help="do not compute the boundary F1")

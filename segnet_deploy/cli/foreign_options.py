@@ -1,7 +1,7 @@
 """What Ultralytics, jetson-inference, trtexec, Polygraphy and benchmark_app call our options.
 
 Their words are not accepted, so that each option has one name: the error says what to write. The
-table for people is docs/coming-from-other-tools.md.
+table for people is docs/guides/coming-from-other-tools.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 _WARM_UP = "warm-up needs no option: it ends when the times are stable"
 _SHAPES = "the size is a property of the file: segnet-export --imgsz H W, or --dynamic size"
 _PRECISION = "the precision is a property of the file: segnet-export --precision fp16|bf16|int8"
+_BATCH = "the batch is a property of the file: segnet-export --batch N, or --dynamic batch"
 _CLASSES = "names and colours are in the file: segnet-export --classes FILE"
 # Their options, ours if the command has it, and what to do if it does not.
 _TABLE = (
@@ -42,7 +43,7 @@ _TABLE = (
         "--imgsz H W",
         _SHAPES,
     ),
-    ("-b --batch-size --batch_size", "--batch N", ""),
+    ("-b --batch-size --batch_size --batch", "--batch N", _BATCH),
     ("--exportTimes --exportProfile -report_type -report_folder -json_stats", "--json FILE", ""),
     ("--dumpProfile --separateProfileRun --profile -pc", "--layers", ""),
     ("--dumpLayerInfo --exportLayerInfo", "", "the layers are in ENGINE.trt.json"),
@@ -54,7 +55,7 @@ _TABLE = (
     ("--trt", "", "give an engine of segnet-build: --engine FILE.trt"),
     ("--atol --rtol --validate", "--min-agreement SHARE", "segnet-eval --against FILE compares"),
     ("--project --save-dir --save_dir --output-dir --out --exp-name", "-o DIR", ""),
-    ("--save --save-txt --save_txt --visualize", "", "labels and overlays are always written"),
+    ("--save --save-txt --save_txt --visualize", "", "-o DIR gets labels and overlays"),
     ("--view-img --display --view", "--show", ""),
     ("--headless --no-display", "", "no window is shown without --show"),
     ("--conf --confidence --threshold --iou", "", "each pixel gets its most likely class"),
@@ -68,6 +69,11 @@ _TABLE = (
     ("--input-loop", "--loop", ""),
     ("--output-save", "--record OUT.mp4", "-o DIR"),
     ("--log-level --severity", "-v", ""),
+    ("--percentile --avgRuns", "", "median, p90, p95 and p99 are always printed"),
+    ("--useCudaGraph --useSpinWait --noDataTransfers", "", "recorded in --json FILE: switches"),
+    ("--loadInputs", "--image FILE", ""),
+    ("--vid-stride --vid_stride", "--every N", "all frames are segmented"),
+    ("--stream --stream_buffer", "", "memory does not grow with the number of inputs"),
 )
 _FOREIGN = {name: (ours, advice) for names, ours, advice in _TABLE for name in names.split()}
 

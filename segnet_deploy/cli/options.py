@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from segnet_deploy.accuracy import LAYOUTS
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
+from segnet_deploy.pretrained import find_file, pretrained_names
 from segnet_deploy.quant import DEFAULT_FRAMES
 from segnet_deploy.runtimes.base import CHOICES, is_engine_file
 from segnet_deploy.types import DEFAULT_SIZE, FITS, Size
@@ -17,14 +18,19 @@ from segnet_deploy.types import DEFAULT_SIZE, FITS, Size
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.loader import Rebuild
 
-ENGINE = "M.onnx|M.trt"
-ENGINE_HELP = "file of segnet-export or segnet-build"
+ENGINE = "M.onnx|M.trt|NAME"
+ENGINE_HELP = "file of segnet-export or segnet-build, or a pretrained network: demo, street"
+
+
+def model_file(text: str) -> str:
+    """Return the path of a pretrained network for its name, and every other text as it is."""
+    return str(find_file(text)) if text in pretrained_names() else text
 
 
 def add_engine(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --engine, the model to run, and --server, a model on a server, in its place."""
     either = group(parser, "model").add_mutually_exclusive_group(required=required)
-    either.add_argument("--engine", metavar=ENGINE, help=ENGINE_HELP)
+    either.add_argument("--engine", type=model_file, metavar=ENGINE, help=ENGINE_HELP)
     either.add_argument(
         "--server",
         dest="engine",
@@ -74,12 +80,11 @@ def add_batch(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_source(
-    parser: argparse.ArgumentParser, what: str, several: bool = False, required: bool = False
-) -> None:
-    """Add --source: what is segmented; `what` says which kinds are."""
+def add_source(parser: argparse.ArgumentParser, what: str, several: bool = False) -> None:
+    """Add --source, what is segmented, also without the option's name; `what` lists the kinds."""
+    parser.add_argument("inputs", nargs="*", metavar="URI", help="what to segment, as --source")
     group(parser, "input").add_argument(
-        "--source", nargs="+" if several else None, required=required, metavar="URI", help=what
+        "--source", nargs="+" if several else 1, default=[], metavar="URI", help=what
     )
 
 
@@ -121,10 +126,19 @@ def add_output_folder(parser: argparse.ArgumentParser, what: str, required: bool
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json: write the result for machines."""
+def add_json(parser: argparse.ArgumentParser, *others: str) -> None:
+    """Add --json: write the result for machines; `others` are more names of it."""
     group(parser, "output").add_argument(
-        "--json", metavar="FILE|-", help="write the result as JSON; - for stdout, no table"
+        *("--json", *others),
+        metavar="FILE|-",
+        help="write the result as JSON; - for stdout, no table",
+    )
+
+
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """Add --show: a window."""
+    group(parser, "output").add_argument(
+        "--show", action="store_true", help="show the overlay in a window; q or Esc ends it"
     )
 
 
@@ -190,6 +204,24 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         "--target",
         metavar="smXX[,smYY]",
         help="GPUs to build for (TensorRT-RTX; default: all from sm80 on)",
+    )
+
+
+def read_sources(arguments: argparse.Namespace, example: str) -> list[str]:
+    """Return what to segment. Raises UsageError, with an `example`, if nothing is given."""
+    sources: list[str] = [*arguments.inputs, *arguments.source]
+    if not sources:
+        raise UsageError(f"nothing to segment; give it without an option, or --source {example}")
+    return sources
+
+
+def add_version_compatible(parser: argparse.ArgumentParser) -> None:
+    """Add --version-compatible: an engine that newer versions of TensorRT run too."""
+    group(parser, "TensorRT").add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="an engine that newer versions of TensorRT run too: it contains TensorRT's lean "
+        "runtime, is larger and may be slower (not TensorRT-RTX)",
     )
 
 

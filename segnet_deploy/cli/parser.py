@@ -77,8 +77,10 @@ class Parser(argparse.ArgumentParser):
         unknown = []
         for word in words[: words.index("--") if "--" in words else None]:
             name = word.partition("=")[0]
-            if _is_assignment(word) and (answer := translate(f"--{name}", options)):
-                unknown.append(answer)
+            if _is_assignment(word):
+                answer = translate(f"--{name}", options).replace(f"--{name} ", f"{name}= ", 1)
+                own = f"{name}= is --{name} here" if f"--{name}" in options else ""
+                unknown += [text for text in (answer or own,) if text]
             elif not _is_option(word) or name in options or self._is_short(word):
                 continue
             elif answer := translate(name, options):

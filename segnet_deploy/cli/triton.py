@@ -24,7 +24,9 @@ def build_parser() -> Parser:
         "Write a model repository for Triton Inference Server, or a new version in it.",
         exits="0 written, 1 failed",
     )
-    parser.add_argument("model", help="an .onnx file, or an engine of segnet-build")
+    parser.add_argument(
+        "model", type=options.model_file, metavar=options.ENGINE, help=options.ENGINE_HELP
+    )
     options.add_runtime(parser)
     options.add_fit(parser)
     options.add_output_folder(parser, "the repository's folder")

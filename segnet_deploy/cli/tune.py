@@ -35,7 +35,11 @@ def build_parser() -> Parser:
         epilog="after --, options of segnet-export for a checkpoint: segnet-tune model.pt --data "
         "DIR -o OUT -- --rgb --mean 0 0 0 --std 255 255 255.",
     )
-    parser.add_argument("model", help="a checkpoint, or an fp32 .onnx file")
+    parser.add_argument(
+        "model",
+        type=options.model_file,
+        help="a checkpoint, an fp32 .onnx file, or a pretrained network: demo, street",
+    )
     group(parser, "model").add_argument(
         "--runtime", action="append", choices=ONNX_RUNTIMES, help="only this; can be repeated"
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from segnet_deploy.errors import InputError, UnreadableInputError
 from segnet_deploy.frames import find_inputs, is_video, open_video, read_image
+from segnet_deploy.geometry import check_frame
 from segnet_deploy.types import Frame
 
 PathText: TypeAlias = "str | os.PathLike[str]"
@@ -58,6 +59,25 @@ def read_source(source: Source) -> Iterator[Given]:
         f"cannot segment {type(source).__name__}; expected a frame, (H, W, 3) uint8 in BGR order, "
         "a path of an image, folder or video, or a series of these"
     )
+
+
+def in_batches(given: Iterator[Given], size: int, of_one_size: bool) -> Iterator[list[Given]]:
+    """Yield `size` frames at a time, fewer at the end, and before another size if `of_one_size`.
+
+    Raises InputError for what is not a frame.
+    """
+    batch: list[Given] = []
+    for item in given:
+        check_frame(item.frame)
+        if batch and of_one_size and item.frame.shape != batch[0].frame.shape:
+            yield batch
+            batch = []
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _read_series(source: Iterable[Frame | PathText]) -> Iterator[Given]:

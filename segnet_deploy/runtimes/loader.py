@@ -16,6 +16,7 @@ from segnet_deploy.errors import (
 )
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.optional import available, require
+from segnet_deploy.pretrained import find_file
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import (
     CHOICES,
@@ -43,7 +44,7 @@ def open(
     rebuild: Rebuild | None = None,
     progress: Progress = silent,
 ) -> Engine:
-    """Open an ONNX file, an engine of segnet-build, or a model on a server.
+    """Open an ONNX file, an engine of segnet-build, a pretrained network, or a model on a server.
 
     `runtime`, for ONNX files, is auto, ncnn, openvino or onnxruntime; auto takes the fastest that
     is installed and accepts the file, measured once per file and machine. `threads` None leaves
@@ -62,6 +63,7 @@ def open(
         from segnet_deploy.runtimes.server import open_server
 
         return open_server(str(path))
+    path = find_file(path)
     if is_engine_file(path):
         engine = _open_built(Path(path), rebuild)
     else:

@@ -21,6 +21,7 @@ FORMATS = {
     "doctor": 1,
     "camera-log": 1,
     "camera-labels": 1,
+    "predictions": 1,
 }
 
 

@@ -221,7 +221,7 @@ def test_http_camera_with_truncated_pictures(http_camera: str) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 def test_service_file_is_valid_for_systemd(tmp_path: Path) -> None:
-    unit = Path(__file__).parents[2] / "docs" / "deploy" / "segnet-camera.service"
+    unit = Path(__file__).parents[2] / "examples" / "systemd" / "segnet-camera.service"
     text = unit.read_text().replace("/opt/segnet/bin/segnet-camera", "/bin/true")
     copy = tmp_path / unit.name
     copy.write_text(text)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # command (cli).
 LAYERS = (
     ("errors", "types", "progress"),
-    ("optional", "files", "classes", "schemas"),
+    ("optional", "files", "classes", "pretrained", "schemas"),
     ("metadata", "geometry", "frames", "native", "system", "passes"),
     ("overlay", "scenes"),
     ("results",),

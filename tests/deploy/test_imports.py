@@ -36,7 +36,7 @@ def test_every_device_module_imports_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch"]
+    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch", "completion"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm', 'av'}"
@@ -93,10 +93,12 @@ def test_public_names_are_pinned() -> None:
         "Example",
         "FunctionEngine",
         "InputError",
+        "InputReport",
         "Metadata",
         "MissingDependencyError",
         "ParityError",
         "Predictions",
+        "PretrainedNet",
         "QuantiseResult",
         "Repository",
         "Result",
@@ -115,6 +117,7 @@ def test_public_names_are_pinned() -> None:
         "convert_caffe",
         "evaluate",
         "find_examples",
+        "list_pretrained",
         "load",
         "predict_files",
         "quantise",
@@ -122,6 +125,7 @@ def test_public_names_are_pinned() -> None:
         "rebuild",
         "run_model",
         "segment_archive",
+        "to_coco",
         "tune",
         "write_repository",
     }

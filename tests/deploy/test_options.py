@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from console_commands import COMMANDS
 
+from segnet_deploy.cli.command import BROKEN_PIPE
+from segnet_deploy.cli.options import read_sources
 from segnet_deploy.cli.parser import GENERAL, GROUPS, Parser
 
 # (option, aspect) that differs between commands, and why.
@@ -143,7 +146,11 @@ def refusal(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> 
         ("segnet-build", "m.onnx --fp16", "--fp16 is --precision fp16 here"),
         ("segnet-build", "m.onnx --minShapes=x:1x3x8x8", "--size-range MIN OPT MAX here"),
         ("segnet-predict", "--weights m.onnx --half", "segnet-export --precision"),
-        ("segnet-predict", "model=m.onnx source=a.png", "--model is --engine FILE here"),
+        (
+            "segnet-predict",
+            "model=m.onnx source=a.png",
+            "FILE here; source= is --source here",
+        ),
         ("segnet-export", "m.pt --imgs 8 8", "did you mean --imgsz?"),
         ("segnet-camera", "--network=m --headless", "no window is shown without --show"),
     ],
@@ -155,7 +162,7 @@ def test_unknown_option_names_ours(
 
 
 def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "required: -o/--output" in refusal("segnet-predict", ["--engine", "m.onnx"], capsys)
+    assert "required: -o/--output" in refusal("segnet-triton", ["m.onnx"], capsys)
     assert "--fps: invalid float" in refusal("segnet-camera", ["--fps", "x"], capsys)
     assert "--form: invalid choice" in refusal("segnet-export", ["--form", "x"], capsys)
 
@@ -174,6 +181,14 @@ def test_size_has_several_spellings(words: str) -> None:
     for given in (["--imgsz", *words.split()], [f"--imgsz={words.replace(' ', 'x')}"]):
         arguments = PARSERS["segnet-export"].parse_args([*given, "m.pt"])
         assert (arguments.imgsz, arguments.model) == ([360, 480], "m.pt")
+
+
+@pytest.mark.parametrize("name", ["segnet-predict", "segnet-batch", "segnet-camera"])
+def test_source_is_accepted_with_and_without_its_name(name: str) -> None:
+    for words in (["a.png"], ["--source", "a.png"]):
+        output = [] if name == "segnet-camera" else ["-o", "out"]
+        arguments = PARSERS[name].parse_args(["--engine", "m.onnx", *output, *words])
+        assert read_sources(arguments, "x") == ["a.png"]
 
 
 def test_one_number_is_a_square() -> None:
@@ -198,6 +213,19 @@ def test_benchmark_parsers_share_the_groups() -> None:
     add_labelled_data(parser)
     titles = [group.title for group in parser._action_groups if group._group_actions]
     assert titles[-2:] == ["labelled frames", GENERAL]
+
+
+def test_reader_that_ends_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "segnet_deploy.cli.doctor"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (BROKEN_PIPE, b"")
 
 
 def test_no_command_writes_colours() -> None:
