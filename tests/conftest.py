@@ -77,6 +77,10 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         lambda: _importable("pyarrow"),
         'pyarrow is not installed: pip install "segnet-deploy[batch]"',
     ),
+    "sphinx": (
+        lambda: all(map(_importable, ("sphinx", "myst_parser", "furo"))),
+        "Sphinx is not installed: `make docs` installs it",
+    ),
     "ray": (
         lambda: _importable("ray") and _importable("ray.data"),
         'Ray is not installed: pip install "segnet-deploy[ray]"',
