@@ -73,6 +73,16 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "no Triton server: `make triton` makes its environment, .venv-triton, and installs "
         "the client",
     ),
+    "ros2": (
+        lambda: bool(os.environ.get("ROS2_PYTHON")),
+        "no ROS 2: set ROS2_PYTHON to a Python that has rclpy and segnet-deploy "
+        "(docs/deploy/ros2.md)",
+    ),
+    "gstreamer": (
+        lambda: _gi_usable(),
+        "no GStreamer: apt-get install python3-gi gir1.2-gst-plugins-base-1.0 "
+        "gstreamer1.0-plugins-base, for this version of Python",
+    ),
     "pyarrow": (
         lambda: _importable("pyarrow"),
         'pyarrow is not installed: pip install "segnet-deploy[batch]"',
@@ -118,6 +128,13 @@ def _triton_starts() -> bool:
 @functools.cache
 def _rtsp_usable() -> bool:
     from rtsp_server import usable
+
+    return usable()
+
+
+@functools.cache
+def _gi_usable() -> bool:
+    from system_gi import usable
 
     return usable()
 
