@@ -3,7 +3,8 @@
     python tests/programs/check_docs.py [--site out/docs] [--only PAGE ...]
 
 Blocks whose first line is `# needs ...` are counted and not run. Each page runs in a folder of its
-own, its commands in order and then its Python, with a SegNet of width 4. Minutes.
+own, its commands in order and then its Python, with a SegNet of width 4. A command that
+several pages have runs once. Minutes.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def calls_of(page: list[Block]) -> list[tuple[str, list[str]]]:
 
 def run_blocks(only: list[str]) -> list[str]:
     """Run every block that needs nothing; print each, and return the failures."""
-    failures, ran = [], 0
+    failures, ran, done = [], 0, list[list[str]]()
     found = blocks("console", "python")
     with tempfile.TemporaryDirectory() as temporary:
         base = Path(temporary) / "base"
@@ -101,7 +102,10 @@ def run_blocks(only: list[str]) -> list[str]:
                 continue
             folder = shutil.copytree(base, Path(temporary) / "page", symlinks=True)
             for name, call in calls_of([b for b in found if b.path == page and not b.needs]):
+                if call in done:  # the folder has its results, or files of the same names
+                    continue
                 start, ran = time.monotonic(), ran + 1
+                done.append(call)
                 problem = run(call, folder)
                 failures += [f"{name}: {problem}"] if problem else []
                 state = "FAILED" if problem else "ok"
