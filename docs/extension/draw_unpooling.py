@@ -50,7 +50,7 @@ def draw() -> str:
     values, codes = pool(SOURCE)
     corner = tuple(tuple(0 for _ in row) for row in codes)
     marks: list[str] = []
-    x = 10
+    x = 18
     for title, note, grid, size in (
         ("encoder", "a 4x4 plane", SOURCE, 4),
         ("max-pooling", "values", values, 2),
@@ -67,7 +67,7 @@ def draw() -> str:
         if x < 900 and title != "indices lost":
             sign = {"max-pooling": "+", "decoder, exact": "≠"}.get(title, "→")
             marks.append(_text(x - GAP / 2, TOP + 2 * CELL + 7, sign, "sign"))
-    return _svg("Max-pooling and unpooling with and without indices", marks, x - GAP + 10)
+    return _svg("Max-pooling and unpooling with and without indices", marks, x - GAP + 18)
 
 
 def draw_lowered() -> str:
