@@ -26,7 +26,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
     "real-processor": (
         lambda: "QEMU_CPU" not in os.environ,
-        "Python runs in qemu, which starts no compiled programs and ignores limits of memory",
+        "Python runs in qemu: slow, without limits of memory, and it starts no compiled programs",
     ),
     "nvcc": (lambda: shutil.which("nvcc") is not None, "no CUDA compiler (nvcc) on PATH"),
     "tensorrt-headers": (

@@ -75,7 +75,7 @@ def complete(module: str, shell: str) -> str:
     for action in parser._actions:
         if action.choices:
             action.choices = tuple(action.choices)  # shtab reads a mapping as subcommands
-        elif action.nargs != 0 and action.type is None:
+        elif action.nargs != 0 and action.type not in (int, float):
             action.complete = shtab.FILE
     return str(shtab.complete(parser, shell))
 

@@ -31,7 +31,7 @@ LIBRARIES = {
 TENSORRT_LIBRARY = "segnet_deploy/native/lib/libsegnet_tensorrt.so"
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 WHEEL_BYTES = 5_000_000
-SDIST_BYTES = 8_000_000
+SDIST_BYTES = 10_000_000
 # What the sdist needs so that it can be built and read.
 SDIST_FILES = {"CMakeLists.txt", "LICENSE", "README.md", "pyproject.toml", "plugins/CMakeLists.txt"}
 

@@ -186,13 +186,13 @@ def write_net(path: Path) -> None:
 
 
 def labels_of_onnxruntime(net: Path, frame: Any) -> Any:
-    """Return the labels of ONNX Runtime's own operators: RGB, 0 to 1."""
+    """Return the labels of ONNX Runtime's own operators, for BGR from 0 to 255."""
     import numpy as np
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(net), providers=["CPUExecutionProvider"])
-    image = (frame[None, :, :, ::-1].astype(np.float32) / 255).transpose(0, 3, 1, 2)
-    return session.run(None, {"image": np.ascontiguousarray(image)})[0].argmax(1)[0]
+    image = np.ascontiguousarray(frame.transpose(2, 0, 1)[None].astype(np.float32))
+    return session.run(None, {"image": image})[0].argmax(1)[0]
 
 
 if __name__ == "__main__":
