@@ -1,14 +1,14 @@
 # make demo     from nothing to segmented frames and a latency table
 # make test     the tests; REQUIRE=chromium,rtsp names what must not be skipped
 # make lint     style and types
-# make resolve  every extra for every supported Python, without installing anything
+# make resolve  every extra for every supported Python and processor, without installing anything
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,batch,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve peers triton cuda-matrix kernel-report fuzz sanitize soak batch-kills gpu-check clean
+.PHONY: demo test lint resolve aarch64 peers triton cuda-matrix kernel-report fuzz sanitize soak batch-kills gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -31,7 +31,14 @@ lint: $(VENV)/.installed
 	MYPYPATH=benchmarks/demo $(BIN)/mypy benchmarks/demo
 
 resolve: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/programs/resolve_extras.py
+
+# The device tests on 64-bit ARM, emulated by qemu; needs Debian, crossbuild-essential-arm64 and
+# qemu-user-static, but not root. AARCH64="--board pi4" are options, AARCH64=tests/deploy/NAME.py tests.
+aarch64: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python tests/programs/run_on_aarch64.py --work $(OUT)/aarch64 $(AARCH64)
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json
@@ -81,4 +88,4 @@ cuda-matrix:
 	done
 
 clean:
-	rm -rf $(VENV) .venv-triton build out
+	rm -rf $(VENV) .venv-triton build dist out segnet_deploy/native/lib

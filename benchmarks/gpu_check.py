@@ -5,7 +5,7 @@
 Runs each part (benchmarks/gpu/parts.py) in a process of its own with a time limit, and writes two
 files: gpu.json, after each part, and gpu.log. The exit status is 0 only if every part was run to
 its end and met the goals that must be met; a speed goal that was missed is reported. With --dry-run
-the same code runs on the CPU with small shapes and needs no GPU. See docs/gpu-check.md.
+the same code runs on the CPU with small shapes and needs no GPU. See docs/how-to/gpu-check.md.
 """
 
 from __future__ import annotations

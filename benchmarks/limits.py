@@ -1,11 +1,12 @@
 """How close is each engine to what this machine can compute, and where does its time go?
 
-    python benchmarks/limits.py [--onnx FILE] [--int8 FILE] [--json FILE]
+    python benchmarks/limits.py [--onnx FILE] [--bf16 FILE] [--int8 FILE] [--json FILE]
 
-Measures the ceilings (a compiled loop of multiply-adds, a library's large GEMM, memcpy) and the
-engines in one run, the engines in interleaved rounds. The dense floor is the time that the
-network's multiply-adds take at the ceiling. Winograd convolutions do fewer of them, so an engine
-that uses them can be faster than this floor.
+Measures the ceilings (compiled loops of multiply-adds in registers and AMX tiles, a library's
+large GEMM, memcpy) and the engines in one run, the engines in interleaved rounds. The dense floor
+is the time that the network's multiply-adds take at the highest ceiling of their precision, which
+the output names. Winograd convolutions do fewer of them, so an engine that uses them can be faster
+than this floor. A bf16 file is measured where it is computed in bf16.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from harness.results import machine_facts, save
 from segnet_deploy import runtimes
 from segnet_deploy.bench.graph_cost import dense_work
 from segnet_deploy.cli import command
-from segnet_deploy.errors import InputError, SegNetError
+from segnet_deploy.errors import EngineError, InputError, SegNetError
 from segnet_deploy.progress import Progress
 from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.system.cpus import usable_cpus
@@ -88,6 +89,8 @@ def _open_all(
         for runtime in runtimes.installed():
             try:
                 engine = runtimes.open(path, runtime, threads)
+                if precision == "bf16" and not engine.computes_half:
+                    raise EngineError("computes it in fp32")
             except SegNetError as error:
                 report_left_out(f"{precision}, {runtime}", error, progress)
                 continue
@@ -100,12 +103,12 @@ def _open_all(
 
 def format_table(ceilings: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Return the ceilings, one line per engine, and where its time goes."""
-    loop, gemm = ceilings["loop"], ceilings["gemm_gmacs"]
     lines = [f"ceilings: memcpy {ceilings['memcpy_gbs']:.1f} GB/s; in GMAC/s:"]
-    for precision, instructions in (("fp32", "FMA"), ("int8", loop["int8_with"])):
-        product = "-" if gemm[precision] is None else f"{gemm[precision]:.0f}"
-        rate = loop[precision + "_gmacs"]
-        lines.append(f"  {precision}: {instructions} loop {rate:.0f}, GEMM {product}")
+    for precision, rates in ceilings["rates"].items():
+        shown = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+        lines.append(f"  {precision}: {shown}; taken: {ceilings['taken'][precision]}")
+    if ceilings["no_amx"]:
+        lines.append(f"  no AMX tile loop: {ceilings['no_amx']}")
     lines.append(f"\n{'engine':20}{'median s':>10}{'floor s':>9}{'x floor':>9}{'GMAC/s':>9}")
     for row in rows:
         lines.append(
@@ -123,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser."""
     parser = options.new_parser(__doc__)
     parser.add_argument("--onnx", metavar="FILE", help="default: full SegNet, random weights")
+    parser.add_argument("--bf16", metavar="FILE", help="a bf16 file of segnet-export")
     parser.add_argument("--int8", metavar="FILE", help="an INT8 file of segnet-export")
     options.add_size(parser)
     options.add_measurement(parser, len(usable_cpus()))
@@ -140,7 +144,8 @@ def limits(arguments: argparse.Namespace) -> None:
 
             size = (arguments.imgsz[0], arguments.imgsz[1])
             write_onnx(load_network(None), path, size, ExportOptions(io="frame"))
-        files = {"fp32": path} | ({"int8": Path(arguments.int8)} if arguments.int8 else {})
+        given = {"bf16": arguments.bf16, "int8": arguments.int8}
+        files = {"fp32": path} | {kind: Path(file) for kind, file in given.items() if file}
         ceilings = measure_ceilings(arguments.threads)
         rows = measure(files, ceilings, arguments.threads, arguments.rounds, arguments.progress)
     print(format_table(ceilings, rows))

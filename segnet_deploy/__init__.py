@@ -3,7 +3,7 @@
 Each name below is imported when it is first used, so that importing this package is fast. What
 the commands do is available here:
 
-segnet-predict  load, predict_files
+segnet-predict  load, list_pretrained, Result, to_coco, predict_files
 segnet-batch    segment_archive
 segnet-eval     find_examples, evaluate
 segnet-export   convert, quantise and convert_caffe; for checkpoints see segnet_export
@@ -39,9 +39,13 @@ if TYPE_CHECKING:
     from segnet_deploy.camera import Camera
     from segnet_deploy.conversion.convert import ConvertResult, convert
     from segnet_deploy.metadata import Metadata
-    from segnet_deploy.prediction import Predictions, predict_files
+    from segnet_deploy.prediction import InputReport, Predictions, predict_files
+    from segnet_deploy.pretrained import PretrainedNet, list_pretrained
     from segnet_deploy.quant.quantise import QuantiseResult, quantise
+    from segnet_deploy.results.coco import to_coco
+    from segnet_deploy.results.result import Result
     from segnet_deploy.runtimes.function_engine import FunctionEngine
+    from segnet_deploy.schemas import read_schema
     from segnet_deploy.segmenter import Segmenter, load
     from segnet_deploy.serving.repository import Repository, ServingOptions, write_repository
     from segnet_deploy.tensorrt_build.builder import BuildOptions, Built, build, rebuild
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
     from segnet_deploy.tuning.settings import TuneSettings
     from segnet_deploy.tuning.tune import tune
 
-    __version__: str
+__version__ = "0.1.0"  # the one place where it is written
 
 __all__ = [
     "BatchOptions",
@@ -66,12 +70,15 @@ __all__ = [
     "Example",
     "FunctionEngine",
     "InputError",
+    "InputReport",
     "Metadata",
     "MissingDependencyError",
     "ParityError",
     "Predictions",
+    "PretrainedNet",
     "QuantiseResult",
     "Repository",
+    "Result",
     "RunResult",
     "SegNetError",
     "Segmenter",
@@ -87,12 +94,15 @@ __all__ = [
     "convert_caffe",
     "evaluate",
     "find_examples",
+    "list_pretrained",
     "load",
     "predict_files",
     "quantise",
+    "read_schema",
     "rebuild",
     "run_model",
     "segment_archive",
+    "to_coco",
     "tune",
     "write_repository",
 ]
@@ -108,9 +118,13 @@ _MODULES = {
     "camera": ("Camera",),
     "conversion.convert": ("ConvertResult", "convert"),
     "metadata": ("Metadata",),
-    "prediction": ("Predictions", "predict_files"),
+    "prediction": ("InputReport", "Predictions", "predict_files"),
+    "pretrained": ("PretrainedNet", "list_pretrained"),
     "quant.quantise": ("QuantiseResult", "quantise"),
+    "results.coco": ("to_coco",),
+    "results.result": ("Result",),
     "runtimes.function_engine": ("FunctionEngine",),
+    "schemas": ("read_schema",),
     "segmenter": ("Segmenter", "load"),
     "serving.repository": ("Repository", "ServingOptions", "write_repository"),
     "tuning.result": ("TuneResult",),
@@ -127,11 +141,4 @@ def __getattr__(name: str) -> Any:
 
     if name in _HOMES:
         return getattr(importlib.import_module(f"segnet_deploy.{_HOMES[name]}"), name)
-    if name == "__version__":
-        from importlib import metadata
-
-        try:
-            return metadata.version("segnet-deploy")
-        except metadata.PackageNotFoundError:  # run from a source tree
-            return "0.1.0"
     raise AttributeError(f"module 'segnet_deploy' has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,3 +71,11 @@ def restore_values(values: Array, placement: Placement) -> Array:
     planes = values.reshape(-1, *values.shape[-2:])
     restored = np.stack([restore_labels(plane, placement) for plane in planes])
     return restored.reshape(*values.shape[:-2], *placement.source)
+
+
+def check_frame(frame: Any) -> None:
+    """Raise InputError unless `frame` is (H, W, 3) uint8."""
+    fits = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3
+    if not fits or frame.dtype != np.uint8 or frame.size == 0:
+        have = f"{getattr(frame, 'shape', type(frame))} {getattr(frame, 'dtype', '')}"
+        raise InputError(f"frame is {have.strip()}; expected (H, W, 3) uint8 in BGR order")

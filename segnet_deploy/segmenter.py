@@ -1,24 +1,35 @@
-"""Frames in, label maps out: `load(path).segment(frame)`, or every output: `run(frame)`."""
+"""Frames in, results out: `load(path)(frame)`; label maps: `segment`; every output: `run`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.classes import load_classes
 from segnet_deploy.errors import InputError, UnsupportedModelError
-from segnet_deploy.geometry import Placement, fit_frame, place, restore_labels, restore_values
+from segnet_deploy.geometry import (
+    Placement,
+    check_frame,
+    fit_frame,
+    place,
+    restore_labels,
+    restore_values,
+)
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.native.max_unpool import MAX_CLASSES, label_map
 from segnet_deploy.passes.sampling_names import MAPS, UNCERTAINTY
 from segnet_deploy.progress import Progress, silent
-from segnet_deploy.runtimes.base import Engine, Port
+from segnet_deploy.results.result import Result, Times
+from segnet_deploy.results.sources import Given, Source, in_batches, is_single, read_source
+from segnet_deploy.runtimes.base import Engine
 from segnet_deploy.runtimes.loader import Rebuild
+from segnet_deploy.runtimes.segmentation_model import complete_metadata, not_segmentation
+from segnet_deploy.runtimes.temporary_model import ModelSource, TemporaryModel
 from segnet_deploy.types import FITS, Array, Frame, Size
 
 
@@ -31,7 +42,7 @@ class Prepared:
 
 
 def load(
-    path: str | os.PathLike[str],
+    path: ModelSource,
     runtime: str = "auto",
     fit: str = "stretch",
     threads: int | None = None,
@@ -40,20 +51,31 @@ def load(
 ) -> Segmenter:
     """Open an exported ONNX file, or an engine of segnet-build, as a segmenter.
 
-    `runtime` is auto, ncnn, openvino or onnxruntime, for ONNX files; `fit`, how a frame is
-    fitted to the model's size, is stretch or letterbox; `threads` None leaves the number of CPU
-    threads to the runtime. `rebuild`, for engines built for another version or GPU, is
-    segnet_deploy.tensorrt_build.rebuild or None. What auto measured is reported to `progress`.
+    `path` is the file's path, the name of a network of `list_pretrained` (a file of that name comes
+    first), or an ONNX file's bytes, or a file object that returns them. `runtime` is auto, ncnn,
+    openvino or onnxruntime, for ONNX files; `fit`, how a frame is fitted to the model's size, is
+    stretch or letterbox; `threads` None leaves the number of CPU threads to the runtime. `rebuild`,
+    for engines built for another version or GPU, is segnet_deploy.tensorrt_build.rebuild or None.
+    What auto measured is reported to `progress`.
 
     Raises InputError, UnsupportedModelError, MissingDependencyError or EngineError.
 
     >>> with load("segnet.onnx", threads=2) as segmenter:
     ...     segmenter.size, segmenter.engine.device
     ((45, 61), 'cpu')
+    >>> with load("demo") as segmenter:
+    ...     segmenter.metadata.classes[:3]
+    ('Sky', 'Building', 'Pole')
     """
     if fit not in FITS:
         raise InputError(f"fit {fit!r}; expected {' or '.join(FITS)}")
-    return Segmenter(runtimes.open(path, runtime, threads, rebuild, progress), fit=fit)
+    if isinstance(path, (str, os.PathLike)):
+        return Segmenter(runtimes.open(path, runtime, threads, rebuild, progress), fit=fit)
+    model = TemporaryModel(path)
+    with model.named() as file:
+        segmenter = Segmenter(runtimes.open(file, runtime, threads, None, progress), fit=fit)
+    segmenter._temporary = model
+    return segmenter
 
 
 class Segmenter:
@@ -77,13 +99,14 @@ class Segmenter:
     def __init__(self, engine: Engine, metadata: Metadata | None = None, fit: str = "stretch"):
         self.engine = engine
         self.fit = fit
+        self._temporary: TemporaryModel | None = None  # the file of a model given as bytes
         if not engine.inputs or not engine.outputs:
-            raise _not_segmentation(engine, "it has no input or no output")
+            raise not_segmentation(engine, "it has no input or no output")
         self._input = engine.inputs[0]
         if not any(key in self._input.dtype.name for key in ("float", "uint8")):
-            raise _not_segmentation(engine, f"its input is {self._input.dtype}")
+            raise not_segmentation(engine, f"its input is {self._input.dtype}")
         io = "frame" if self._input.dtype == np.uint8 else "tensor"
-        self.metadata = _complete(replace(metadata or engine.metadata, io=io), engine)
+        self.metadata = complete_metadata(replace(metadata or engine.metadata, io=io), engine)
         shape = self._input.shape
         self._batch = shape[0]
         height, width = shape[1:3] if io == "frame" else shape[2:4]
@@ -100,6 +123,38 @@ class Segmenter:
     def batch(self) -> int | None:
         """Frames per call, or None where it is dynamic."""
         return self._batch
+
+    @overload
+    def __call__(self, source: Frame, stream: None = None) -> Result: ...
+    @overload
+    def __call__(self, source: Source, stream: Literal[True]) -> Iterator[Result]: ...
+    @overload
+    def __call__(self, source: Source, stream: Literal[False]) -> list[Result]: ...
+    @overload
+    def __call__(self, source: Source, stream: None = None) -> Any: ...
+
+    def __call__(self, source: Source, stream: bool | None = None) -> Any:
+        """Segment a frame, an image, a folder, a video, or a series of these.
+
+        `source` is an (H, W, 3) uint8 BGR frame, a path, or an iterable of frames and paths. A
+        frame or the path of an image gives a Result, a list or tuple a list of Results, and a
+        folder, a video or another iterable an iterator, which segments each frame when it is asked
+        for: a Result keeps its frame, and a list of a video would keep all of them. `stream` True
+        gives an iterator for every source, False a list.
+
+        Raises InputError for another source; UnreadableInputError for a file that cannot be read,
+        from an iterator at its turn (`predict_files` goes on with the others).
+
+        >>> with load("segnet.onnx") as segmenter:
+        ...     [result.path.name for result in segmenter("data/images")]
+        ['0.png', '1.png', '2.png']
+        """
+        single = is_single(source)
+        batches = in_batches(read_source(source), self._batch or 1, None in self._size)
+        results = (result for batch in batches for result in self._results(batch))
+        if stream is False or (stream is None and isinstance(source, (list, tuple))):
+            return list(results)
+        return next(results) if stream is None and single else results
 
     def segment(self, frame: Frame) -> Frame:
         """Return the (H, W) uint8 labels of an (H, W, 3) uint8 BGR frame, at its own size."""
@@ -178,7 +233,7 @@ class Segmenter:
     def preprocess(self, frames: Sequence[Frame]) -> Prepared:
         """Fit and normalise frames into the engine's input, (N, 3, H, W) or (N, H, W, 3)."""
         for frame in frames:
-            _check_frame(frame)
+            check_frame(frame)
         target = self._target(frames)
         placements = tuple(place(_size(frame), target, self.fit) for frame in frames)
         rows = self._batch or len(frames)
@@ -202,7 +257,7 @@ class Segmenter:
         """Turn logits (N, C, H, W) or labels (N, H, W) into label maps at source size."""
         if raw.ndim == 4:
             if raw.shape[1] > MAX_CLASSES:
-                raise _not_segmentation(self.engine, f"its output is {raw.shape}")
+                raise not_segmentation(self.engine, f"its output is {raw.shape}")
             maps = [label_map(raw[i]) for i in range(len(placements))]
         else:
             maps = [raw[i].astype(np.uint8, copy=False) for i in range(len(placements))]
@@ -210,7 +265,7 @@ class Segmenter:
         for labels, placement in zip(maps, placements, strict=True):
             bottom = placement.top + placement.size[0]
             if labels.shape[0] < bottom or labels.shape[1] < placement.left + placement.size[1]:
-                raise _not_segmentation(
+                raise not_segmentation(
                     self.engine, f"its output is {raw.shape}, smaller than its input"
                 )
             result = restore_labels(labels, placement)
@@ -221,12 +276,34 @@ class Segmenter:
     def close(self) -> None:
         """Close the engine."""
         self.engine.close()
+        if self._temporary is not None:
+            self._temporary.close()
 
     def __enter__(self) -> Segmenter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _results(self, batch: Sequence[Given]) -> Iterator[Result]:
+        """Yield the results of frames that go through the engine together."""
+        clock = [perf_counter()]
+        prepared = self.preprocess([given.frame for given in batch])
+        clock.append(perf_counter())
+        raw = self.engine.run_all(prepared.x)
+        clock.append(perf_counter())
+        labels = self.postprocess(raw[self.engine.outputs[0].name], prepared.placements)
+        maps = raw[UNCERTAINTY] if self.has_uncertainty else None
+        uncertain = [
+            None if maps is None else restore_values(np.array(maps[number]), placement)
+            for number, placement in enumerate(prepared.placements)
+        ]
+        clock.append(perf_counter())
+        times = Times(*(1e3 * float(part) / len(batch) for part in np.diff(clock)))
+        classes, palette = self.metadata.classes, self.metadata.palette
+        for given, found, map_ in zip(batch, labels, uncertain, strict=True):
+            origin = (given.path, given.index)
+            yield Result(given.frame, found, classes, palette, times, *origin, map_)
 
     def _target(self, frames: Sequence[Frame]) -> Size:
         if self._size[0] is not None and self._size[1] is not None:
@@ -252,72 +329,10 @@ class Segmenter:
             plane[channel] = values
 
 
-def _complete(metadata: Metadata, engine: Engine) -> Metadata:
-    """Check the ports, and add class names and colours if the file has none."""
-    inputs, output = engine.inputs, engine.outputs[0]
-    channel_axis = 3 if metadata.io == "frame" else 1
-    port = inputs[0]
-    images = inputs[:1] if engine.masks is not None else inputs
-    if len(images) != 1 or len(port.shape) != 4 or port.shape[channel_axis] not in (3, None):
-        raise _not_segmentation(engine, f"its input is {_ports(inputs)}")
-    size = port.shape[1:3] if metadata.io == "frame" else port.shape[2:4]
-    if len(output.shape) == 4 and output.shape[1] == 1:
-        raise UnsupportedModelError(
-            f"the file has one output channel for {engine.name}; give it two classes and a "
-            "probability first: segnet-export model.onnx -o two.onnx"
-        )
-    if not _is_map(output, size):
-        raise _not_segmentation(
-            engine, f"its input is {_ports(inputs)}, its output {_ports([output])}"
-        )
-    count = output.shape[1] if len(output.shape) == 4 else None
-    if metadata.classes:
-        if count is not None and count != len(metadata.classes):
-            raise InputError(
-                f"metadata names {len(metadata.classes)} classes but the output has {count}; "
-                "export again with --classes"
-            )
-        return metadata
-    classes = load_classes(None, count or MAX_CLASSES)
-    return replace(metadata, classes=classes.names, palette=classes.palette)
-
-
-def _is_map(port: Port, size: tuple[int | None, ...]) -> bool:
-    """Return whether an output is (N, C, H, W) floats or (N, H, W) labels of the input's size."""
-    kinds = {4: "f", 3: "iu"}
-    if port.dtype.kind not in kinds.get(len(port.shape), ""):
-        return False
-    if len(port.shape) == 4 and not 2 <= (port.shape[1] or 2) <= MAX_CLASSES:
-        return False
-    return all(a is None or b is None or a == b for a, b in zip(port.shape[-2:], size, strict=True))
-
-
-def _not_segmentation(engine: Engine, why: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"the file is not a segmentation model for {engine.name}: {why}; expected one "
-        "(N, 3, H, W) float or (N, H, W, 3) uint8 input, and (N, classes, H, W) logits or "
-        "(N, H, W) labels of the same size: export it with segnet-export"
-    )
-
-
-def _ports(ports: Sequence[Port]) -> str:
-    return ", ".join(
-        f"{'x'.join('?' if n is None else str(n) for n in port.shape)} {port.dtype}"
-        for port in ports
-    )
-
-
 def _input_size(x: Array) -> Size:
     """Return the (height, width) of an input, (N, H, W, 3) uint8 or (N, C, H, W) float."""
     height, width = x.shape[1:3] if x.dtype == np.uint8 else x.shape[2:4]
     return int(height), int(width)
-
-
-def _check_frame(frame: Any) -> None:
-    fits = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3
-    if not fits or frame.dtype != np.uint8 or frame.size == 0:
-        have = f"{getattr(frame, 'shape', type(frame))} {getattr(frame, 'dtype', '')}"
-        raise InputError(f"frame is {have.strip()}; expected (H, W, 3) uint8 in BGR order")
 
 
 def _size(frame: Frame) -> Size:

@@ -18,11 +18,16 @@ BENCHMARKS = HERE.parent / "benchmarks"
 for folder in (HERE / "support", HERE / "programs", BENCHMARKS, BENCHMARKS / "kernels"):
     sys.path.insert(0, str(folder))
 
-import browser  # noqa: E402 - needs the path above
+import aarch64  # noqa: E402 - needs the path above
+import browser  # noqa: E402
 
 HEADERS = "TensorRT_ROOT"  # the name of CMake's variable
 CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
+    "real-processor": (
+        lambda: "QEMU_CPU" not in os.environ,
+        "Python runs in qemu, which starts no compiled programs and ignores limits of memory",
+    ),
     "nvcc": (lambda: shutil.which("nvcc") is not None, "no CUDA compiler (nvcc) on PATH"),
     "tensorrt-headers": (
         lambda: bool(os.environ.get(HEADERS)),
@@ -48,8 +53,8 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "include/onnxruntime_c_api.h",
     ),
     "aarch64": (
-        lambda: all(map(shutil.which, ("aarch64-linux-gnu-g++", "qemu-aarch64"))),
-        "no aarch64-linux-gnu-g++ or qemu-aarch64 (Debian: g++-aarch64-linux-gnu, qemu-user)",
+        lambda: bool(shutil.which(aarch64.COMPILER) and aarch64.emulator()),
+        f"no {aarch64.COMPILER} or {aarch64.EMULATORS[0]} on PATH ({aarch64.PACKAGES})",
     ),
     "openvino": (lambda: _importable("openvino"), "openvino is not installed"),
     "rtsp": (
@@ -61,7 +66,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "ncnn": (lambda: _importable("ncnn"), "ncnn is not installed"),
     "litert": (
         lambda: bool(os.environ.get("LITERT_PYTHON")),
-        "no onnx2tf: set LITERT_PYTHON to a Python 3.12 that has it (docs/devices.md)",
+        "no onnx2tf: set LITERT_PYTHON to a Python 3.12 that has it (docs/how-to/devices.md)",
     ),
     "triton": (
         lambda: _importable("tritonclient") and _triton_starts(),

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from segnet_deploy.files import atomic_path
 from segnet_deploy.scenes import CLASSES, draw_scene
-from segnet_deploy.types import Frame
+from segnet_deploy.types import Frame, Size
 from segnet_export.models import SegNet, SegNetConfig
 
 MEAN, STD = (110.0, 110.0, 110.0), (60.0, 60.0, 60.0)  # BGR, 0-255 scale
@@ -45,15 +45,15 @@ def normalise(frames: Tensor) -> Tensor:
     return (frames.float() - torch.tensor(MEAN).view(shape)) / torch.tensor(STD).view(shape)
 
 
-def mean_iou(segment: Callable[[Frame], Frame]) -> float:
+def mean_iou(segment: Callable[[Frame], Frame], size: Size = (180, 240)) -> float:
     """Return the mean over the classes of tp / (gt + predicted - tp) on the unseen scenes.
 
-    `segment` returns the labels of a frame; one confusion matrix accumulates all scenes.
+    `segment` returns the labels of a frame of `size`; one confusion matrix accumulates all scenes.
     """
     count = len(CLASSES)
     matrix = np.zeros((count, count))
     for seed in UNSEEN:
-        scene = draw_scene(seed)
+        scene = draw_scene(seed, *size)
         pairs = scene.labels.astype(np.int64) * count + segment(scene.frame)
         matrix += np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count)
     hits = matrix.diagonal()

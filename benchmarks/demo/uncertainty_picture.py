@@ -1,6 +1,6 @@
-"""Draw the picture of docs/uncertainty.md: drawn streets, labels, and where they are uncertain.
+"""Draw the picture of docs/how-to/uncertainty.md: streets, labels, and where they are uncertain.
 
-    python benchmarks/demo/uncertainty_picture.py -o docs/uncertainty.png
+    python benchmarks/demo/uncertainty_picture.py -o docs/pictures/uncertainty.png
 
 Trains the demo's network for some more steps with dropout at Bayesian SegNet's six places, since a
 network that never saw dropout is uncertain everywhere; then exports it with --mc-dropout.
@@ -49,7 +49,7 @@ def train_with_dropout(steps: int) -> SegNet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="draw the picture of docs/uncertainty.md")
+    parser = argparse.ArgumentParser(description="draw the picture of docs/how-to/uncertainty.md")
     parser.add_argument("-o", "--output", default="uncertainty.png")
     parser.add_argument("--steps", type=int, default=300)
     arguments = parser.parse_args()

@@ -1,1 +1,1 @@
-"""The parts of the GPU check (benchmarks/gpu_check.py, docs/gpu-check.md)."""
+"""The parts of the GPU check (benchmarks/gpu_check.py, docs/how-to/gpu-check.md)."""

@@ -1,5 +1,5 @@
-// Ceilings of this machine: multiply-adds in registers (fp32, int8) and memcpy.
-// Prints one JSON object. Usage: ceilings THREADS SECONDS. Compile with -O3 -march=native.
+// Ceilings of this machine: multiply-adds in registers and AMX tiles (fp32, bf16, int8), and
+// memcpy. Prints one JSON object. Usage: ceilings THREADS SECONDS. Compile with -O3 -march=native.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -8,6 +8,8 @@
 #include <functional>
 #include <thread>
 #include <vector>
+
+#include "amx_tiles.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -104,6 +106,43 @@ int64_t int8_round() {
 #endif
 }
 
+#if defined(__AVX512BF16__)
+const char* kBf16 = "AVX-512 BF16";
+#else
+const char* kBf16 = "none";
+#endif
+
+int64_t bf16_round() {
+#if defined(__AVX512BF16__)
+  __m512 sums[kChains] = {};
+  __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80)), b = a;
+  for (int64_t r = 0; r < kRounds; ++r) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kChains; ++k) {
+      hide(a);
+      sums[k] = _mm512_dpbf16_ps(sums[k], a, b);
+    }
+  }
+  for (__m512& sum : sums) hide(sum);
+  return kRounds * kChains * 32;
+#else
+  return 0;
+#endif
+}
+
+// Returns the multiply-adds of one call of `tiles`; ends the program if its sums are wrong.
+int64_t checked(TileResult (*tiles)(int64_t)) {
+  const TileResult result = tiles(kRounds);
+  if (!result.exact) {
+    std::fprintf(stderr, "ceilings: the AMX tiles give wrong sums\n");
+    std::exit(1);
+  }
+  return result.macs;
+}
+
+int64_t amx_int8_round() { return checked(int8_tiles); }
+int64_t amx_bf16_round() { return checked(bf16_tiles); }
+
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -144,9 +183,19 @@ int64_t copy_round() {
 int main(int count, char** arguments) {
   const int threads = count > 1 ? std::atoi(arguments[1]) : 1;
   const double seconds = count > 2 ? std::atof(arguments[2]) : 1;
+  const auto print = [&](const char* name, const std::function<int64_t()>& round) {
+    std::printf("\"%s\": %.2f, ", name, rate(threads, seconds, round) / 1e9);
+  };
+  const char* no_amx = why_no_amx();
   std::printf("{\"vector_bytes\": %d, \"int8_with\": \"%s\", ", kBytes, kInt8);
-  std::printf("\"fp32_gmacs\": %.2f, ", rate(threads, seconds, fp32_round) / 1e9);
-  std::printf("\"int8_gmacs\": %.2f, ", rate(threads, seconds, int8_round) / 1e9);
+  std::printf("\"bf16_with\": \"%s\", \"no_amx\": \"%s\", ", kBf16, no_amx);
+  print("fp32_gmacs", fp32_round);
+  print("bf16_gmacs", bf16_round);
+  print("int8_gmacs", int8_round);
+  if (!*no_amx) {
+    print("amx_bf16_gmacs", amx_bf16_round);
+    print("amx_int8_gmacs", amx_int8_round);
+  }
   std::printf("\"memcpy_gbs\": %.2f}\n", rate(threads, seconds, copy_round) / 1e9);
   return threads < 1;
 }

@@ -1,4 +1,7 @@
-"""Ceilings of the machine: what a compiled loop, a library's large GEMM and memcpy reach."""
+"""Ceilings of the machine: what compiled loops, a library's large GEMM and memcpy reach.
+
+The loops multiply and add in vector registers and, where the CPU has them, in AMX tiles.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +23,47 @@ from segnet_deploy.optional import available
 SOURCE = Path(__file__).with_name("ceilings.cpp")
 SIDE = 2048  # of the square matrices
 REPEATS = 6
+GEMMS = {"fp32": "numpy", "int8": "onnxruntime"}
 
 
 def measure_ceilings(threads: int, seconds: float = 1.0) -> dict[str, Any]:
-    """Return GMAC/s of fp32 and int8 (loop, GEMM and the better of both) and GB/s of memcpy.
+    """Return GMAC/s of fp32, bf16 and int8, GB/s of memcpy, and why no AMX tile loop ran.
 
-    Each loop runs for `seconds`. Raises MissingDependencyError without a C++ compiler.
+    `rates` has every rate by precision and by what reached it, `taken` the name of the highest,
+    `gmacs` the highest; `no_amx` is empty if the tile loop ran. Each loop runs for `seconds`.
+    Raises MissingDependencyError without a C++ compiler.
     """
-    loop = _loop(threads, seconds)
+    loop = run_loops(threads, seconds)
     gemm = {
         "fp32": roofline.measure_ceilings(threads)["macs_per_second"] / 1e9,
         "int8": _int8_gemm(threads),
     }
-    best = {kind: max(loop[f"{kind}_gmacs"], value or 0.0) for kind, value in gemm.items()}
-    return {"loop": loop, "gemm_gmacs": gemm, "gmacs": best, "memcpy_gbs": loop["memcpy_gbs"]}
+    rates = name_rates(loop, gemm)
+    taken = {kind: max(found, key=lambda name: found[name]) for kind, found in rates.items()}
+    return {
+        **{name: loop[name] for name in ("vector_bytes", "no_amx", "memcpy_gbs")},
+        "rates": rates,
+        "taken": taken,
+        "gmacs": {kind: rates[kind][name] for kind, name in taken.items()},
+    }
 
 
-def _loop(threads: int, seconds: float) -> dict[str, Any]:
+def name_rates(loop: dict[str, Any], gemm: dict[str, float | None]) -> dict[str, dict[str, float]]:
+    """Return what was measured, by precision and by name; a precision without rates is left out."""
+    rates = {}
+    for precision in ("fp32", "bf16", "int8"):
+        instructions = loop.get(f"{precision}_with", "FMA")
+        found = {
+            f"{instructions} loop": loop[f"{precision}_gmacs"],
+            "AMX tile loop": loop.get(f"amx_{precision}_gmacs"),
+            f"GEMM of {GEMMS.get(precision)}": gemm.get(precision),
+        }
+        rates[precision] = {name: rate for name, rate in found.items() if rate}
+    return {precision: found for precision, found in rates.items() if found}
+
+
+def run_loops(threads: int, seconds: float) -> dict[str, Any]:
+    """Return what ceilings.cpp measures; raise MissingDependencyError without a C++ compiler."""
     compiler = shutil.which("c++")
     if compiler is None:
         raise MissingDependencyError(
@@ -47,7 +74,7 @@ def _loop(threads: int, seconds: float) -> dict[str, Any]:
         options = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-pthread"]
         subprocess.run([compiler, *options, str(SOURCE), "-o", program], check=True)
         done = subprocess.run(
-            [program, str(threads), str(seconds)], check=True, capture_output=True, text=True
+            [program, str(threads), str(seconds)], check=True, stdout=subprocess.PIPE, text=True
         )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 
 SUFFIX = ".caffemodel"
@@ -16,11 +17,11 @@ _NO_USE = (
 )
 
 
-def add_caffe_options(parser: argparse.ArgumentParser) -> None:
+def add_caffe_options(parser: Parser) -> None:
     """Add the group of options that only Caffe models have."""
-    group = parser.add_argument_group("Caffe models")
-    group.add_argument("--prototxt", metavar="F", help="the net of model.caffemodel")
-    group.add_argument(
+    add = group(parser, "Caffe models").add_argument
+    add("--prototxt", metavar="FILE", help="the net of model.caffemodel")
+    add(
         "--bn-statistics",
         metavar="DIR",
         help="training images: compute the statistics of the BN layers of a training snapshot",

@@ -23,6 +23,7 @@ from segnet_export.cli_options import (
     check_paths,
 )
 from segnet_export.device_options import DEVICES, default_device_output, export_for_device
+from segnet_export.engine_options import build_engine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +45,7 @@ def command(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     source = Path(arguments.model) if arguments.model else None
     target = Path(arguments.output or _default_output(arguments, source))
-    check_paths(source, target, arguments.engine, arguments.prototxt)
+    check_paths(source, target, arguments.build_engine, arguments.prototxt)
     if source is not None and source.suffix == ".onnx":
         check_conversion_options(arguments)
     if arguments.target_runtime in DEVICES:
@@ -55,8 +56,8 @@ def command(arguments: argparse.Namespace) -> int:
         _convert(arguments, source, target)
     else:
         _export_any(arguments, source, target)
-    if arguments.engine:
-        _build_engine(arguments, target)
+    if arguments.build_engine:
+        build_engine(arguments, target)
     return 0
 
 
@@ -203,16 +204,6 @@ def _print_drop(drop: AccuracyDrop, frames: int) -> None:
         f"{drop.runtime}: mIoU {100 * after:.2f} (fp32 {100 * before:.2f}) on {frames} labelled "
         f"frames, {drop.result['agreement']:.2%} of the labels kept"
     )
-
-
-def _build_engine(arguments: argparse.Namespace, source: Path) -> None:
-    """Build a TensorRT engine of the written file, in the file's own precision."""
-    from segnet_deploy.cli.build import parse_targets
-    from segnet_deploy.tensorrt_build import BuildOptions, build
-
-    options = BuildOptions(targets=parse_targets(arguments.target))
-    built = build(source, Path(arguments.engine), options, arguments.progress)
-    print(f"{built.path}: {built.kind} {built.answer.version}, {built.form} form")
 
 
 def _load_network(arguments: argparse.Namespace, source: Path | None) -> tuple[nn.Module, int, int]:

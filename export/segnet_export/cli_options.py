@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from segnet_deploy.cli import options
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import InputError, UsageError
 from segnet_deploy.passes import FORMS, PRECISIONS
 from segnet_deploy.passes.sampling_names import DEFAULT_SAMPLES, MAX_SAMPLES
-from segnet_deploy.types import DEFAULT_SIZE
 from segnet_export.caffe_options import add_caffe_options, check_caffe_options
 from segnet_export.device_options import add_device_options, check_device_options
+from segnet_export.engine_options import add_engine_options, check_engine_options
 from segnet_export.export_options import DYNAMIC, OLDEST_OPSET
 from segnet_export.int8_options import add_int8_options, check_int8_options
 
@@ -21,63 +23,63 @@ NEEDS_CHECKPOINT = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-export`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-export",
-        description="Write a trained SegNet as ONNX with its pooling indices intact.",
-        epilog="exit status: 0 written and checked, 1 failed (no file), 2 wrong usage",
+    parser = Parser(
+        "segnet-export",
+        "Write a trained SegNet as ONNX with its pooling indices intact.",
+        exits="0 written and checked, 1 failed (no file)",
     )
     parser.add_argument(
         "model",
         nargs="?",
-        metavar="model.pt|net.caffemodel|some.onnx",
-        help="a checkpoint, a Caffe model, or an ONNX file",
+        type=options.model_file,
+        metavar="model.pt|net.caffemodel|some.onnx|NAME",
+        help="a checkpoint, a Caffe model, an ONNX file, or a pretrained network: demo, street",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="F",
-        help="default: the model's name with .onnx; for an ONNX file with _FORM or _PRECISION",
-    )
-    _add_shape_options(parser)
-    _add_training_options(parser)
-    _add_file_options(parser)
-    _add_sampling_options(parser)
-    _add_engine_options(parser)
-    add_device_options(parser)
+    _add_input_options(parser)
+    _add_output_options(parser)
+    options.add_data(parser)
     add_int8_options(parser)
+    _add_limits(parser)
+    _add_training_options(parser)
     _add_network_options(parser)
+    _add_sampling_options(parser)
+    add_engine_options(parser)
+    add_device_options(parser)
     add_caffe_options(parser)
-    _add_gate_options(parser)
     return parser
 
 
-def _add_shape_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("input shape")
-    size = " ".join(map(str, DEFAULT_SIZE))
-    group.add_argument(
-        "--imgsz", nargs=2, type=int, metavar=("H", "W"), help=f"in px (default: {size})"
+def _add_input_options(parser: Parser) -> None:
+    options.add_batch(parser)
+    add = group(parser, "input").add_argument
+    add(
+        "--image",
+        action="append",
+        default=[],
+        metavar="FILE|DIR",
+        help="natural images to check on (default: drawn street scenes)",
     )
-    group.add_argument("--batch", type=int, default=1, help="images per call (default: 1)")
-    group.add_argument(
+    options.add_imgsz(parser)
+    add(
         "--dynamic",
         choices=DYNAMIC,
         help="axes left open: the batch, or the batch, height and width",
     )
 
 
-def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what the model was trained on")
+def _add_training_options(parser: Parser) -> None:
+    add = group(parser, "what the model was trained on").add_argument
     for name, title in (("--mean", "mean"), ("--std", "standard deviation")):
-        group.add_argument(
+        add(
             name,
             nargs=3,
             type=float,
             metavar=("A", "B", "C"),
             help=f"{title} by channel, on the 0-255 scale",
         )
-    order = group.add_mutually_exclusive_group()
+    order = group(parser, "what the model was trained on").add_mutually_exclusive_group()
     for name in ("bgr", "rgb"):
         order.add_argument(
             f"--{name}",
@@ -86,17 +88,13 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
             const=name,
             help=f"the model reads {name.upper()} images",
         )
-    group.add_argument(
-        "--classes", metavar="camvid|driving|pascal|sunrgbd|FILE", help="names and colours"
-    )
-    group.add_argument(
-        "--num-classes", type=int, metavar="K", help="checked against the checkpoint"
-    )
+    add("--classes", metavar="camvid|driving|pascal|sunrgbd|FILE", help="names and colours")
+    add("--num-classes", type=int, metavar="K", help="checked against the checkpoint")
 
 
-def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("uncertainty")
-    group.add_argument(
+def _add_sampling_options(parser: Parser) -> None:
+    add = group(parser, "uncertainty").add_argument
+    add(
         "--mc-dropout",
         nargs="?",
         type=int,
@@ -105,7 +103,7 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
         help="sample the network's dropout: mean probabilities and an uncertainty map (default "
         "without a number: %(const)s)",
     )
-    group.add_argument(
+    add(
         "--dropout",
         choices=("bayesian", "pascal"),
         help="with --mc-dropout: place dropout in a SegNet that was trained with it: bayesian, as "
@@ -113,86 +111,78 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_file_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("ONNX file")
-    group.add_argument(
+def _add_output_options(parser: Parser) -> None:
+    add = group(parser, "output").add_argument
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="default: the model's name with .onnx; for an ONNX file with _FORM or _PRECISION",
+    )
+    add("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
+    add(
         "--form",
         choices=FORMS,
         default="standard",
         help="standard: MaxPool indices and MaxUnpool; lowered: plain operators; plugin: the "
         "TensorRT plugin's operators (default: standard)",
     )
-    group.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
-    group.add_argument(
+    add(
         "--io",
         choices=("tensor", "frame"),
         default="tensor",
         help="tensor: float NCHW in, logits out; frame: uint8 BGR in, uint8 labels out "
         "(default: tensor)",
     )
-    group.add_argument(
+    add(
         "--outputs",
         metavar="NAME[,NAME]",
         help="which tensors of the network's result to export, the label output first (default: "
         "all; the label output is 'out', or the first)",
     )
-    group.add_argument(
+    add(
         "--opset",
         type=int,
         default=OLDEST_OPSET,
+        metavar="N",
         help=f"{OLDEST_OPSET} or newer (default: {OLDEST_OPSET})",
     )
 
 
-def _add_engine_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("TensorRT")
-    group.add_argument("--engine", metavar="F", help="also build an engine (as segnet-build does)")
-    group.add_argument("--target", metavar="smXX[,smYY]", help="with --engine: GPUs to build for")
-
-
-def _add_network_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what the checkpoint does not determine")
-    group.add_argument(
+def _add_network_options(parser: Parser) -> None:
+    add = group(parser, "what the checkpoint does not determine").add_argument
+    add(
         "--arch",
         metavar="NAME",
         help="a network of the paper, such as fcn-8s or deconvnet; without a checkpoint its "
         "weights are random (--num-classes, default 11); segnet with a checkpoint: read unknown "
         "names in the file's order",
     )
-    group.add_argument("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
-    group.add_argument(
-        "--bn-order", choices=("bn-relu", "relu-bn"), help="order after each convolution"
-    )
-    group.add_argument("--module", metavar="pkg.mod:Class", help="your own class for the weights")
-    group.add_argument("--module-args", metavar="JSON", help="its keyword arguments")
-    group.add_argument(
+    add("--geometry", choices=("ceil", "floor"), help="pooling of odd sizes")
+    add("--bn-order", choices=("bn-relu", "relu-bn"), help="order after each convolution")
+    add("--module", metavar="pkg.mod:Class", help="your own class for the weights")
+    add("--module-args", metavar="JSON", help="its keyword arguments")
+    add(
         "--input-channels",
         type=int,
         metavar="N",
         help="of the image that your own class reads (default: what its first convolution needs)",
     )
-    group.add_argument(
+    add(
         "--key",
         metavar="NAME",
         help="which weights of a file with several networks, such as student or state_dict_ema",
     )
-    group.add_argument(
+    add(
         "--unsafe-load",
         action="store_true",
         help="import and call what the file names: runs code from the file",
     )
 
 
-def _add_gate_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("parity gate")
-    group.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="F|DIR",
-        help="natural images to check on (default: drawn street scenes)",
-    )
-    group.add_argument(
+def _add_limits(parser: Parser) -> None:
+    options.add_max_drop(parser)
+    group(parser, "limits").add_argument(
         "--min-agreement",
         type=float,
         metavar="SHARE",
@@ -203,12 +193,11 @@ def _add_gate_options(parser: argparse.ArgumentParser) -> None:
 
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if a value is out of range or two options contradict one another."""
-    if arguments.imgsz and min(arguments.imgsz) < 1:
-        height, width = arguments.imgsz
-        raise UsageError(f"--imgsz {height} {width}; expected two numbers above 0, such as 360 480")
+    options.check_size(arguments, "imgsz")
     defaults = build_parser().parse_args([])
     check_device_options(arguments, defaults)
     check_int8_options(arguments)
+    check_engine_options(arguments)
     check_caffe_options(arguments, defaults)
     _check_network_options(arguments)
     _check_sampling_options(arguments)
@@ -252,14 +241,6 @@ def _check_file_options(arguments: argparse.Namespace) -> None:
     checkpoint = not (arguments.model or "").endswith(".onnx")
     if arguments.target_runtime == "tensorrt" and arguments.precision != "int8" and checkpoint:
         raise UsageError("--for tensorrt requires --precision int8, or an INT8 .onnx file")
-    if arguments.engine and arguments.precision == "int8" and arguments.form == "lowered":
-        raise UsageError("--engine requires the standard form of an INT8 file")
-    if arguments.target and not arguments.engine:
-        raise UsageError("--target requires --engine F")
-    if arguments.engine and arguments.form == "plugin":
-        raise UsageError(
-            "--engine requires the standard or lowered form; it rewrites the file itself"
-        )
     if arguments.batch < 1:
         raise UsageError(f"--batch {arguments.batch}; expected 1 or more")
     if arguments.std and not all(arguments.std):
@@ -288,7 +269,7 @@ def check_paths(
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: no such folder: {target.parent}")
     seen: dict[Path, str] = {}
-    paths = {"model": source, "--prototxt": prototxt, "-o": target, "--engine": engine}
+    paths = {"model": source, "--prototxt": prototxt, "-o": target, "--build-engine": engine}
     for name, path in paths.items():
         if path is None:
             continue

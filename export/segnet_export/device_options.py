@@ -8,39 +8,46 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import SegNetError, UsageError
 
 if TYPE_CHECKING:
     from segnet_deploy.metadata import Metadata
 
-SUFFIXES = {"litert": ".tflite", "rknn": "_rknn.onnx", "coreml": ".mlpackage"}
+SUFFIXES = {
+    "litert": ".tflite",
+    "rknn": "_rknn.onnx",
+    "coreml": ".mlpackage",
+    "deepstream": "_deepstream.onnx",
+}
 DEVICES = tuple(SUFFIXES)
 _NO_USE = {
     "precision": "the file is fp32; the device's tool quantises it",
     "io": "the file reads a float tensor",
     "dynamic": "the device needs one size",
     "mc_dropout": "nothing fills its masks on the device",
-    "engine": "it is for TensorRT",
+    "build_engine": "it is for TensorRT",
 }
 
 ExportAny = Callable[[argparse.Namespace, Path | None, Path], None]
 
 
-def add_device_options(parser: argparse.ArgumentParser) -> None:
+def add_device_options(parser: Parser) -> None:
     """Add --for and what belongs to it."""
-    group = parser.add_argument_group("other devices")
-    group.add_argument(
+    add = group(parser, "other devices").add_argument
+    add(
         "--for",
         dest="target_runtime",
         choices=("any", "tensorrt", *DEVICES),
         default="any",
-        help="tensorrt: an int8 file that TensorRT parses (segnet-build derives it by itself); "
-        "litert: a checked .tflite file; rknn: the ONNX file that RKNN-Toolkit2 reads; coreml: "
-        "not supported yet, prints why",
+        help="which tool reads the file (default: any); tensorrt: an int8 file that TensorRT "
+        "parses (segnet-build derives it by itself); litert: a checked .tflite file; rknn: the "
+        "ONNX file that RKNN-Toolkit2 reads; deepstream: the ONNX file and the configuration for "
+        "nvinfer; coreml: not supported yet, prints why",
     )
-    group.add_argument(
+    add(
         "--litert-python",
-        metavar="F",
+        metavar="FILE",
         help="with --for litert: a Python 3.12 that has onnx2tf (default: this one)",
     )
 
@@ -55,9 +62,11 @@ def check_device_options(arguments: argparse.Namespace, defaults: argparse.Names
     if device == "coreml":
         raise UsageError(
             "--for coreml: coremltools reads torch, not ONNX, and has no unpooling; follow the "
-            "recipe in docs/devices.md, or choose --for litert"
+            "recipe in docs/how-to/devices.md, or choose --for litert"
         )
     for name, reason in _NO_USE.items():
+        if name == "dynamic" and device == "deepstream" and arguments.dynamic == "batch":
+            continue
         if getattr(arguments, name) != getattr(defaults, name):
             raise UsageError(
                 f"--{name.replace('_', '-')} does not apply with --for {device}: {reason}; omit it"
@@ -110,6 +119,8 @@ def _write(
 ) -> None:
     if arguments.target_runtime == "litert":
         _write_litert(source, target, arguments.litert_python, options)
+    elif arguments.target_runtime == "deepstream":
+        _write_deepstream(source, target, options)
     else:
         _write_rknn(source, target, options)
 
@@ -141,8 +152,20 @@ def _write_rknn(source: Path, target: Path, options: dict[str, Any]) -> None:
     print(
         f"next, with rknn-toolkit2: rknn.config(mean_values=[{list(metadata.mean)}], std_values="
         f"[{list(metadata.std)}], target_platform='rk3588'); rknn.load_onnx('{target}'); see "
-        f"docs/devices.md. Its input is {_normalisation(metadata)}"
+        f"docs/how-to/devices.md. Its input is {_normalisation(metadata)}"
     )
+
+
+def _write_deepstream(source: Path, target: Path, options: dict[str, Any]) -> None:
+    from segnet_deploy.conversion.to_deepstream import to_deepstream
+
+    result = to_deepstream(source, target, **options)
+    print(
+        f"{target}: lowered form, pixels in, softmax out, labels agree on {result.agreement:.4%} "
+        f"of {result.inputs} inputs, max|d| {result.delta:.1e} (onnxruntime: fp32)"
+    )
+    beside = "" if result.labels is None else f", class names in {result.labels}"
+    print(f"{result.config}: nvinfer config-file-path={result.config}{beside}")
 
 
 def _normalisation(metadata: Metadata) -> str:

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import argparse
 
-from segnet_deploy.cli.options import add_layout
+from segnet_deploy.cli.options import add_calibration
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.quant import DEFAULT_FRAMES, DEFAULT_METHOD, METHODS
 
 
-def add_int8_options(parser: argparse.ArgumentParser) -> None:
+def add_int8_options(parser: Parser) -> None:
     """Add the options of INT8."""
-    int8 = parser.add_argument_group("INT8")
-    int8.add_argument("--calib", metavar="DIR", help="images of what the network was trained for")
-    int8.add_argument("--calib-method", choices=METHODS, default=DEFAULT_METHOD)
-    int8.add_argument(
-        "--calib-frames",
-        type=int,
-        default=DEFAULT_FRAMES,
-        metavar="N",
-        help="evenly spread over DIR (default: %(default)s)",
+    add_calibration(parser)
+    add = group(parser, "INT8").add_argument
+    add(
+        "--calib-method",
+        choices=METHODS,
+        default=DEFAULT_METHOD,
+        help="how the ranges of values are found (default: %(default)s)",
     )
-    int8.add_argument(
+    add(
         "--full-range",
         action="store_true",
         help="let weights use all of int8, which saturates on CPUs without VNNI",
     )
-    int8.add_argument(
-        "--max-drop",
-        type=float,
-        metavar="POINTS",
-        help="keep as many layers in fp32 as this loss of mIoU requires; with --data",
-    )
-    int8.add_argument("--data", metavar="DIR", help="labelled frames, not those of --calib")
-    add_layout(int8)
 
 
 def check_int8_options(arguments: argparse.Namespace) -> None:

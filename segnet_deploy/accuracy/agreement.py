@@ -23,7 +23,7 @@ MIN_AGREEMENT = {"fp32": 0.9999, "fp16": 0.98, "bf16": 0.97, "int8": 0.93}
 """The default limits by the precision that was computed in, as the share of labels kept.
 
 A trained SegNet keeps 99.4 to 99.8 % in fp16, 98.2 % in bf16 and 96.0 to 97.5 % in INT8, and loses
-no mIoU by it (docs/precision.md); the limits are below the worst frame that was measured.
+no mIoU by it (docs/how-to/precision.md); the limits are below the worst frame that was measured.
 """
 _ROUNDED = {"fp16": 0.99, "bf16": 0.97}  # where only the weights are in half precision
 

@@ -1,4 +1,4 @@
-"""The result of a measurement as typed values, and its JSON (schema: docs/report.md).
+"""The result of a measurement as typed values, and its JSON (schema: docs/how-to/report.md).
 
 Measurement         what was measured of one model
  ├── RunResult      one model measured in this process: segnet-bench --engine
@@ -24,9 +24,9 @@ from segnet_deploy.bench.layer_profile import Layer
 from segnet_deploy.bench.paper import Table6Row
 from segnet_deploy.bench.warnings import MeasurementWarning
 from segnet_deploy.errors import InputError
+from segnet_deploy.schemas import FORMATS, head
 from segnet_deploy.system.power import Energy
 
-FORMAT = 1
 RUN, COMPARISON = "run", "comparison"  # kinds of files
 HOLDS, FAILS, NOISE = "holds", "does not hold", "within noise"  # verdicts
 ADVICE = "expected a --json file of segnet-bench"
@@ -153,8 +153,7 @@ class RunResult(Measurement):
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON."""
-        head = {"kind": RUN, "format": FORMAT}
-        return {**head, **asdict(self), "added_bytes": self.added_bytes}
+        return {**head(RUN), **asdict(self), "added_bytes": self.added_bytes}
 
     @classmethod
     def from_json(cls, content: Any, source: str = "result") -> RunResult:
@@ -221,8 +220,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON."""
         return {
-            "kind": COMPARISON,
-            "format": FORMAT,
+            **head(COMPARISON),
             "started": self.started,
             "machine": self.machine,
             "versions": self.versions,
@@ -253,12 +251,12 @@ def read_result(path: str | os.PathLike[str]) -> RunResult | Comparison:
 
 def _check_format(content: Any, source: str, kind: str) -> None:
     """Raise InputError if `content` is not of this kind and format; earlier runs have neither."""
-    default = {"kind": RUN, "format": FORMAT} if kind == RUN else {}
+    default = head(RUN) if kind == RUN else {}
     found = default | content if isinstance(content, dict) else {}
     if found.get("kind") != kind:
         raise InputError(f"{source} is not a result of segnet-bench; {ADVICE}")
-    if found.get("format") != FORMAT:
+    if found.get("format") != FORMATS[kind]:
         raise InputError(
-            f"{source} has format {found.get('format')}; expected {FORMAT}: measure again, or use "
-            "the release that wrote it"
+            f"{source} has format {found.get('format')}; expected {FORMATS[kind]}: measure again, "
+            "or use the release that wrote it"
         )

@@ -2,7 +2,7 @@
 
 They need no compiler and no other library, so a device can measure them. The ceilings of
 compiled loops and of the largest GEMMs of PyTorch and ONNX Runtime, which can be higher, are
-measured by benchmarks/ceilings.py. Source: Williams, Waterman and Patterson, Roofline,
+measured by benchmarks/harness/ceilings.py. Source: Williams, Waterman and Patterson, Roofline,
 CACM 52(4), 2009.
 """
 

@@ -17,6 +17,7 @@ from segnet_deploy.bench.timing import Timing, repeat, warm_up
 from segnet_deploy.bench.warnings import MeasurementWarning, noise_warnings, throttling_warnings
 from segnet_deploy.frames import read_image
 from segnet_deploy.metadata import Metadata
+from segnet_deploy.pretrained import find_file
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import is_engine_file
 from segnet_deploy.segmenter import Segmenter, load
@@ -60,6 +61,7 @@ def run_model(
     >>> result.runs, sorted(result.seconds)
     (5, ['infer', 'post', 'pre', 'total'])
     """
+    path = find_file(path)
     frame = None if image is None else read_image(image)
     baseline, started = rss_bytes(), time.perf_counter()
     with load(path, runtime, "stretch", threads, rebuild, progress) as segmenter:
@@ -74,7 +76,7 @@ def run_model(
             load_seconds=load_seconds,
             baseline_bytes=baseline,
             **_measure(segmenter, frame, runs, duration),
-            **_describe(Path(path), segmenter),
+            **_describe(path, segmenter),
             power=_measure_energy(segmenter, frame) if power else None,
         )
     if layers:

@@ -30,8 +30,8 @@ from segnet_deploy.camera.sources.base import (
 if TYPE_CHECKING:
     from segnet_deploy.camera.loop import Camera
     from segnet_deploy.camera.outputs.add import add_outputs
-    from segnet_deploy.camera.run_lengths import labels_from_runs
     from segnet_deploy.camera.sources.find import find_source
+    from segnet_deploy.results.run_lengths import labels_from_runs
 
 __all__ = [
     "STATES",
@@ -50,10 +50,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Camera": "loop",
-    "add_outputs": "outputs.add",
-    "find_source": "sources.find",
-    "labels_from_runs": "run_lengths",
+    "Camera": "camera.loop",
+    "add_outputs": "camera.outputs.add",
+    "find_source": "camera.sources.find",
+    "labels_from_runs": "results.run_lengths",
 }
 
 
@@ -62,5 +62,5 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     if name in _MODULES:
-        return getattr(importlib.import_module(f"segnet_deploy.camera.{_MODULES[name]}"), name)
+        return getattr(importlib.import_module(f"segnet_deploy.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'segnet_deploy.camera' has no attribute {name!r}")

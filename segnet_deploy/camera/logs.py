@@ -9,25 +9,28 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from segnet_deploy.schemas import head
 
-def start_logging(as_json: bool) -> None:
-    """Write the log of `segnet_deploy.camera` to stderr, from level INFO."""
+
+def start_logging(as_json: bool, quiet: bool = False) -> None:
+    """Write the log of `segnet_deploy.camera` to stderr, if `quiet` only what went wrong."""
     log = logging.getLogger("segnet_deploy.camera")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
     )
     log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line: time (UTC), level, message; `status` if the record has one."""
+    """One JSON object per line: schemas/camera-log.json."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
         line: dict[str, Any] = {
+            **head("camera-log"),
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from segnet_deploy.batch import FORMATS
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
-from segnet_deploy.runtimes.base import CHOICES
 
 if TYPE_CHECKING:
     from segnet_deploy.batch.segment_archive import BatchOptions
@@ -22,31 +22,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-batch`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-batch",
-        description="Segment an archive: images, videos, WebDataset tars and Parquet files. "
+    parser = Parser(
+        "segnet-batch",
+        "Segment an archive: images, videos, WebDataset tars and Parquet files. "
         "A run that was interrupted goes on when the command is repeated.",
-        epilog="exit status: 0 all done, 1 an input or the engine failed, 2 wrong usage",
+        exits="0 all done, 1 an input or the engine failed",
     )
-    add = parser.add_argument
     options.add_engine(parser)
-    add("--input", required=True, nargs="+", metavar="URI", help="file, folder or pattern")
-    add("-o", "--output", metavar="URI", help="folder for results")
+    options.add_runtime(parser, threads="this machine's CPUs / --workers")
+    options.add_batch(parser)
+    options.add_source(parser, "files, folders and patterns", several=True)
+    add = group(parser, "input").add_argument
+    add(
+        "--image-column",
+        default="image",
+        metavar="NAME",
+        help="of Parquet inputs (default: image)",
+    )
+    options.add_fit(parser)
+    options.add_output_folder(parser, "folder for the results, or its URI", required=False)
+    add = group(parser, "output").add_argument
     add("--format", choices=FORMATS, default="parquet", help="of the results (default: parquet)")
     add("--stats-only", action="store_true", help="pixels per class only, no label maps")
-    add("--workers", type=int, default=1, metavar="N", help="default: 1; more need Ray")
-    add("--threads-per-worker", type=int, metavar="N", help="default: this machine's CPUs / N")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="N", help="may be a fraction")
-    add("--batch", type=int, default=1, metavar="N", help="frames per call of the engine (1)")
-    add("--shard-size", type=int, default=256, metavar="N", help="images per shard (256)")
-    add("--image-column", default="image", metavar="NAME", help="of Parquet inputs (image)")
-    add("--address", metavar="HOST:PORT", help="of a running Ray cluster; default: a local one")
-    add("--no-ray", action="store_true", help="run in this process, also if Ray is installed")
+    add("--shard-size", type=int, default=256, metavar="N", help="images per shard (default: 256)")
     add("--dry-run", action="store_true", help="count the inputs and estimate the time")
-    add("--runtime", choices=CHOICES, default="auto", help="for ONNX files")
-    options.add_fit(parser)
+    add = group(parser, "workers").add_argument
+    add("--workers", type=int, default=1, metavar="N", help="more than 1 need Ray (default: 1)")
+    add(
+        "--gpus-per-worker",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="may be a fraction (default: 0)",
+    )
+    add("--address", metavar="HOST:PORT", help="of a running Ray cluster (default: a local one)")
+    add("--no-ray", action="store_true", help="run in this process, also if Ray is installed")
+    parser.rename("--input", "--source")
+    parser.rename("--threads-per-worker", "--threads")
     return parser
 
 
@@ -55,16 +69,17 @@ def command(arguments: argparse.Namespace) -> int:
     from segnet_deploy.batch.segment_archive import segment_archive
     from segnet_deploy.batch.storage import plain
 
-    names = ("workers", "threads_per_worker", "batch", "shard_size")
+    names = ("workers", "threads", "batch", "shard_size")
     options.check_positive(arguments, *names)
+    sources = options.read_sources(arguments, "DIR")
     settings = _settings(arguments)
     if arguments.dry_run:
-        return _estimate(arguments, settings)
+        return _estimate(arguments, sources, settings)
     if arguments.output is None:
         raise UsageError("-o URI is missing; it is only optional with --dry-run")
     done = segment_archive(
         arguments.engine,
-        arguments.input,
+        sources,
         arguments.output,
         settings,
         progress=arguments.progress,
@@ -88,7 +103,7 @@ def _settings(arguments: argparse.Namespace) -> BatchOptions:
         form=arguments.format,
         with_labels=not arguments.stats_only,
         workers=arguments.workers,
-        threads=arguments.threads_per_worker,
+        threads=arguments.threads,
         gpus=arguments.gpus_per_worker,
         batch=arguments.batch,
         shard_size=arguments.shard_size,
@@ -100,10 +115,10 @@ def _settings(arguments: argparse.Namespace) -> BatchOptions:
     )
 
 
-def _estimate(arguments: argparse.Namespace, settings: BatchOptions) -> int:
+def _estimate(arguments: argparse.Namespace, sources: list[str], settings: BatchOptions) -> int:
     from segnet_deploy.batch.estimate import estimate
 
-    found = estimate(arguments.engine, arguments.input, settings, progress=arguments.progress)
+    found = estimate(arguments.engine, sources, settings, progress=arguments.progress)
     low, middle, high = found.seconds_per_frame
     print(f"{'' if found.is_exact else 'about '}{found.inputs} inputs in {found.shards} shards")
     print(

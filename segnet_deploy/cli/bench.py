@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.types import DEFAULT_SIZE
 
@@ -23,46 +24,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-bench`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-bench",
-        description="Measure an exported ONNX file or an engine from frame to label map, or "
+    parser = Parser(
+        "segnet-bench",
+        "Measure an exported ONNX file or an engine from frame to label map, or "
         "compare several: each in a separate process, in interleaved rounds.",
-        epilog="results go to stdout, progress and notes to stderr",
+        exits="0 measured, 1 failed, or one of several networks",
     )
-    _add_modes(parser)
-    options.add_runtime(parser)
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument(
-        "--runs", type=int, metavar="N", help="measured runs (default: 30; per round: 2)"
-    )
-    length.add_argument("--duration", type=float, metavar="S", help="seconds instead of --runs")
-    parser.add_argument("--image", metavar="F", help="the frame to use (default: a drawn one)")
-    parser.add_argument("--layers", action="store_true", help="also measure the time per layer")
-    parser.add_argument("--power", action="store_true", help="also measure the energy per frame")
-    options.add_json(parser)
-    _add_comparison(parser)
-    return parser
-
-
-def command(arguments: argparse.Namespace) -> int:
-    """Measure one engine or compare several, or write a report."""
-    _check(arguments)
-    if arguments.report:
-        return _report(arguments)
-    if _is_comparison(arguments):
-        return _compare(arguments)
-    return _run(arguments)
-
-
-def _add_modes(parser: argparse.ArgumentParser) -> None:
-    modes = parser.add_mutually_exclusive_group(required=True)
+    modes = group(parser, "model").add_mutually_exclusive_group(required=True)
     modes.add_argument(
         "--engine",
+        type=options.model_file,
         action="append",
-        metavar="M.onnx|M.trt",
-        help="file of segnet-export or segnet-build; several are compared",
+        metavar=options.ENGINE,
+        help=f"{options.ENGINE_HELP}; several are compared",
     )
     modes.add_argument(
         "--paper",
@@ -73,20 +49,41 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     modes.add_argument(
         "--report", metavar="FILE.json", help="write report.html and report.md from a result"
     )
-
-
-def _add_comparison(parser: argparse.ArgumentParser) -> None:
-    several = parser.add_argument_group("several engines, --paper, --report")
-    several.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        help="folder for comparison.json and the report (default: DIR/results, ./comparison, or "
-        ". for --report); a second call continues an unfinished comparison",
+    options.add_runtime(parser)
+    options.add_device(parser)
+    group(parser, "input").add_argument(
+        "--image", metavar="FILE", help="the frame to use (default: a drawn one)"
     )
-    several.add_argument("--rounds", type=int, metavar="N", help="interleaved rounds (default: 9)")
-    options.add_imgsz(several)
-    several.add_argument("--fresh", action="store_true", help="discard earlier results")
+    options.add_imgsz(parser)
+    options.add_output_folder(
+        parser,
+        "folder for comparison.json and the report (default: DIR/results, ./comparison, or "
+        ". for --report); a second call continues an unfinished comparison",
+        required=False,
+    )
+    options.add_json(parser)
+    add = group(parser, "measurement").add_argument
+    length = group(parser, "measurement").add_mutually_exclusive_group()
+    length.add_argument(
+        "--runs", type=int, metavar="N", help="measured runs (default: 30; per round: 2)"
+    )
+    length.add_argument("--duration", type=float, metavar="S", help="stop after S seconds")
+    add("--rounds", type=int, metavar="N", help="interleaved, of several engines (default: 9)")
+    add("--layers", action="store_true", help="also measure the time per layer")
+    add("--power", action="store_true", help="also measure the energy per frame")
+    options.add_fresh(parser)
+    return parser
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Measure one engine or compare several, or write a report."""
+    _check(arguments)
+    options.choose_device(arguments)
+    if arguments.report:
+        return _report(arguments)
+    if _is_comparison(arguments):
+        return _compare(arguments)
+    return _run(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -178,8 +175,7 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("json", "layers", "power", "runs", "duration", "threads", "image", "rebuild"):
         if arguments.report and getattr(arguments, name):
             raise UsageError(f"--{name} needs a measurement; --report only reads a file")
-    if arguments.imgsz and min(arguments.imgsz) < 1:
-        raise UsageError(f"--imgsz {arguments.imgsz}; expected two numbers above 0")
+    options.check_size(arguments, "imgsz")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
-from segnet_deploy.cli.options import check_positive, parse_size
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.passes import PRECISIONS
+from segnet_deploy.types import Size
 
 if TYPE_CHECKING:
     from segnet_deploy.tensorrt_build import BuildOptions, Built
+
+RANGE = ("MIN", "OPT", "MAX")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,35 +25,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-build`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-build",
-        description="Build a TensorRT or TensorRT-RTX engine from an exported ONNX file.",
-        epilog="exit status: 0 built, 1 failed (no file), 2 wrong usage",
+    parser = Parser(
+        "segnet-build",
+        "Build a TensorRT or TensorRT-RTX engine from an exported ONNX file.",
+        exits="0 built, 1 failed (no file)",
     )
-    add = parser.add_argument
-    add("onnx", metavar="segnet.onnx", help="file of segnet-export")
-    add("-o", "--output", metavar="F", help="default: the file's name + .trt")
-    add("--builder", choices=("auto", "tensorrt", "tensorrt-rtx"), default="auto")
+    parser.add_argument(
+        "onnx",
+        type=options.model_file,
+        metavar="M.onnx|NAME",
+        help="file of segnet-export, or a pretrained network: demo, street",
+    )
+    add = group(parser, "output").add_argument
+    add("-o", "--output", metavar="FILE", help="default: the file's name + .trt")
     add("--precision", choices=PRECISIONS, help="default: the file's own")
     add(
         "--form",
         choices=("auto", "plugin", "lowered"),
         default="auto",
-        help="auto: plugin if its library is installed",
+        help="plugin needs its library (default: auto, plugin if it is installed)",
     )
-    add("--plugin", metavar="F", help="the plugin library (default: the installed one)")
+    add = group(parser, "TensorRT").add_argument
     add(
-        "--target",
-        metavar="smXX[,smYY]",
-        help="GPUs to build for (TensorRT-RTX; default: all from sm80 on)",
+        "--builder",
+        choices=("auto", "tensorrt", "tensorrt-rtx"),
+        default="auto",
+        help="default: auto, the installed one",
     )
-    add("--batch", nargs=3, type=int, metavar=("MIN", "OPT", "MAX"), help="for a dynamic batch")
-    add("--size", nargs=3, metavar=("MIN", "OPT", "MAX"), help="for dynamic sizes, each as HxW")
+    options.add_target(parser)
+    options.add_version_compatible(parser)
+    add("--batch-range", nargs=3, type=int, metavar=RANGE, help="for a dynamic batch")
+    add("--size-range", nargs=3, metavar=RANGE, help="for dynamic sizes, each as HxW")
+    add("--plugin", metavar="FILE", help="the plugin library (default: the installed one)")
     add("--embed-plugin", action="store_true", help="store the plugin library in the engine")
     add("--timing-cache", metavar="DIR", help="keep the builder's timings, by version and device")
     add("--workspace", type=int, metavar="MB", help="scratch memory limit")
+    parser.rename("--batch", "--batch-range")
+    parser.rename("--size", "--size-range")
     return parser
 
 
@@ -57,7 +71,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Build the engine with its sidecar, and report."""
     from segnet_deploy.tensorrt_build import build
 
-    check_positive(arguments, "workspace")
+    options.check_positive(arguments, "workspace")
     source = Path(arguments.onnx)
     target = Path(arguments.output or source.with_suffix(".trt").name)
     built = build(source, target, read_options(arguments), arguments.progress)
@@ -73,14 +87,19 @@ def read_options(arguments: argparse.Namespace) -> BuildOptions:
         builder=arguments.builder,
         precision=arguments.precision,
         targets=parse_targets(arguments.target),
-        batch=tuple(arguments.batch) if arguments.batch else None,
-        sizes=tuple(map(parse_size, arguments.size)) if arguments.size else None,
+        batch=tuple(arguments.batch_range) if arguments.batch_range else None,
+        sizes=_sizes(arguments.size_range),
         workspace_bytes=None if arguments.workspace is None else arguments.workspace * 1_000_000,
         form=arguments.form,
         plugin=Path(arguments.plugin) if arguments.plugin else None,
         embed_plugin=arguments.embed_plugin,
         timing_cache=Path(arguments.timing_cache) if arguments.timing_cache else None,
+        version_compatible=arguments.version_compatible,
     )
+
+
+def _sizes(texts: Sequence[str] | None) -> tuple[Size, ...] | None:
+    return tuple(options.parse_size(text, "--size-range") for text in texts) if texts else None
 
 
 def parse_targets(text: str | None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
 from segnet_deploy.cli.config_file import with_config
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -31,36 +32,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser, watch, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-camera`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-camera",
-        description="Segment the newest frame of a camera, stream or file; show, record or serve "
-        "it.",
-        epilog="exit status: 0 ended or stopped, 1 the source or the engine failed or a file is "
-        "damaged, 2 wrong usage",
+    parser = Parser(
+        "segnet-camera",
+        "Segment the newest frame of a camera, stream or file; show, record or serve it.",
+        exits="0 ended or stopped, 1 the source or the engine failed or a file is damaged",
     )
-    add = parser.add_argument
-    add("--config", metavar="FILE.toml", help="options in a file; flags here override them")
+    group(parser, "general").add_argument(
+        "--config", metavar="FILE.toml", help="options in a file; the command line overrides them"
+    )
     options.add_engine(parser)
-    add(
-        "--source",
-        required=True,
-        metavar="URI",
-        help="/dev/video0, rtsp://, http://, file, folder, csi://0, 'src ! ...', synthetic",
-    )
     options.add_runtime(parser)
-    options.add_fit(parser)
+    options.add_device(parser)
+    options.add_source(
+        parser,
+        "/dev/video0, rtsp://, http://, file, folder, csi://0, 'src ! ...', synthetic",
+    )
     _add_source_options(parser)
+    options.add_fit(parser)
     _add_output_options(parser)
     return parser
 
 
-def _add_source_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("source")
-    add = group.add_argument
-    add("--size", type=_size, metavar="HxW", help="frame size of a device, such as 480x640")
-    add("--fps", type=float, help="frame rate of a device; images per second of a folder (10)")
+def _add_source_options(parser: Parser) -> None:
+    add = group(parser, "input").add_argument
+    add("--size", nargs=2, type=int, metavar=("H", "W"), help="frame size of a device, in px")
+    parser.read_as_size("--size")
+    add("--fps", type=float, metavar="N", help="of a device; of a folder's images (default: 10)")
     add("--rtsp-transport", choices=("tcp", "udp"), default="tcp", help="default: tcp")
     add("--loop", action="store_true", help="restart files and folders at their end")
     add("--every-frame", action="store_true", help="process every frame of a file; drop none")
@@ -69,29 +68,34 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=2.0,
         metavar="S",
-        help="reconnect after S seconds without a frame (2)",
+        help="reconnect after S seconds without a frame (default: 2)",
     )
     add("--duration", type=float, metavar="S", help="stop after S seconds")
 
 
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("output")
-    add = group.add_argument
+def _add_output_options(parser: Parser) -> None:
+    options.add_alpha(parser)
+    add = group(parser, "output").add_argument
     add("--max-age", type=float, metavar="S", help="do not show results older than S seconds")
-    add("--show", action="store_true", help="show the overlay in a window; q or Esc stops the loop")
+    options.add_show(parser)
     add("--record", metavar="OUT.mp4", help="record overlays as OUT-00001.mp4, OUT-00002.mp4, ...")
-    add("--segment", type=float, default=60.0, metavar="S", help="seconds per recorded file (60)")
+    add(
+        "--segment",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds per recorded file (default: 60)",
+    )
     add("--labels", metavar="DIR|F.jsonl", help="label maps: PNGs, or run lengths as JSON lines")
     add(
         "--min-free",
         type=float,
         default=500.0,
         metavar="MB",
-        help="pause writing below this free disk space (500)",
+        help="pause writing below this free disk space (default: 500)",
     )
     add("--serve", metavar="HOST:PORT", help="serve the web page, /metrics and /healthz")
     add("--token", help="access token for the page; required on any address but 127.0.0.1")
-    options.add_alpha(parser)
     add("--log-json", action="store_true", help="log as JSON lines")
 
 
@@ -101,7 +105,8 @@ def watch(arguments: argparse.Namespace) -> int:
     from segnet_deploy.camera.logs import start_logging
 
     _check(arguments)
-    start_logging(arguments.log_json)
+    options.choose_device(arguments)
+    start_logging(arguments.log_json, quiet=arguments.quiet)
     camera = _open_camera(arguments)
     with camera, _stop_on_signals(camera.stop):
         add_outputs(
@@ -119,12 +124,20 @@ def watch(arguments: argparse.Namespace) -> int:
         )
         for _ in camera.results():
             pass
-        print(f"{camera.status().shown} frames shown", file=sys.stderr)
+        arguments.progress(f"{camera.status().shown} frames shown")
         if damage := camera.damage():
             print(f"error: {damage}", file=sys.stderr)
         if not camera.close():
             _exit_now(1 if damage else 0)
     return 1 if damage else 0
+
+
+def _source(arguments: argparse.Namespace) -> str:
+    """Return the one source; one on the command line overrides that of --config."""
+    sources = options.read_sources(arguments, "/dev/video0")
+    if len(arguments.inputs or sources) > 1 or (arguments.config is None and len(sources) > 1):
+        raise UsageError(f"{' and '.join(sources)}; expected one (record with --record OUT.mp4)")
+    return sources[0]
 
 
 def _open_camera(arguments: argparse.Namespace) -> Camera:
@@ -141,7 +154,7 @@ def _open_camera(arguments: argparse.Namespace) -> Camera:
         progress=arguments.progress,
     )
     source_options = SourceOptions(
-        size=arguments.size,
+        size=tuple(arguments.size) if arguments.size else None,
         fps=arguments.fps,
         loop=arguments.loop,
         paced=not arguments.every_frame,
@@ -149,7 +162,7 @@ def _open_camera(arguments: argparse.Namespace) -> Camera:
     )
     return Camera(
         load_engine,
-        find_source(arguments.source, source_options),
+        find_source(_source(arguments), source_options),
         every_frame=arguments.every_frame,
         max_age=arguments.max_age,
         duration=arguments.duration,
@@ -176,18 +189,12 @@ def _exit_now(status: int) -> None:
     os._exit(status)
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected height x width, such as 480x640")
-    return int(height), int(width)
-
-
 def _check(arguments: argparse.Namespace) -> None:
     options.check_positive(
         arguments, "threads", "fps", "stall_timeout", "duration", "max_age", "segment"
     )
     options.check_alpha(arguments)
+    options.check_size(arguments, "size")
     if arguments.labels and Path(arguments.labels).is_file() != arguments.labels.endswith(".jsonl"):
         path = Path(arguments.labels)
         if path.exists():

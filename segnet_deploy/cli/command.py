@@ -1,29 +1,22 @@
-"""What every command shares: its switches, one-line errors and exit statuses."""
+"""How every command runs: one-line errors, exit statuses, results on stdout."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+from segnet_deploy.cli.parser import Parser, add_general_options
 from segnet_deploy.cli.progress import TerminalProgress
 from segnet_deploy.errors import SegNetError, UsageError
 
 LONGEST_MESSAGE = 2000
-
-
-class _Version(argparse.Action):
-    """Print the version; it is read only if asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from segnet_deploy import __version__
-
-        print(f"{parser.prog} {__version__}")
-        parser.exit()
+BROKEN_PIPE = 141  # as a shell reports a program that SIGPIPE ended
 
 
 def run(
@@ -35,14 +28,20 @@ def run(
 
     The command gets `arguments.progress`, which fits the `progress` of library functions. A
     SegNetError becomes one line on stderr and status 1 (2 for UsageError); `--debug` shows its
-    traceback. Ctrl-C is status 130.
+    traceback. Ctrl-C is status 130, and a reader of stdout that ended 141.
     """
-    add_common_options(parser)
+    if not isinstance(parser, Parser):
+        add_general_options(parser)
     arguments = parser.parse_args(argv)
     arguments.progress = TerminalProgress(quiet=arguments.quiet)
     try:
         with _library_messages(shown=arguments.verbose):
-            return command(arguments) or 0
+            status = command(arguments) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # stdout's reader has ended, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except SegNetError as error:
         if arguments.debug:
             traceback.print_exc()
@@ -65,18 +64,6 @@ def shorten(message: str) -> str:
     if len(line) <= LONGEST_MESSAGE:
         return line
     return f"{line[:half]} ({len(line) - 2 * half} characters left out) {line[-half:]}"
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Add the switches that every command has."""
-    add = parser.add_argument
-    add("--version", action=_Version, nargs=0, help="print the version and exit")
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "-v", "--verbose", action="store_true", help="also show messages of the libraries"
-    )
-    group.add_argument("-q", "--quiet", action="store_true", help="show no progress or notes")
-    add("--debug", action="store_true", help="show the traceback of an error")
 
 
 @contextlib.contextmanager

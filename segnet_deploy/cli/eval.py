@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.schemas import head
 
 if TYPE_CHECKING:
     from segnet_deploy.accuracy.datasets import Example
@@ -25,24 +27,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-eval`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-eval",
-        description="Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
-        epilog="exit status: 0 measured, 1 failed or a frame could not be read, 2 wrong usage",
+    parser = Parser(
+        "segnet-eval",
+        "Measure accuracy on labelled frames: G, C, mIoU, per class, boundary F1.",
+        exits="0 measured, 1 failed or a frame could not be read",
     )
     options.add_engine(parser)
-    options.add_labelled_data(parser)
-    add = parser.add_argument
-    add("--against", metavar="M", help="compare with another file or engine")
-    add("--flips", action="store_true", help="with --against: indices that differ, by stage")
     options.add_runtime(parser)
-    add("--against-runtime", choices=CHOICES, help="default: --runtime")
-    add("--no-boundary", action="store_true", help="do not compute the boundary F1")
+    options.add_device(parser)
+    options.add_json(parser)
+    add = group(parser, "output").add_argument
     add("--confusion", metavar="PNG", help="draw the confusion matrix")
     add("--worst", metavar="PNG", help="draw the frames with the lowest mIoU")
-    options.add_json(parser)
+    options.add_labelled_data(parser)
+    add = group(parser, "measurement").add_argument
+    add(
+        "--against",
+        type=options.model_file,
+        metavar=options.ENGINE,
+        help="compare with another file or engine",
+    )
+    add("--against-runtime", choices=CHOICES, help="its runtime (default: --runtime)")
+    add("--flips", action="store_true", help="with --against: indices that differ, by stage")
+    add("--no-boundary", action="store_true", help="do not compute the boundary F1")
     return parser
 
 
@@ -63,7 +72,8 @@ def command(arguments: argparse.Namespace) -> int:
     examples = read_examples(arguments)
     with _open(arguments, arguments.engine, arguments.runtime) as segmenter:
         result = _evaluate(arguments, segmenter, examples)
-        result |= {"engine": arguments.engine, "against_engine": arguments.against}
+        engines = {"engine": arguments.engine, "against_engine": arguments.against}
+        result = {**head("evaluation"), **engines, **result}
         text = json.dumps(_without_nan(result), indent=1) + "\n"
         write_result(text, arguments.json, format_table(result))
         _draw(arguments, segmenter, examples, result)
@@ -125,6 +135,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from segnet_deploy.files import check_writable
 
     options.check_positive(arguments, "threads")
+    options.choose_device(arguments)
     if arguments.flips and arguments.against is None:
         raise UsageError("--flips compares two files; give --against as well")
     if arguments.against_runtime and arguments.against is None:

@@ -1,29 +1,37 @@
-"""Options that several commands share, and the reading of their values."""
+"""The options that several commands share: one name, default, text and place for each."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segnet_deploy.accuracy import LAYOUTS
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
-from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.pretrained import find_file, pretrained_names
+from segnet_deploy.quant import DEFAULT_FRAMES
+from segnet_deploy.runtimes.base import CHOICES, is_engine_file
 from segnet_deploy.types import DEFAULT_SIZE, FITS, Size
 
 if TYPE_CHECKING:
     from segnet_deploy.runtimes.loader import Rebuild
 
+ENGINE = "M.onnx|M.trt|NAME"
+ENGINE_HELP = "file of segnet-export or segnet-build, or a pretrained network: demo, street"
+
+
+def model_file(text: str) -> str:
+    """Return the path of a pretrained network for its name, and every other text as it is."""
+    return str(find_file(text)) if text in pretrained_names() else text
+
 
 def add_engine(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --engine, the model to run, and --server, a model on a server, in its place."""
-    group = parser.add_mutually_exclusive_group(required=required)
-    group.add_argument(
-        "--engine",
-        metavar="M.onnx|M.trt",
-        help="file of segnet-export or segnet-build",
-    )
-    group.add_argument(
+    either = group(parser, "model").add_mutually_exclusive_group(required=required)
+    either.add_argument("--engine", type=model_file, metavar=ENGINE, help=ENGINE_HELP)
+    either.add_argument(
         "--server",
         dest="engine",
         metavar="grpc://HOST:PORT/MODEL",
@@ -31,20 +39,58 @@ def add_engine(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
 
 
-def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Add --runtime, --threads and --rebuild: how the model is run."""
-    parser.add_argument("--runtime", choices=CHOICES, default="auto", help="for ONNX files")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: the runtime's choice)")
-    parser.add_argument(
+def add_runtime(parser: argparse.ArgumentParser, threads: str = "the runtime's choice") -> None:
+    """Add --runtime and --threads, whose default is described by `threads`."""
+    model = group(parser, "model")
+    model.add_argument(
+        "--runtime",
+        choices=CHOICES,
+        default="auto",
+        help="what runs an ONNX file (default: auto, the fastest here)",
+    )
+    add_threads(parser, threads)
+
+
+def add_threads(parser: argparse.ArgumentParser, default: str = "the runtime's choice") -> None:
+    """Add --threads; `default` describes what None is."""
+    group(parser, "model").add_argument(
+        "--threads", type=int, metavar="N", help=f"CPU threads (default: {default})"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device and --rebuild: where the model is run, in this process."""
+    model = group(parser, "model")
+    model.add_argument(
+        "--device",
+        metavar="cpu|cuda:N",
+        help="the CPU, or which GPU (default: what the file and its runtime need)",
+    )
+    model.add_argument(
         "--rebuild",
         action="store_true",
         help="build a TensorRT engine again if it is for another version or GPU",
     )
 
 
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """Add --batch: frames per call."""
+    group(parser, "model").add_argument(
+        "--batch", type=int, default=1, metavar="N", help="frames per call (default: 1)"
+    )
+
+
+def add_source(parser: argparse.ArgumentParser, what: str, several: bool = False) -> None:
+    """Add --source, what is segmented, also without the option's name; `what` lists the kinds."""
+    parser.add_argument("inputs", nargs="*", metavar="URI", help="what to segment, as --source")
+    group(parser, "input").add_argument(
+        "--source", nargs="+" if several else 1, default=[], metavar="URI", help=what
+    )
+
+
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Add --fit: how a frame is fitted to the model's size."""
-    parser.add_argument(
+    group(parser, "input").add_argument(
         "--fit",
         choices=FITS,
         default="stretch",
@@ -54,33 +100,129 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 
 def add_alpha(parser: argparse.ArgumentParser) -> None:
     """Add --alpha: how strong the overlay's colours are."""
-    parser.add_argument(
-        "--alpha", type=float, default=0.5, help="weight of the colours, 0-1 (default: 0.5)"
+    group(parser, "output").add_argument(
+        "--alpha",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="weight of the colours, 0 to 1 (default: 0.5)",
     )
 
 
-def add_imgsz(parser: Any, default: Size | None = None) -> None:
-    """Add --imgsz H W; None is the default size, so that a command sees whether it was given."""
-    size = "{} {}".format(*(default or DEFAULT_SIZE))
-    parser.add_argument("--imgsz", nargs=2, type=int, metavar=("H", "W"), help=f"default: {size}")
+def add_imgsz(parser: argparse.ArgumentParser) -> None:
+    """Add --imgsz H W, which is None if it is not given."""
+    size = "{} {}".format(*DEFAULT_SIZE)
+    group(parser, "input").add_argument(
+        "--imgsz", nargs=2, type=int, metavar=("H", "W"), help=f"in px (default: {size})"
+    )
+    if isinstance(parser, Parser):
+        parser.read_as_size("--imgsz")
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add --json: write the result for machines."""
-    parser.add_argument("--json", metavar="FILE|-", help="write JSON; - for stdout, no table")
+def add_output_folder(parser: argparse.ArgumentParser, what: str, required: bool = True) -> None:
+    """Add -o DIR; `what` says what is written there."""
+    group(parser, "output").add_argument(
+        "-o", "--output", required=required, metavar="DIR", help=what
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, *others: str) -> None:
+    """Add --json: write the result for machines; `others` are more names of it."""
+    group(parser, "output").add_argument(
+        *("--json", *others),
+        metavar="FILE|-",
+        help="write the result as JSON; - for stdout, no table",
+    )
+
+
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """Add --show: a window."""
+    group(parser, "output").add_argument(
+        "--show", action="store_true", help="show the overlay in a window; q or Esc ends it"
+    )
+
+
+def add_fresh(parser: argparse.ArgumentParser) -> None:
+    """Add --fresh: do not continue an earlier call."""
+    group(parser, "measurement").add_argument(
+        "--fresh", action="store_true", help="discard what an earlier call left in -o"
+    )
 
 
 def add_labelled_data(parser: argparse.ArgumentParser) -> None:
     """Add --data, --layout, --split and --every: frames with ground truth."""
-    parser.add_argument("--data", required=True, metavar="DIR", help="frames and labels")
-    add_layout(parser)
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="use each Nth frame")
+    add_data(parser, required=True)
+    group(parser, "labelled frames").add_argument(
+        "--every", type=int, default=1, metavar="N", help="use each Nth frame (default: 1)"
+    )
 
 
-def add_layout(parser: Any) -> None:
-    """Add --layout and --split: how a folder of labelled frames is laid out."""
-    parser.add_argument("--layout", choices=LAYOUTS, default="folders")
-    parser.add_argument("--split", help="CamVid: train, val or test (default: the first found)")
+def add_data(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add --data, --layout and --split: a folder of labelled frames."""
+    labelled = group(parser, "labelled frames")
+    labelled.add_argument("--data", required=required, metavar="DIR", help="frames and labels")
+    labelled.add_argument(
+        "--layout", choices=LAYOUTS, default="folders", help="of --data (default: folders)"
+    )
+    labelled.add_argument(
+        "--split",
+        metavar="NAME",
+        help="CamVid: train, val or test (default: the first found)",
+    )
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """Add --calib and --calib-frames: images for INT8."""
+    int8 = group(parser, "INT8")
+    int8.add_argument(
+        "--calib", metavar="DIR", help="images like those of the training, not those of --data"
+    )
+    int8.add_argument(
+        "--calib-frames",
+        type=int,
+        default=DEFAULT_FRAMES,
+        metavar="N",
+        help="evenly spread over --calib (default: %(default)s)",
+    )
+
+
+def add_max_drop(parser: argparse.ArgumentParser, default: float | None = None) -> None:
+    """Add --max-drop: how much accuracy a faster file may lose."""
+    text = "largest loss of mIoU on --data, in points"
+    group(parser, "limits").add_argument(
+        "--max-drop",
+        type=float,
+        default=default,
+        metavar="POINTS",
+        help=text if default is None else f"{text} (default: %(default)s)",
+    )
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Add --target: the GPUs that an engine is for."""
+    group(parser, "TensorRT").add_argument(
+        "--target",
+        metavar="smXX[,smYY]",
+        help="GPUs to build for (TensorRT-RTX; default: all from sm80 on)",
+    )
+
+
+def read_sources(arguments: argparse.Namespace, example: str) -> list[str]:
+    """Return what to segment. Raises UsageError, with an `example`, if nothing is given."""
+    sources: list[str] = [*arguments.inputs, *arguments.source]
+    if not sources:
+        raise UsageError(f"nothing to segment; give it without an option, or --source {example}")
+    return sources
+
+
+def add_version_compatible(parser: argparse.ArgumentParser) -> None:
+    """Add --version-compatible: an engine that newer versions of TensorRT run too."""
+    group(parser, "TensorRT").add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="an engine that newer versions of TensorRT run too: it contains TensorRT's lean "
+        "runtime, is larger and may be slower (not TensorRT-RTX)",
+    )
 
 
 def check_positive(arguments: argparse.Namespace, *names: str) -> None:
@@ -97,12 +239,60 @@ def check_alpha(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--alpha {arguments.alpha}; expected 0 to 1")
 
 
-def parse_size(text: str, option: str = "--size") -> Size:
+def check_size(arguments: argparse.Namespace, name: str) -> None:
+    """Raise UsageError for a size that is not above 0."""
+    size = getattr(arguments, name)
+    if size and min(size) < 1:
+        raise UsageError(f"--{name} {size[0]} {size[1]}; expected two numbers above 0: 360 480")
+
+
+def parse_size(text: str, option: str) -> Size:
     """Return (height, width) of `360x480`. Raises UsageError."""
     height, _, width = text.lower().partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise UsageError(f"{option} {text}; expected HEIGHTxWIDTH, like 360x480")
     return int(height), int(width)
+
+
+def choose_device(arguments: argparse.Namespace) -> None:
+    """Let this process and its children see only the GPU of --device, or none.
+
+    CUDA reads the variable when its first library starts: call this before a model is opened.
+    Raises UsageError if the model does not run on that device.
+    """
+    if arguments.device is None:
+        return
+    device, engine = f"--device {arguments.device}", arguments.engine
+    name, _, number = arguments.device.lower().partition(":")
+    if name not in ("cpu", "cuda") or (number and (name == "cpu" or not number.isdigit())):
+        raise UsageError(f"{device}; expected cpu, cuda or cuda:N, such as cuda:0")
+    files = [engine] if isinstance(engine, str) else engine or []
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the order of nvidia-smi
+    os.environ["CUDA_VISIBLE_DEVICES"] = "" if name == "cpu" else number or "0"
+    for file in files:
+        if "://" in file:
+            raise UsageError(f"{device}: {file} runs where its server runs; omit it")
+        if name == "cpu" and is_engine_file(file):
+            raise UsageError(f"{device}: {file} needs a GPU; give its .onnx file")
+        if name == "cuda":
+            _check_cuda(arguments, device, file)
+
+
+def _check_cuda(arguments: argparse.Namespace, device: str, file: str) -> None:
+    """Raise UsageError if there is no such GPU, or if nothing runs the ONNX file on it."""
+    from segnet_deploy.runtimes import onnxruntime
+    from segnet_deploy.system.cuda_driver import device_count
+
+    if not device_count():
+        raise UsageError(f"{device}: no such GPU answers; what works here: segnet-doctor")
+    if is_engine_file(file):
+        return
+    if not onnxruntime.has_cuda() or arguments.runtime not in ("auto", "onnxruntime"):
+        raise UsageError(
+            f"{device}: ONNX files run on a GPU with --runtime onnxruntime and "
+            f'"segnet-deploy[onnxruntime-gpu]", or as an engine: segnet-build {file}'
+        )
+    arguments.runtime = "onnxruntime"
 
 
 def rebuild_callback(arguments: argparse.Namespace) -> Rebuild | None:

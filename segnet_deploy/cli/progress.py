@@ -29,6 +29,10 @@ class TerminalProgress:
         elif done == total:
             self._write(f"{text}: done")
 
+    def print_result(self, text: str) -> None:
+        """Print a line on stdout, without the bars, which may be on the same terminal."""
+        self._write(text, sys.stdout)
+
     def close(self) -> None:
         """Remove the bars of loops that did not end."""
         for bar in self._bars.values():
@@ -39,10 +43,10 @@ class TerminalProgress:
     def _out(self) -> TextIO:
         return self._stream or sys.stderr
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, stream: TextIO | None = None) -> None:
         for bar in self._bars.values():
             bar.clear()
-        print(text, file=self._out, flush=True)
+        print(text, file=stream or self._out, flush=True)
         for bar in self._bars.values():
             bar.refresh()
 

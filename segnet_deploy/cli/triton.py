@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
-from segnet_deploy.runtimes.base import CHOICES
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.serving import BACKENDS
 
 
@@ -17,26 +17,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(build_parser(), command, argv)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-triton`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-triton",
-        description="Write a model repository for Triton Inference Server, or a new version in it.",
-        epilog="exit status: 0 written, 1 failed, 2 wrong usage",
+    parser = Parser(
+        "segnet-triton",
+        "Write a model repository for Triton Inference Server, or a new version in it.",
+        exits="0 written, 1 failed",
     )
-    add = parser.add_argument
-    add("model", help="an .onnx file, or an engine of segnet-build")
-    add("-o", "--output", required=True, metavar="REPO", help="the repository's folder")
+    parser.add_argument(
+        "model", type=options.model_file, metavar=options.ENGINE, help=options.ENGINE_HELP
+    )
+    options.add_runtime(parser)
+    options.add_fit(parser)
+    options.add_output_folder(parser, "the repository's folder")
+    add = group(parser, "output").add_argument
     add("--name", default="segnet", help="of the model (default: segnet)")
     add("--model-version", type=int, metavar="N", help="default: the next one")
-    add("--backend", choices=BACKENDS, help="default: python; tensorrt for engines")
-    add("--runtime", choices=CHOICES, default="auto", help="in the Python backend")
-    add("--threads", type=int, help="CPU threads per instance (default: the runtime's choice)")
-    options.add_fit(parser)
-    add("--instances", type=int, default=1, help="models side by side (default: 1)")
-    add("--batch", type=int, help="most frames per call (default: the file's batch)")
-    add("--queue-delay", type=float, default=0.0, metavar="S", help="to collect a batch (0)")
     add("--images", action="store_true", help="also a model from image files to label PNGs")
+    add = group(parser, "server").add_argument
+    add("--backend", choices=BACKENDS, help="default: python; tensorrt for engines")
+    add("--instances", type=int, default=1, metavar="N", help="models side by side (default: 1)")
+    add("--max-batch", type=int, metavar="N", help="frames per call (default: the file's batch)")
+    add(
+        "--queue-delay",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="how long to wait for a full batch (default: 0)",
+    )
+    parser.rename("--batch", "--max-batch")
     return parser
 
 
@@ -44,7 +53,7 @@ def command(arguments: argparse.Namespace) -> None:
     """Write the repository, and print what the server needs."""
     from segnet_deploy.serving.repository import ServingOptions, write_repository
 
-    options.check_positive(arguments, "threads", "instances", "batch", "model_version")
+    options.check_positive(arguments, "threads", "instances", "max_batch", "model_version")
     repository = write_repository(
         arguments.model,
         arguments.output,
@@ -56,7 +65,7 @@ def command(arguments: argparse.Namespace) -> None:
             fit=arguments.fit,
             threads=arguments.threads,
             instances=arguments.instances,
-            max_batch=arguments.batch,
+            max_batch=arguments.max_batch,
             queue_delay=arguments.queue_delay,
             images=arguments.images,
         ),
@@ -64,7 +73,7 @@ def command(arguments: argparse.Namespace) -> None:
     )
     print(f"{repository.folder}: {', '.join(repository.models)}, version {repository.version}")
     for note in repository.notes:
-        print(f"note: {note}")
+        arguments.progress(f"note: {note}")
     print(f"start it: tritonserver --model-repository={repository.folder}")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import EngineError, InputError, UsageError
-from segnet_deploy.quant import DEFAULT_FRAMES
 from segnet_deploy.runtimes.base import ONNX_RUNTIMES
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -26,42 +26,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser, command, given[:end])
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of `segnet-tune`."""
-    parser = argparse.ArgumentParser(
-        prog="segnet-tune",
-        description="Find the fastest file and runtime for this device within an accuracy budget.",
+    parser = Parser(
+        "segnet-tune",
+        "Find the fastest file and runtime for this device within an accuracy budget.",
+        exits="0 found, 1 failed, 130 interrupted (the same call goes on)",
         epilog="after --, options of segnet-export for a checkpoint: segnet-tune model.pt --data "
-        "DIR -o OUT -- --rgb --mean 0 0 0 --std 255 255 255. exit status: 0 found, 1 failed, "
-        "2 wrong usage, 130 interrupted; the same call goes on",
+        "DIR -o OUT -- --rgb --mean 0 0 0 --std 255 255 255.",
     )
-    add = parser.add_argument
-    add("model", help="a checkpoint, or an fp32 .onnx file")
-    add("-o", "--output", required=True, metavar="OUT", help="folder for the file and the report")
-    images = parser.add_argument_group("images")
-    images.add_argument("--data", metavar="DIR", help="labelled frames to judge on")
-    options.add_layout(images)
-    images.add_argument("--frames", type=int, default=60, help="to judge on (default: 60)")
-    images.add_argument("--calib", metavar="DIR", help="images for INT8; without it, no INT8")
-    images.add_argument(
-        "--calib-frames", type=int, default=DEFAULT_FRAMES, help="of them (default: %(default)s)"
+    parser.add_argument(
+        "model",
+        type=options.model_file,
+        help="a checkpoint, an fp32 .onnx file, or a pretrained network: demo, street",
     )
-    budget = parser.add_argument_group("budget")
-    budget.add_argument(
-        "--max-drop", type=float, default=0.5, help="loss of mIoU in points (default: 0.5)"
+    group(parser, "model").add_argument(
+        "--runtime", action="append", choices=ONNX_RUNTIMES, help="only this; can be repeated"
     )
-    budget.add_argument(
+    options.add_threads(parser)
+    options.add_output_folder(parser, "folder for the file and the report")
+    options.add_json(parser)
+    options.add_data(parser)
+    group(parser, "labelled frames").add_argument(
+        "--frames", type=int, default=60, metavar="N", help="to judge on (default: 60)"
+    )
+    add = group(parser, "measurement").add_argument
+    add("--all", action="store_true", help="judge also what is too slow to be chosen")
+    options.add_fresh(parser)
+    options.add_calibration(parser)
+    options.add_max_drop(parser, default=0.5)
+    add = group(parser, "limits").add_argument
+    add(
         "--min-agreement",
         type=float,
         metavar="SHARE",
         help="of the fp32 labels, 0 to 1 (default: none with --data, else 0.95)",
     )
-    budget.add_argument("--max-memory", metavar="SIZE", help="of the process, such as 500MB")
-    add("--runtime", action="append", choices=ONNX_RUNTIMES, help="only this; can be repeated")
-    add("--threads", type=int, help="CPU threads (default: the runtime's choice)")
-    add("--all", action="store_true", help="judge also what is too slow to be chosen")
-    add("--fresh", action="store_true", help="do not go on with an interrupted search in OUT")
-    options.add_json(parser)
+    add("--max-memory", metavar="SIZE", help="of the process, such as 500MB")
     return parser
 
 

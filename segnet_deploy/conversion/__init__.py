@@ -6,6 +6,7 @@ lower_for_device  the lowered file that other devices' tools read
 to_litert         LiteRT, through onnx2tf in an interpreter of its own
 litert_program    what that interpreter runs
 to_rknn           what RKNN-Toolkit2 reads
+to_deepstream     what DeepStream's nvinfer reads, and its configuration
 """
 
 from segnet_deploy.conversion.convert import ConvertResult, convert

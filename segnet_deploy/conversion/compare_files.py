@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from segnet_deploy import runtimes
-from segnet_deploy.accuracy.agreement import arithmetic, default_limit, share_kept
-from segnet_deploy.accuracy.gate_inputs import InputMaker
+from segnet_deploy.accuracy.agreement import MIN_AGREEMENT, arithmetic, default_limit, share_kept
+from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
 from segnet_deploy.errors import EngineError, ParityError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_two_classes import PROBABILITY, two_classes
@@ -58,7 +58,7 @@ def compare_files(
     classes (segnet_deploy.passes.to_two_classes).
     """
     inputs = _inputs(shape, metadata, images)
-    expected = _run_source(source, inputs)
+    expected = run_source(source, inputs)
     if kind:
         expected = [_with_two_classes(outputs, kind) for outputs in expected]
     names = ["onnxruntime"] if metadata.precision == "fp32" else runtimes.installed()
@@ -107,7 +107,7 @@ def _inputs(
     return [maker.natural(size, start).feed for start in range(0, max(1, len(images)), batch)]
 
 
-def _run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
+def run_source(path: str | os.PathLike[str], inputs: Sequence[Array]) -> list[Outputs]:
     """Run the source as it is, not in a rewrite of this package."""
     with contextlib.closing(open_witness(ModelFile.read(path))) as engine:
         return [copy_outputs(engine, x) for x in inputs]
@@ -151,3 +151,33 @@ def compare_outputs(old: Outputs, new: Outputs) -> tuple[float, float]:
             shares.append(share_kept(other, one))
         deltas.append(float(np.abs(one.astype(np.float64) - other).max()))
     return min(shares), max(deltas)
+
+
+def check_outputs(
+    what: str,
+    advice: str,
+    inputs: Sequence[GateInput],
+    expected: Sequence[Outputs],
+    found: Sequence[Outputs],
+    min_agreement: float | None = None,
+) -> tuple[float, float]:
+    """Return the share of equal labels, 0 to 1, and the largest difference. Raises ParityError.
+
+    The share is the mean over the images, or that of another kind of input if it is lower.
+    `min_agreement` is its limit; default: that of fp32. `what` agrees, and the `advice` if it does
+    not, are the words of the error.
+    """
+    minimum = MIN_AGREEMENT["fp32"] if min_agreement is None else min_agreement
+    shares: dict[str, list[float]] = {}
+    delta = 0.0
+    for item, old, new in zip(inputs, expected, found, strict=True):
+        share, difference = compare_outputs(old, new)
+        shares.setdefault(item.name, []).append(share)
+        delta = float(np.maximum(delta, difference))
+    agreement, worst = min((float(np.mean(values)), name) for name, values in shares.items())
+    if not agreement >= minimum or not np.isfinite(delta):
+        raise ParityError(
+            f"{what} on only {agreement:.4%} of {worst} inputs (limit {minimum:.2%}; largest "
+            f"difference {delta:.1e}); no file was written: {advice}"
+        )
+    return agreement, delta

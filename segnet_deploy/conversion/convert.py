@@ -25,6 +25,7 @@ from segnet_deploy.passes.to_two_classes import (
     has_one_channel,
     to_two_classes,
 )
+from segnet_deploy.pretrained import find_file
 from segnet_deploy.progress import Progress, naming, silent
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.system.machine import exporter_versions
@@ -76,7 +77,7 @@ def convert(
     >>> result.changed, result.agreement
     (5, 1.0)
     """
-    model = load_model(Path(source))
+    model = load_model(source := find_file(source))
     shape = _input_shape(model, source)
     ir.external_data.load_to_model(model)
     model, kind = _with_two_classes(model, progress)

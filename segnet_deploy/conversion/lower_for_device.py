@@ -22,6 +22,7 @@ def lower_for_device(
     source: str | os.PathLike[str],
     path: Path,
     *,
+    dynamic_batch: bool = False,
     classes: str | None = None,
     normalisation: Mapping[str, Any] | None = None,
     images: Sequence[Frame] = (),
@@ -30,10 +31,10 @@ def lower_for_device(
 ) -> ConvertResult:
     """Write `source` in lowered form, compared with it in ONNX Runtime. Options as for `convert`.
 
-    Raises UnsupportedModelError for dynamic sizes, frame io, another precision than fp32, and
-    sampled dropout.
+    `dynamic_batch` says whether the device takes one. Raises UnsupportedModelError for dynamic
+    sizes, frame io, another precision than fp32, and sampled dropout.
     """
-    _check(load_model(Path(source)), source)
+    _check(load_model(Path(source)), source, dynamic_batch)
     return convert(
         source,
         path,
@@ -46,13 +47,15 @@ def lower_for_device(
     )
 
 
-def _check(model: ir.Model, source: object) -> None:
+def _check(model: ir.Model, source: object, dynamic_batch: bool) -> None:
     image = model.graph.inputs[0]
+    fixed = None if image.shape is None else list(image.shape)[1 if dynamic_batch else 0 :]
     precision = precision_of(model)
     if any(is_mask(str(value.name)) for value in model.graph.inputs):
         reason = "samples its dropout: export without --mc-dropout"
-    elif image.shape is None or not all(isinstance(size, int) for size in image.shape):
+    elif fixed is None or not all(isinstance(size, int) for size in fixed):
         reason = f"has an input of dynamic size {image.shape}: export without --dynamic"
+        reason += " size" if dynamic_batch else ""
     elif image.dtype == ir.DataType.UINT8:
         reason = "reads frames: export with --io tensor"
     elif precision != "fp32":

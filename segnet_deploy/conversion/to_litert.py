@@ -20,15 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from segnet_deploy.accuracy.agreement import MIN_AGREEMENT
 from segnet_deploy.accuracy.gate_inputs import GateInput, InputMaker
-from segnet_deploy.conversion.compare_files import Outputs, compare_outputs, copy_outputs
+from segnet_deploy.conversion.compare_files import Outputs, check_outputs, copy_outputs
 from segnet_deploy.conversion.lower_for_device import lower_for_device
-from segnet_deploy.errors import (
-    EngineError,
-    MissingDependencyError,
-    ParityError,
-)
+from segnet_deploy.errors import EngineError, MissingDependencyError
 from segnet_deploy.files import atomic_path
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.to_two_classes import has_one_channel
@@ -44,6 +39,7 @@ INSTALL = (
     '.venv-litert/bin/pip install "onnx2tf[tensorflow]==2.6.9", and add --litert-python '
     ".venv-litert/bin/python"
 )
+ADVICE = "try a size that is a multiple of 32, or another version of onnx2tf"
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,8 @@ def to_litert(
         metadata, inputs, expected = _run_source(lowered if one_channel else source, images)
         progress(f"LiteRT {versions['ai-edge-litert']}: comparing with {source}")
         found = _run_litert(python, temporary, inputs, expected)
-        agreement, delta = check_outputs(source, inputs, expected, found, min_agreement)
+        what = f"LiteRT agrees with {source}"
+        agreement, delta = check_outputs(what, ADVICE, inputs, expected, found, min_agreement)
     batch, channels, *size = inputs[0].feed.shape
     shape = (batch, *size, channels)
     return LitertResult(Path(path), shape, metadata, len(inputs), agreement, delta, versions)
@@ -120,35 +117,6 @@ def find_versions(python: str) -> dict[str, str]:
     if missing:
         raise MissingDependencyError(f"{python} does not have {', '.join(missing)}; {INSTALL}")
     return dict(found)
-
-
-def check_outputs(
-    source: object,
-    inputs: Sequence[GateInput],
-    expected: Sequence[Outputs],
-    found: Sequence[Outputs],
-    min_agreement: float | None = None,
-) -> tuple[float, float]:
-    """Return the share of equal labels, 0 to 1, and the largest difference. Raises ParityError.
-
-    The share is the mean over the images, or that of another kind of input if it is lower.
-    `min_agreement` is its limit; default: that of fp32.
-    """
-    minimum = MIN_AGREEMENT["fp32"] if min_agreement is None else min_agreement
-    shares: dict[str, list[float]] = {}
-    delta = 0.0
-    for item, old, new in zip(inputs, expected, found, strict=True):
-        share, difference = compare_outputs(old, new)
-        shares.setdefault(item.name, []).append(share)
-        delta = float(np.maximum(delta, difference))
-    agreement, worst = min((float(np.mean(values)), name) for name, values in shares.items())
-    if not agreement >= minimum or not np.isfinite(delta):
-        raise ParityError(
-            f"LiteRT agrees with {source} on only {agreement:.4%} of {worst} inputs (limit "
-            f"{minimum:.2%}; largest difference {delta:.1e}); no file was written: try a size "
-            "that is a multiple of 32, or another version of onnx2tf"
-        )
-    return agreement, delta
 
 
 def _run_source(

@@ -9,7 +9,13 @@ decoder  decode a video or a network stream; videos opens a video file
 
 from __future__ import annotations
 
-from segnet_deploy.frames.images import decode_image, encode_png, read_image, write_png
+from segnet_deploy.frames.images import (
+    decode_image,
+    encode_image,
+    encode_png,
+    read_image,
+    write_png,
+)
 from segnet_deploy.frames.inputs import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -25,6 +31,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Video",
     "decode_image",
+    "encode_image",
     "encode_png",
     "find_inputs",
     "is_video",

@@ -71,10 +71,18 @@ def scale_to_8_bits(image: np.ndarray[Any, np.dtype[np.uint16]]) -> Frame:
 
 def encode_png(image: Frame) -> bytes:
     """Return (H, W) labels or (H, W, 3) BGR as the bytes of a PNG. Raises InputError."""
+    return encode_image(image, ".png")
+
+
+def encode_image(image: Frame, suffix: str) -> bytes:
+    """Return an image as the bytes of a file with `suffix`, such as .jpg. Raises InputError."""
     cv2 = require("cv2", extra="camera")
-    encoded, data = cv2.imencode(".png", image)
+    try:
+        encoded, data = cv2.imencode(suffix, image)
+    except cv2.error:  # a format that this OpenCV only reads, or a size that it does not allow
+        encoded = False
     if not encoded:
-        raise InputError(f"cannot encode an image of shape {image.shape} as PNG")
+        raise InputError(f"cannot encode an image of shape {image.shape} as {suffix[1:].upper()}")
     content: bytes = data.tobytes()
     return content
 

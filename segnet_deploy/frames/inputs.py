@@ -39,8 +39,24 @@ def find_inputs(paths: Sequence[str | os.PathLike[str]], progress: Progress = si
         elif path.is_file():
             found.append(path)
         else:
-            raise InputError(f"no such image, folder or video: {path}")
+            raise InputError(f"no such image, folder or video: {path}{_advice(str(path))}")
     return found
+
+
+def _advice(path: str) -> str:
+    """Return the next command for a camera or an address, which are no files."""
+    if path.isdigit() or path.startswith(("/dev/video", "rtsp:", "csi:", "v4l2:")):
+        return f"; a camera or stream: segnet-camera --source {_address(path)}"
+    if path.startswith(("http:", "https:")):
+        url = _address(path)
+        return f"; download it first, or for a stream: segnet-camera --source {url}"
+    return ""
+
+
+def _address(path: str) -> str:
+    """Return an address whose slashes Path has joined."""
+    scheme, colon, rest = path.partition(":/")
+    return f"{scheme}://{rest.lstrip('/')}" if colon else path
 
 
 def scan_folder(

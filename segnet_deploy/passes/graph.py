@@ -110,6 +110,18 @@ def pad_to_even(build: Builder, source: ir.Value, fill: float) -> ir.Value:
     return padded
 
 
+def normalised(
+    build: Builder, x: ir.Value, mean: Sequence[float], std: Sequence[float]
+) -> ir.Value:
+    """Return (x - mean) / std for (N, C, H, W) float32, with one number per channel."""
+    shape = (1, len(mean), 1, 1)
+    if any(mean):
+        x = build.op("Sub", x, build.const(np.reshape(mean, shape), np.float32))
+    if any(s != 1 for s in std):
+        x = build.op("Div", x, build.const(np.reshape(std, shape), np.float32))
+    return x
+
+
 def lowest(value: ir.Value) -> float:
     """Return the lowest number that the type of `value` can hold; -inf for floats."""
     dtype = (value.dtype or ir.DataType.FLOAT).numpy()

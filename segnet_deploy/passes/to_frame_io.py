@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from segnet_deploy.errors import UnsupportedModelError
 from segnet_deploy.passes import PassResult
-from segnet_deploy.passes.graph import Builder, infer_shapes
+from segnet_deploy.passes.graph import Builder, infer_shapes, normalised
 
 FRAME, LABELS = "frame", "labels"  # the names of the input and of the label output
 
@@ -43,12 +42,7 @@ def to_frame_io(
     if channel_order == "rgb":
         x = build.op("Gather", x, build.const([2, 1, 0]), axis=1)
     x = build.op("Cast", x, to=int(ir.DataType.FLOAT))
-    shape = (1, 3, 1, 1)
-    if any(mean):
-        x = build.op("Sub", x, build.const(np.reshape(mean, shape), np.float32))
-    if any(s != 1 for s in std):
-        x = build.op("Div", x, build.const(np.reshape(std, shape), np.float32))
-    ir.convenience.replace_all_uses_with(old, x)
+    ir.convenience.replace_all_uses_with(old, normalised(build, x, mean, std))
     arg = ir.node("ArgMax", [logits], {"axis": 1, "keepdims": 0})
     cast = ir.node("Cast", arg.outputs, {"to": int(ir.DataType.UINT8)})
     graph.extend([arg, cast])

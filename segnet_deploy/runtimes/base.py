@@ -51,7 +51,7 @@ RUNTIMES = {
 ONNX_RUNTIMES = tuple(name for name, runtime in RUNTIMES.items() if runtime.reads_graphs)
 CHOICES = ("auto", *ONNX_RUNTIMES)
 ENGINE_SUFFIXES = RUNTIMES["tensorrt"].suffixes
-# Their Winograd convolutions can break ties at the edges of flat areas (docs/runtimes.md).
+# Winograd convolutions can break ties at the edges of flat areas (docs/reference/runtimes.md).
 WINOGRAD = ("ncnn",)
 
 

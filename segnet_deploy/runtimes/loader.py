@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,8 @@ from segnet_deploy.errors import (
     UnsupportedModelError,
 )
 from segnet_deploy.metadata import Metadata
-from segnet_deploy.optional import available
+from segnet_deploy.optional import available, require
+from segnet_deploy.pretrained import find_file
 from segnet_deploy.progress import Progress, silent
 from segnet_deploy.runtimes.base import (
     CHOICES,
@@ -43,7 +44,7 @@ def open(
     rebuild: Rebuild | None = None,
     progress: Progress = silent,
 ) -> Engine:
-    """Open an ONNX file, an engine of segnet-build, or a model on a server.
+    """Open an ONNX file, an engine of segnet-build, a pretrained network, or a model on a server.
 
     `runtime`, for ONNX files, is auto, ncnn, openvino or onnxruntime; auto takes the fastest that
     is installed and accepts the file, measured once per file and machine. `threads` None leaves
@@ -62,6 +63,7 @@ def open(
         from segnet_deploy.runtimes.server import open_server
 
         return open_server(str(path))
+    path = find_file(path)
     if is_engine_file(path):
         engine = _open_built(Path(path), rebuild)
     else:
@@ -90,6 +92,16 @@ def installed() -> list[str]:
         if has_cuda():
             names.sort(key=lambda name: name != "onnxruntime")
     return names
+
+
+def check_installed(names: Sequence[str] = ()) -> None:
+    """Raise MissingDependencyError if one of `names`, or every runtime, is missing."""
+    for name in names:
+        require(RUNTIMES[name].library)
+    if not installed():
+        raise MissingDependencyError(
+            'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
+        )
 
 
 def _open_built(path: Path, rebuild: Rebuild | None) -> Engine:
@@ -128,11 +140,8 @@ def _candidates(
     file: ModelFile, threads: int | None, choice: TunedChoice | None, progress: Progress
 ) -> list[str]:
     """Return the installed runtimes, first the one that segnet-tune chose or the fastest."""
+    check_installed()
     names = installed()
-    if not names:
-        raise MissingDependencyError(
-            'no runtime is installed; install one with: pip install "segnet-deploy[openvino]"'
-        )
     if choice is not None and choice.runtime in names:
         progress(f"auto: {choice.runtime}, as segnet-tune chose")
         return sorted(names, key=lambda name: name != choice.runtime)

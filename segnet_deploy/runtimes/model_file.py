@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from segnet_deploy.errors import InputError
 from segnet_deploy.optional import require
+from segnet_deploy.pretrained import find_file
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,10 +40,11 @@ class ModelFile:
         from segnet_deploy.passes import contract
         from segnet_deploy.passes.to_precision import half_precision_of
 
-        model = load_model(Path(path))
+        path = find_file(path)
+        model = load_model(path)
         operators = {(node.domain, node.op_type) for node in model.graph.all_nodes()}
         file = cls(
-            Path(path),
+            path,
             dict(model.metadata_props),
             has_unpool=("", "MaxUnpool") in operators,
             has_plugin=any(domain == contract.DOMAIN for domain, _ in operators),
@@ -121,11 +123,30 @@ def release(model: ir.Model) -> None:
         node.attributes.clear()
 
 
+_CHECKPOINT = "export it first: segnet-export {path} -o {stem}.onnx"
+# What to do with the files of other tools, by suffix.
+_OTHER_FILES = {
+    **dict.fromkeys((".pt", ".pth", ".safetensors", ".ckpt"), _CHECKPOINT),
+    ".caffemodel": "export it first: segnet-export {path} --prototxt F -o {stem}.onnx",
+    ".prototxt": "give the model: segnet-export M.caffemodel --prototxt {path} -o {stem}.onnx",
+    **dict.fromkeys((".xml", ".bin"), "OpenVINO reads ONNX: give {stem}.onnx --runtime openvino"),
+    ".param": "ncnn runs the ONNX file, without a conversion: give {stem}.onnx --runtime ncnn",
+    ".tflite": "it runs in LiteRT (docs/how-to/devices.md); give the ONNX file",
+    ".rknn": "it runs on the device (docs/how-to/devices.md); give the ONNX file",
+}
+
+
 def load_model(path: Path) -> ir.Model:
-    """Read an ONNX file. Raises InputError if it is missing, damaged or not an ONNX file."""
-    reader = require("onnx_ir")
+    """Read an ONNX file or a pretrained network.
+
+    Weights that it stores in fp16 for computing in fp32 are fp32 here. Raises InputError if it is
+    missing, damaged or not an ONNX file.
+    """
+    reader, path = require("onnx_ir"), find_file(path)
     if not path.is_file():
         raise InputError(f"no such file: {path}; expected an ONNX file from segnet-export")
+    if advice := _OTHER_FILES.get(path.suffix.lower()):
+        raise InputError(f"{path} is not an ONNX file: {advice.format(path=path, stem=path.stem)}")
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} is larger than 2 GB, which no ONNX file can be")
     try:
@@ -139,10 +160,11 @@ def load_model(path: Path) -> ir.Model:
         ) from error
     if not model.graph.outputs or not model.graph.inputs:
         raise InputError(f"{path} contains no ONNX graph, or is truncated; copy or export it again")
+    from segnet_deploy.passes.half_weights import expand_weights
     from segnet_deploy.runtimes.check_model import check_model
 
     check_model(model, path)
-    return model
+    return expand_weights(model).model
 
 
 def _first_cause(error: BaseException) -> str:

@@ -82,6 +82,12 @@ def wheel_version(module: str) -> str | None:
 
 
 def _processor() -> str:
+    """Return the board's name where the device tree has one, since ARM names no processor."""
+    try:
+        with open("/proc/device-tree/model", encoding="utf-8") as stream:
+            return stream.read().strip("\0\n ")
+    except OSError:
+        pass
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as stream:
             for line in stream:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from segnet_deploy.optional import require
 
 
+def _first_visible() -> int:
+    """Return the number of the GPU that CUDA uses first: that of CUDA_VISIBLE_DEVICES, else 0."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    return int(first) if first.isdigit() else 0
+
+
 def read() -> dict[str, Any] | None:
-    """Return name, driver, clocks (MHz), power (W), energy (J) and temperature (Celsius) of GPU 0.
+    """Return name, driver, clocks (MHz), power (W), energy (J) and temperature (Celsius) of a GPU.
+
+    It is the first that CUDA_VISIBLE_DEVICES lists.
 
     `throttled` is NVML's bit mask of the reasons for reduced clocks: among them bits 2 (power
     cap), 3 (hardware slowdown), 5 (software thermal), 6 (hardware thermal) and 7 (power brake).
@@ -20,7 +29,7 @@ def read() -> dict[str, Any] | None:
     except Exception:  # not installed, or NVMLError, which only the library defines
         return None
     try:
-        device = nvml.nvmlDeviceGetHandleByIndex(0)
+        device = nvml.nvmlDeviceGetHandleByIndex(_first_visible())
 
         def value(function: str, *arguments: int, scale: float = 1) -> float | None:
             try:

@@ -81,6 +81,8 @@ def _config(library: Library, builder: Any, request: BuildRequest, log: Any) -> 
     _profiles(builder, config, request, log)
     with contextlib.suppress(AttributeError):  # older bindings have no monitor
         config.progress_monitor = _monitor(trt)
+    if request.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
     if request.embed_plugin:
         config.plugins_to_serialize = [request.plugin]
     return config

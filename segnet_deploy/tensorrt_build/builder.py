@@ -31,6 +31,11 @@ from segnet_deploy.tensorrt_build.profiles import profile
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
 
 ANY_LAYOUT, CHANNELS_LAST = 0, 1
+VERSIONED_RTX = (
+    "--version-compatible: TensorRT-RTX has no lean runtime to put into an engine; its engines run "
+    "in the version that built them. Keep the .onnx file next to the engine and load it with "
+    "--rebuild, or use --builder tensorrt"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class BuildOptions:
     are GPUs to build for without one, such as sm86 (TensorRT-RTX). `batch` and `sizes` give the
     minimum, optimum and maximum of dynamic dimensions, sizes as (height, width). `form` is
     plugin, lowered, or auto: plugin if its library is found. `plugin` is that library's path.
-    `timing_cache` is a folder.
+    `timing_cache` is a folder. `version_compatible` engines also run in newer versions of TensorRT:
+    they contain its lean runtime.
     """
 
     builder: str = "auto"
@@ -54,6 +60,7 @@ class BuildOptions:
     plugin: Path | None = None
     embed_plugin: bool = False
     timing_cache: Path | None = None
+    version_compatible: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def build(
     """
     source, target = Path(source), Path(target)
     options = options or BuildOptions()
-    kind = choose(options.builder, bool(options.targets))
+    kind = _kind(options)
     if source.resolve() == target.resolve():
         raise UsageError(f"-o {target} is the source itself; choose another name")
     own, lowered = inspect(source)
@@ -114,6 +121,7 @@ def build(
             None if plugin is None else str(plugin),
             options.embed_plugin,
             None if options.timing_cache is None else str(options.timing_cache),
+            options.version_compatible,
         )
         answer = run_builder(request, folder, progress)
         check_precision(answer, precision, len(metadata.fp32_layers))
@@ -146,8 +154,17 @@ def rebuild(path: str | os.PathLike[str], progress: Progress = silent) -> None:
         sizes=sizes,
         form=plan.sidecar["form"],
         embed_plugin=plan.embedded,
+        version_compatible=plan.version_compatible,
     )
     build(plan.onnx, path, options, progress)
+
+
+def _kind(options: BuildOptions) -> str:
+    """Return tensorrt or tensorrt-rtx. Raises UsageError if that one does not know an option."""
+    kind = choose(options.builder, bool(options.targets))
+    if options.version_compatible and kind == "tensorrt-rtx":
+        raise UsageError(VERSIONED_RTX)
+    return kind
 
 
 def _targets(kind: str, precision: str, targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -289,6 +306,7 @@ def describe(
         "form": form,
         "precision": precision,
         "plugin": None if request.plugin is None else plugin_facts(request),
+        "version_compatible": request.version_compatible,
         "onnx": source.name,
         "onnx_sha256": sha256(source),
         "plan_sha256": sha256(plan),

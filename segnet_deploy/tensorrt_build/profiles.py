@@ -22,22 +22,26 @@ def profile(
         )
     dynamic = [axis for axis in range(1, len(shape)) if shape[axis] is None]
     if batch is not None and shape[0] is not None:
-        raise UsageError(f"--batch {batch}, but the file has a fixed batch of {shape[0]}")
+        raise UsageError(f"--batch-range {batch}, but the file has a fixed batch of {shape[0]}")
     if sizes is not None and not dynamic:
-        raise UsageError(f"--size {_sizes(sizes)}, but the file has the fixed size {shape[1:]}")
+        raise UsageError(
+            f"--size-range {_sizes(sizes)}, but the file has the fixed size {shape[1:]}"
+        )
     if dynamic and (sizes is None or len(dynamic) != 2):
         raise UsageError(
-            f"the file has dynamic sizes {shape}; give --size MIN OPT MAX, each as HEIGHTxWIDTH"
+            f"the file has dynamic sizes {shape}; give --size-range MIN OPT MAX, each as HxW"
         )
     if shape[0] is not None and not dynamic:
         return {}
     batches = (batch or (1, 1, 1)) if shape[0] is None else (shape[0],) * 3
     if not 1 <= batches[0] <= batches[1] <= batches[2]:
-        raise UsageError(f"--batch {' '.join(map(str, batches))}; expected 1 <= MIN <= OPT <= MAX")
+        raise UsageError(
+            f"--batch-range {' '.join(map(str, batches))}; expected 1 <= MIN <= OPT <= MAX"
+        )
     planes = sizes or ((0, 0),) * 3
     for side in zip(*planes, strict=True):
         if sizes is not None and not 1 <= side[0] <= side[1] <= side[2]:
-            raise UsageError(f"--size {_sizes(planes)}; expected 1x1 <= MIN <= OPT <= MAX")
+            raise UsageError(f"--size-range {_sizes(planes)}; expected 1x1 <= MIN <= OPT <= MAX")
     minimum, optimum, maximum = (
         tuple(
             batches[i] if axis == 0 else planes[i][dynamic.index(axis)] if size is None else size

@@ -13,7 +13,8 @@ class BuildRequest:
     """One build.
 
     `profiles` gives the minimum, optimum and maximum shape of a dynamic input; `targets` are
-    GPUs such as sm86; `plan` is the file to write.
+    GPUs such as sm86; `plan` is the file to write; a `version_compatible` plan contains TensorRT's
+    lean runtime.
     """
 
     onnx: str
@@ -25,6 +26,7 @@ class BuildRequest:
     plugin: str | None = None
     embed_plugin: bool = False
     timing_cache: str | None = None
+    version_compatible: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON values."""

@@ -11,10 +11,12 @@ from segnet_deploy.bench.json_decode import decode
 from segnet_deploy.bench.timing import Timing
 from segnet_deploy.errors import InputError
 from segnet_deploy.files import atomic_write
+from segnet_deploy.schemas import head
 from segnet_deploy.system.machine import describe_machine, now, versions
 from segnet_deploy.tuning.settings import TuneSettings
 
 FILE_NAME = "tune.json"
+KIND = "tune"
 _CONSTANT = ("processor", "architecture", "cpus")  # of one machine
 
 
@@ -104,7 +106,7 @@ class TuneResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"kind": "tune", "format": 1, **asdict(self)}
+        return {**head(KIND), **asdict(self)}
 
 
 class Document:
@@ -158,6 +160,6 @@ def read_result(path: Path) -> TuneResult:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}; give another -o, or --fresh") from error
-    if not isinstance(content, dict) or content.get("kind") != "tune":
+    if not isinstance(content, dict) or content.get("kind") != KIND:
         raise InputError(f"{path} is not a result of segnet-tune; give another -o, or --fresh")
     return decode(TuneResult, content, str(path))

@@ -13,6 +13,7 @@ from segnet_deploy.files import atomic_path, atomic_write, make_folder, sha256
 from segnet_deploy.frames import find_inputs, is_video, spread
 from segnet_deploy.passes.to_precision import precision_of
 from segnet_deploy.progress import Progress, silent
+from segnet_deploy.runtimes.loader import check_installed
 from segnet_deploy.runtimes.model_file import load_model, save_model
 from segnet_deploy.runtimes.tuned_choice import TunedChoice
 from segnet_deploy.tuning.race import Race
@@ -47,6 +48,7 @@ def tune(
     """
     source, folder = Path(source), Path(folder)
     started = time.monotonic()
+    check_installed(settings.runtimes)
     if (precision := precision_of(load_model(source))) != "fp32":
         raise UnsupportedModelError(f"{source} is in {precision}; start from the fp32 file")
     if fresh:

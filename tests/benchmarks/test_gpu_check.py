@@ -85,7 +85,7 @@ def test_every_part_has_a_module(name: str) -> None:
 
 
 def test_document_has_every_part_with_its_limit() -> None:
-    text = (Path(__file__).parents[2] / "docs/gpu-check.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/how-to/gpu-check.md").read_text()
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     for name, part in PARTS.items():
         assert part.spare or f"| {part.limit} s |" in rows[f"`{name}`"]

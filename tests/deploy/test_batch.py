@@ -26,7 +26,7 @@ from segnet_deploy.cli import batch, predict
 from segnet_deploy.errors import InputError
 from segnet_deploy.scenes import draw_scene
 
-LOCAL = ["--no-ray", "--threads-per-worker", "1", "--runtime", "onnxruntime"]
+LOCAL = ["--no-ray", "--threads", "1", "--runtime", "onnxruntime"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def expected(pictures: Path, small_model: Path, tmp_path_factory: pytest.TempPat
 
 def command(model: Path, out: Path, *arguments: str | Path) -> int:
     words = ["--engine", str(model), "-o", str(out), *LOCAL, "--format", "webdataset"]
-    return batch.main([*words, "--input", *map(str, arguments)])
+    return batch.main([*words, "--source", *map(str, arguments)])
 
 
 def manifest(out: Path) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def test_killed_run_goes_on_and_has_each_input_once(small_model: Path, tmp_path:
     folder.mkdir()
     for seed in range(60):
         cv2.imwrite(str(folder / f"{seed:02d}.png"), draw_scene(seed, 45, 61).frame)
-    words = ["--engine", str(small_model), "--input", str(folder), "-o", str(out), *LOCAL]
+    words = ["--engine", str(small_model), "--source", str(folder), "-o", str(out), *LOCAL]
     words += ["--shard-size", "3", "--format", "webdataset"]
     for parts in (2, 9):
         process = subprocess.Popen([sys.executable, "-m", "segnet_deploy.cli.batch", *words])
@@ -321,7 +321,7 @@ def test_results_of_another_run_are_not_mixed(
     assert command(small_model, out, one, "--format", "png") == 0
     before = manifest(out)
     assert command(small_model, out, one, "--format", "png") == 0  # nothing left to do
-    for changed in (["--fit", "letterbox"], ["--batch", "2"], ["--input", f"{pictures}/2.png"]):
+    for changed in (["--fit", "letterbox"], ["--batch", "2"], ["--source", f"{pictures}/2.png"]):
         assert command(small_model, out, one, "--format", "png", *changed) == 1
         error = capsys.readouterr().err.splitlines()[-1]
         assert "has the results of another run" in error
@@ -345,7 +345,7 @@ def test_output_that_cannot_be_written_is_one_error_and_goes_on_later(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))\n"
         "sys.exit(batch.main(sys.argv[2:]))\n"
     )
-    words = ["--engine", str(small_model), "--input", str(pictures), "-o", str(out), *LOCAL]
+    words = ["--engine", str(small_model), "--source", str(pictures), "-o", str(out), *LOCAL]
     words += ["--format", "webdataset", "--shard-size", "9"]
     for limit, status in (("6000", 1), ("none", 1)):
         done = subprocess.run(

@@ -20,7 +20,7 @@ from segnet_deploy.cli import batch
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.segmenter import load
 
-ENGINE = ["--threads-per-worker", "1", "--runtime", "onnxruntime"]
+ENGINE = ["--threads", "1", "--runtime", "onnxruntime"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_parquet_in_and_out_of_a_uri(
     source = tmp_path / "in.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"picture": structures}), source, row_group_size=7)
     out = tmp_path / "out"
-    words = ["--engine", f"{scheme}{small_model}", "--input", f"{scheme}{tmp_path}/*.parquet"]
+    words = ["--engine", f"{scheme}{small_model}", "--source", f"{scheme}{tmp_path}/*.parquet"]
     words += ["-o", f"{scheme}{out}", "--no-ray", *ENGINE]
     assert batch.main(words) == 1
     assert batch.main([*words, "--image-column", "picture"]) == 1
@@ -105,7 +105,7 @@ def test_two_workers_give_the_same_rows_and_survive_a_kill(
     pictures: Path, small_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    words = ["--engine", str(small_model), "--input", str(pictures), "-o", str(out), *ENGINE]
+    words = ["--engine", str(small_model), "--source", str(pictures), "-o", str(out), *ENGINE]
     words += ["--workers", "2", "--shard-size", "1"]
     first = subprocess.Popen([sys.executable, "-m", "segnet_deploy.cli.batch", *words])
     wait_for_records(out, 2, first)
@@ -133,7 +133,7 @@ def test_corrupt_engine_is_one_error(
 ) -> None:
     engine = tmp_path / "bad.trt"  # an ONNX file is checked before a worker starts
     engine.write_bytes(b"no model")
-    words = ["--engine", str(engine), "--input", str(pictures), "-o", str(tmp_path / "out")]
+    words = ["--engine", str(engine), "--source", str(pictures), "-o", str(tmp_path / "out")]
     assert batch.main([*words, *ENGINE, "--workers", "2", "--shard-size", "2"]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "rror" in line]
     assert len(errors) == 1, errors
@@ -144,7 +144,7 @@ def test_corrupt_engine_is_one_error(
 def test_cluster_that_does_not_answer_is_one_line(
     pictures: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--engine", str(small_model), "--input", str(pictures), "-o", str(tmp_path / "out")]
+    words = ["--engine", str(small_model), "--source", str(pictures), "-o", str(tmp_path / "out")]
     assert batch.main([*words, *ENGINE, "--address", "127.0.0.1:1"]) == 1
     assert "cannot connect to the Ray cluster at 127.0.0.1:1" in capsys.readouterr().err
 

@@ -339,9 +339,7 @@ def test_public_names_are_importable() -> None:
     assert all(getattr(segnet_deploy.camera, name) is not None for name in names)
 
 
-@pytest.mark.parametrize(
-    "module", ["result", "run_lengths", "outputs.base", "sources.base", "sources.find"]
-)
+@pytest.mark.parametrize("module", ["result", "outputs.base", "sources.base", "sources.find"])
 def test_examples_in_docstrings_run(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"segnet_deploy.camera.{module}"))
     assert outcome.attempted

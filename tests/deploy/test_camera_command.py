@@ -19,6 +19,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from documents import validated
 from sleep_engine import sleeping
 
 from segnet_deploy.camera import Camera
@@ -121,7 +122,7 @@ def test_signal_leaves_only_whole_files(
     if number is not signal.SIGKILL:
         assert set(tmp_path.iterdir()) == {log, labels, tmp_path / "out-00001.mp4"}
         lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
-        assert [json.loads(line)["status"]["state"] for line in lines][-1] == "ended"
+        assert [validated(json.loads(line))["status"]["state"] for line in lines][-1] == "ended"
 
 
 def test_config_file_sets_options(
@@ -220,7 +221,7 @@ def test_http_camera_with_truncated_pictures(http_camera: str) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
 def test_service_file_is_valid_for_systemd(tmp_path: Path) -> None:
-    unit = Path(__file__).parents[2] / "docs" / "segnet-camera.service"
+    unit = Path(__file__).parents[2] / "examples" / "systemd" / "segnet-camera.service"
     text = unit.read_text().replace("/opt/segnet/bin/segnet-camera", "/bin/true")
     copy = tmp_path / unit.name
     copy.write_text(text)

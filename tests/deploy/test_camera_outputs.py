@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from documents import validated
 from sleep_engine import sleeping
 
 from segnet_deploy import InputError
@@ -24,7 +25,7 @@ from segnet_deploy.camera.outputs.recording import Recording
 from segnet_deploy.camera.outputs.status_log import StatusLog
 from segnet_deploy.camera.outputs.systemd_watchdog import SystemdWatchdog
 from segnet_deploy.camera.outputs.window import Window
-from segnet_deploy.camera.run_lengths import labels_from_runs, labels_to_runs
+from segnet_deploy.results.run_lengths import labels_from_runs, labels_to_runs
 
 PALETTE = ((0, 0, 0), (200, 0, 0), (0, 200, 0))
 STATUS = Status(state="live", source="script", uptime=1.0, frames_per_second=30.0, age=0.02)
@@ -142,7 +143,7 @@ def test_label_files_contain_the_labels(tmp_path: Path) -> None:
     lines.close()
     for number, line in zip((0, 5), (tmp_path / "all.jsonl").read_text().splitlines(), strict=True):
         want = result(number).labels
-        stored = json.loads(line)
+        stored = validated(json.loads(line))
         assert stored["sequence"] == number
         assert np.array_equal(labels_from_runs(stored["runs"], tuple(stored["size"])), want)
         png = cv2.imread(str(tmp_path / "png" / f"{number:09d}.png"), cv2.IMREAD_UNCHANGED)
@@ -241,7 +242,7 @@ def test_logs_are_json_lines_with_the_status() -> None:
             output.report(Status(state=state, source='a "quoted" name', uptime=1.0))
     finally:
         logger.removeHandler(handler)
-    entries = [json.loads(line) for line in lines]
+    entries = [validated(json.loads(line)) for line in lines]
     assert [entry["status"]["state"] for entry in entries] == ["live", "stalled"]
     assert entries[0]["level"] == "info"
     assert entries[0]["time"].endswith("Z")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
+from documents import validated
 
+from segnet_deploy import Result, predict_files
 from segnet_deploy.bench.run_model import run_model
-from segnet_deploy.cli import bench, doctor, predict
+from segnet_deploy.cli import bench, doctor, predict, triton
 from segnet_deploy.native import find, max_unpool
 from segnet_deploy.runtimes import diagnosis
 from segnet_deploy.scenes import draw_scene
@@ -164,7 +169,7 @@ def test_bench_prints_a_table_with_the_papers_row(
     table = capsys.readouterr().out
     for words in ("median", "p99", "frames/s", "paper, Table 6", "422.5"):
         assert words in table
-    result = json.loads(report.read_text())
+    result = validated(json.loads(report.read_text()))
     assert len(result["samples"]["total"]) == result["runs"] == 12
     parts = [sum(result["samples"][p]) for p in ("pre", "infer", "post")]
     assert sum(parts) == pytest.approx(sum(result["samples"]["total"]))
@@ -228,12 +233,198 @@ def test_doctor_names_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks["segnet_cpu"].advice
 
 
+def test_doctor_says_what_a_file_contains(
+    small_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.main([str(small_model), "--json", "-"]) == 0
+    document = validated(json.loads(capsys.readouterr().out))
+    found = {check["name"]: check["detail"] for check in document["checks"]}
+    assert document["works"] is True
+    assert found["input"] == "image: 1x3x45x61 float32"
+    assert found["output"].endswith(": 1x5x45x61 float32")
+    assert found["network"] == "standard form, fp32, tensor io"
+    assert "mean [110.0, 110.0, 110.0]" in found["input values"]
+    assert "opens it in" in found["onnxruntime"]
+
+
+def test_doctor_of_a_file_that_nothing_opens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"x")
+    assert doctor.main([str(tmp_path / "bad.onnx")]) == 1
+    assert "onnxruntime  does not open it: " in capsys.readouterr().out
+    assert doctor.main([str(tmp_path / "no.onnx")]) == 1
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.pt", "segnet-export {} -o m.onnx"),
+        ("m.caffemodel", "segnet-export {} --prototxt F"),
+        ("m.xml", "give m.onnx --runtime openvino"),
+        ("m.param", "give m.onnx --runtime ncnn"),
+        ("m.tflite", "it runs in LiteRT"),
+    ],
+)
+def test_file_of_another_tool_names_the_next_command(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"x")
+    assert bench.main(["--engine", str(file)]) == 1
+    assert words.format(file) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("0", "segnet-camera --source 0"),
+        ("rtsp://host/stream", "segnet-camera --source rtsp://host/stream"),
+        ("https://host/a.jpg", "download it first, or for a stream: segnet-camera"),
+    ],
+)
+def test_predict_of_a_camera_names_the_command(
+    source: str, words: str, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["-o", str(tmp_path / "out")]
+    assert predict.main(["--engine", str(small_model), "--source", source, *out]) == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_leaves_the_result_alone(
+    quiet: bool, small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switch = ["-q"] if quiet else []
+    engine = ["--engine", str(small_model)]
+    for main, words in (
+        (predict.main, [*engine, str(street), "-o", str(tmp_path / "out")]),
+        (bench.main, [*engine, "--runs", "2"]),
+        (triton.main, [str(small_model), "-o", str(tmp_path / "models")]),
+    ):
+        assert main([*words, *switch]) == 0
+        out, err = capsys.readouterr()
+        assert out
+        assert (err == "") == quiet
+
+
+def test_device_that_cannot_run_the_file_is_refused(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+    monkeypatch.setattr("segnet_deploy.system.cuda_driver.device_count", lambda: 0)
+    for engine, device, words in (
+        (small_model, "gpu", "expected cpu, cuda or cuda:N"),
+        (small_model, "cuda:x", "expected cpu, cuda or cuda:N"),
+        (small_model, "cuda:7", "no such GPU answers"),
+        ("m.trt", "cpu", "m.trt needs a GPU; give its .onnx file"),
+    ):
+        assert bench.main(["--engine", str(engine), "--device", device]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_device_cpu_hides_the_gpus(
+    small_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")
+    words = ["--engine", str(small_model), "--device", "cpu", "--runs", "1", "--json", "-"]
+    assert bench.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["device"] == "cpu"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
 def test_doctor_lists_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert doctor.main(["--json"]) == 0
-    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert doctor.main(["--json", "-"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["python"]["state"] == "ok"
     assert checks["onnxruntime"]["state"] == "ok"
     for check in checks.values():
         assert check["state"] in ("ok", "missing", "broken")
     assert doctor.main([]) == 0
     assert "onnxruntime" in capsys.readouterr().out
+
+
+def test_predict_prints_a_line_per_input(
+    small_model: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stdout, also with -q; without -o nothing is written."""
+    video = tmp_path / "drive.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for seed in range(3):
+        writer.write(draw_scene(seed, 48, 64).frame)
+    writer.release()
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--engine", str(small_model), str(street), str(video), "-q"]
+    assert predict.main(arguments) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    share = r"class_\d \d+ %"
+    found = rf"{share}(, {share})*(, \.\.\.)?, \d+\.\d ms"
+    assert re.fullmatch(rf"image 1/2 street\.png 90x120: {found}", lines[0])
+    assert re.fullmatch(rf"video 2/2 drive\.avi 3 frames 48x64: {found} a frame", lines[1])
+    assert lines[2:] == ["4 frames segmented; -o DIR writes the results"]
+    assert captured.err == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--json", "--save-json"])
+def test_predict_writes_coco_json_that_fits_its_schema(
+    option: str,
+    small_model: Path,
+    street: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = ["--engine", str(small_model), str(street)]
+    assert predict.main([*engine, option, str(tmp_path / "p.json")]) == 0
+    assert "1 frames segmented" in capsys.readouterr().out
+    assert predict.main([*engine, option, "-", "-q"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for found in (document, json.loads((tmp_path / "p.json").read_text())):
+        assert validated(found)["kind"] == "predictions"
+        assert found["images"][0]["file_name"] == str(street)
+        with load(small_model) as segmenter:
+            labels = segmenter.segment(cv2.imread(str(street)))
+        ids, areas = np.unique(labels, return_counts=True)
+        rows = [(row["category_id"], row["area"]) for row in found["annotations"]]
+        assert rows == list(zip(ids.tolist(), areas.tolist(), strict=True))
+    document["images"][0]["width"] = "wide"
+    with pytest.raises(jsonschema.ValidationError):
+        validated(document)
+
+
+def test_predict_show_needs_a_display(
+    small_model: Path,
+    street: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert predict.main(["--engine", str(small_model), str(street), "--show"]) == 1
+    assert "error: cannot open a window: no display" in capsys.readouterr().err
+
+
+def test_predict_stops_when_the_window_is_closed(
+    small_model: Path, street: Path, tmp_path: Path
+) -> None:
+    """What was segmented until then is complete."""
+    video, seen = tmp_path / "drive.avi", []
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for seed in range(5):
+        writer.write(draw_scene(seed, 48, 64).frame)
+    writer.release()
+
+    def until_two(result: Result) -> bool:
+        seen.append(result.index)
+        return len(seen) < 2
+
+    with load(small_model) as segmenter:
+        done = predict_files(segmenter, [video, street], tmp_path / "out", on_result=until_two)
+    assert (seen, done.frames, done.failed) == ([0, 1], 2, ())
+    assert len(list((tmp_path / "out/drive_labels").iterdir())) == 2
+    capture = cv2.VideoCapture(str(tmp_path / "out/drive_overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2

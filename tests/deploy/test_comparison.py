@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import validated
 
 from segnet_deploy.bench.comparison import (
     ComparisonExtras,
@@ -49,7 +50,7 @@ def comparison(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Compar
 
 
 def saved(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / FILE_NAME).read_text())
+    content: dict[str, Any] = validated(json.loads((folder / FILE_NAME).read_text()))
     return content
 
 
@@ -274,7 +275,7 @@ def test_several_engines_are_compared_without_verdicts(
     engines = [word for f in find_network_files(folder) for word in ("--engine", str(f))]
     arguments = [*engines, "--runtime", "onnxruntime", "--threads", "1", "--rounds", "1"]
     assert bench.main([*arguments, "--imgsz", "45", "61", "-o", str(tmp_path), "--json", "-"]) == 0
-    result = json.loads(capsys.readouterr().out)
+    result = validated(json.loads(capsys.readouterr().out))
     assert [n["name"] for n in result["networks"]] == ["segnet", "deconvnet"]
     assert result["verdicts"] == []
     assert (tmp_path / "report.html").is_file()
@@ -299,7 +300,8 @@ def test_switches_of_the_command_reach_the_comparison(
         ComparisonExtras(rebuild=True),
         ComparisonExtras(layers=True, power=True),
     ]
-    assert ComparisonExtras().ceilings  # docs/report.md: every comparison on a CPU has a roofline
+    # docs/how-to/report.md: every comparison on a CPU has a roofline
+    assert ComparisonExtras().ceilings
 
 
 @pytest.mark.parametrize(

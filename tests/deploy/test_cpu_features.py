@@ -13,13 +13,13 @@ from segnet_deploy.system.cpu_features import advise, cpu_features, cpu_flags
     ("flags", "features", "files"),
     [
         ("fma avx2", ["AVX2"], "no instructions"),
-        ("avx2 avx_vnni", ["AVX2", "VNNI"], "files in int8 are"),
+        ("avx2 avx_vnni", ["AVX2", "VNNI"], "files in int8 are computed in that precision"),
         ("avx2 avx512f avx512_vnni avx512_bf16", ["AVX2", "AVX-512", "VNNI", "BF16"], "int8, bf16"),
         ("amx_int8 amx_bf16 avx512_fp16", ["FP16", "AMX-INT8", "AMX-BF16"], "int8, bf16, fp16"),
         (
             "asimd asimdhp asimddp i8mm bf16",
             ["BF16", "FP16", "NEON", "dot product", "i8mm"],
-            "int8",
+            "files in int8, fp16 are",
         ),
         ("avx512_fp16x", [], "no instructions"),
     ],

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from documents import validated
 from onnx import numpy_helper
 from PIL import Image
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
@@ -134,7 +135,7 @@ def test_eval_measures_and_draws(
     out = capsys.readouterr().out
     assert "mIoU" in out
     assert "equal labels: 100.000 %" in out
-    result = json.loads((tmp_path / "r.json").read_text())
+    result = validated(json.loads((tmp_path / "r.json").read_text()))
     assert len(result["frames"]) == 3
     assert np.sum(result["confusion"]) == 3 * 45 * 61
     assert result["mean_iou"] == result["against"]["mean_iou"]
@@ -168,7 +169,7 @@ def test_flips_are_counted_by_stage(
         arguments += ["--flips", "--json", "-", "--no-boundary", "--runtime", "onnxruntime"]
         arguments += ["--threads", "1"]
         assert eval_command.main(arguments) == 0
-        stages = json.loads(capsys.readouterr().out)["flips"]
+        stages = validated(json.loads(capsys.readouterr().out))["flips"]
         # 4 channels, 3 frames, 45x61 in ceil mode
         assert stages[0]["windows"] == 4 * 3 * 23 * 31
         assert len(stages) == 5
@@ -259,7 +260,7 @@ def test_unreadable_labels_are_counted_and_the_others_measured(
     error = capsys.readouterr().err
     assert "error: cannot read labels" in error
     assert "error: 1 of 3 frames could not be read" in error
-    result = json.loads(output.read_text())
+    result = validated(json.loads(output.read_text()))
     assert [row["image"] for row in result["frames"]] == ["0.png", "2.png"]
     assert len(result["unreadable"]) == 1
 

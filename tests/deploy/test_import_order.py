@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[2]
 # command (cli).
 LAYERS = (
     ("errors", "types", "progress"),
-    ("optional", "files", "classes"),
+    ("optional", "files", "classes", "pretrained", "schemas"),
     ("metadata", "geometry", "frames", "native", "system", "passes"),
     ("overlay", "scenes"),
+    ("results",),
     ("runtimes",),
     ("segmenter", "tensorrt_build"),
     ("prediction", "accuracy", "batch"),

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import browser
 import pytest
+from documents import validated
 
 from segnet_deploy.bench.graph_cost import dense_work
 from segnet_deploy.bench.report import report_file, write_report
@@ -31,6 +32,7 @@ def result(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "result.json"
     arguments = ["--engine", str(small_model), "--runtime", "onnxruntime", "--runs", "12"]
     assert bench.main([*arguments, "--layers", "--power", "--json", str(path)]) == 0
+    validated(json.loads(path.read_text()))
     return path
 
 
@@ -127,6 +129,21 @@ def test_report_refers_to_nothing_outside_itself(comparison: Comparison, tmp_pat
     assert "@import" not in html
 
 
+# The table scrolled to its end: its edges, those of its card, of the names and of the last column.
+TABLE = """(() => {
+  const scroll = document.querySelector('.scroll');
+  const box = element => element.getBoundingClientRect();
+  const scrolls = scroll.scrollWidth > scroll.clientWidth;
+  scroll.scrollLeft = scroll.scrollWidth;
+  return {
+    left: box(scroll).left, right: box(scroll).right, scrolls,
+    card: [box(scroll.closest('.card')).left, box(scroll.closest('.card')).right],
+    names: [...scroll.querySelectorAll('th:first-child')].map(cell => box(cell).left),
+    last: box(scroll.querySelector('tr > :last-child')).right,
+  };
+})()"""
+
+
 @pytest.mark.needs("chromium")
 @pytest.mark.parametrize("size", [(1180, 900), (375, 800)])
 def test_report_opens_from_disk_in_a_browser(
@@ -155,11 +172,17 @@ def test_report_opens_from_disk_in_a_browser(
             "return b.right > box.right + 1 || b.left < box.left - 1}).map(t => t.textContent)})"
         )
         overflow = chromium.evaluate("document.documentElement.scrollWidth - innerWidth")
+        table = chromium.evaluate(TABLE)
     assert len(boxes) == len(NAMES)
     assert all(left >= 0 and right <= size[0] for left, _, _, right in boxes)
     assert all(width > 250 and height > 50 for _, width, height, _ in boxes)
     assert outside == []
     assert overflow == 0
+    assert table["left"] >= table["card"][0]
+    assert table["right"] <= table["card"][1]
+    assert table["scrolls"] == (size[0] < 500)
+    assert [round(left) for left in table["names"]] == [round(table["left"])] * len(table["names"])
+    assert table["last"] <= table["right"] + 1
     light, dark = (_picture(path) for path in pictures)
     assert light.shape[:2] == dark.shape[:2]
     assert light.mean() > 200 > 60 > dark.mean()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import validated
 
 from segnet_deploy.bench.paper import table_6
 from segnet_deploy.bench.result import (
@@ -17,11 +18,12 @@ from segnet_deploy.bench.result import (
     Verdict,
     read_result,
 )
+from segnet_deploy.bench.timing import Timing
 from segnet_deploy.errors import InputError
 from segnet_deploy.system.power import Energy
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
-INFER = {"infer": {"median": 0.5, "stdev": 0.1}}
+INFER = {"infer": Timing((0.4, 0.6)).summary()}
 
 
 def run() -> RunResult:
@@ -55,6 +57,7 @@ def test_result_survives_its_json(result: Any, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_text(json.dumps(result.to_json()))
     assert read_result(path) == result
+    validated(json.loads(path.read_text()))
 
 
 def test_run_of_an_earlier_version_is_read() -> None:
@@ -85,7 +88,7 @@ def test_published_comparison_keeps_every_value(path: Path) -> None:
 
 
 def test_schema_documents_every_key() -> None:
-    schema = (RESULTS.parents[1] / "docs/report.md").read_text()
+    schema = (RESULTS.parents[1] / "docs/how-to/report.md").read_text()
     content = comparison().to_json()
     objects = [run().to_json(), content, content["networks"][0], content["verdicts"][0]]
     keys = {key for values in objects for key in values}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +218,40 @@ def test_resize_is_bilinear() -> None:
     placement = place((30, 40), (15, 20), "stretch")
     expected = cv2.resize(frame, (20, 15), interpolation=cv2.INTER_LINEAR)
     assert np.array_equal(fit_frame(frame, (15, 20), placement, (0, 0, 0)), expected)
+
+
+def test_model_is_loaded_from_bytes_and_file_objects(small_model: Path) -> None:
+    frame = draw_scene(3, 45, 61).frame
+    with load(small_model, "onnxruntime") as segmenter:
+        expected = segmenter.segment(frame)
+    data = small_model.read_bytes()
+    with small_model.open("rb") as stream:
+        for source in (data, bytearray(data), memoryview(data), io.BytesIO(data), stream):
+            with load(source, "onnxruntime") as segmenter:
+                assert np.array_equal(segmenter.segment(frame), expected)
+                assert segmenter.metadata.classes[0] == "class_0"
+                temporary = segmenter._temporary
+                assert temporary is not None
+                assert temporary.path.exists()
+            assert not temporary.path.exists()
+
+
+def test_bytes_that_are_no_model_are_named(small_model: Path, tmp_path: Path) -> None:
+    """Errors name what was given, not the temporary file, which is removed."""
+    (tmp_path / "m.onnx").write_bytes(b"hello")
+    with (tmp_path / "m.onnx").open("rb") as stream, pytest.raises(InputError) as error:
+        load(stream)
+    assert str(error.value).startswith(f"{tmp_path / 'm.onnx'} is not an ONNX file")
+    with pytest.raises(InputError, match=r"^the model \(5 bytes\) is not an ONNX file"):
+        load(b"hello")
+    with pytest.raises(InputError, match=r"^the file object is not an ONNX file"):
+        load(io.BytesIO(b"hello"))
+    with (tmp_path / "m.onnx").open() as text, pytest.raises(InputError, match="mode 'rb'"):
+        load(text)  # type: ignore[arg-type]
+    closed = io.BytesIO(b"hello")
+    closed.close()
+    with pytest.raises(InputError, match="closed file"):
+        load(closed)
+    for source in (None, 3, np.zeros(3)):
+        with pytest.raises(InputError, match="expected a path"):
+            load(source)  # type: ignore[arg-type]

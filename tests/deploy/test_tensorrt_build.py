@@ -16,10 +16,10 @@ from segnet_deploy.errors import EngineError, UsageError
 from segnet_deploy.files import sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes.model_file import save_model
-from segnet_deploy.runtimes.tensorrt.library import choose
-from segnet_deploy.runtimes.tensorrt.logger import first_error
+from segnet_deploy.runtimes.tensorrt.library import choose, load
+from segnet_deploy.runtimes.tensorrt.logger import first_error, make_logger
 from segnet_deploy.runtimes.tensorrt.shape_ranges import read_ranges
-from segnet_deploy.tensorrt_build import BuildOptions, builder
+from segnet_deploy.tensorrt_build import BuildOptions, build_process, builder
 from segnet_deploy.tensorrt_build.log import layers, totals, wrong_precision
 from segnet_deploy.tensorrt_build.profiles import profile
 from segnet_deploy.tensorrt_build.request import BuildAnswer, BuildRequest
@@ -71,7 +71,7 @@ def test_engine_without_targets_is_portable(
     """It is the same on every machine, with a GPU or without; its memory is that of its maximum."""
     arguments = [str(exported), "-o", str(tmp_path / "m.trt"), "--form", "lowered"]
     dynamic = inspect_batch(exported)
-    assert build.main([*arguments, *(["--batch", "1", "2", "4"] if dynamic else [])]) == 0
+    assert build.main([*arguments, *(["--batch-range", "1", "2", "4"] if dynamic else [])]) == 0
     line = capsys.readouterr().out
     assert "GPUs from sm80 on" in line
     assert (" MB at its largest input 4x3x45x60," in line) == dynamic
@@ -161,6 +161,18 @@ def test_timing_cache_is_kept_by_version_and_device(exported: Path, tmp_path: Pa
     assert names == [f"tensorrt-rtx-{version}-{sm}.timing" for sm in ("sm86", "sm89")]
 
 
+@rtx
+@pytest.mark.parametrize("wanted", [False, True])
+def test_version_compatible_engines_set_the_builders_flag(wanted: bool) -> None:
+    """The flag is read back from a real builder's configuration; its engines need TensorRT."""
+    library = load("tensorrt-rtx")
+    log = make_logger(library.trt)
+    request = BuildRequest("a.onnx", "a.trt", "tensorrt", version_compatible=wanted)
+    config = build_process._config(library, library.trt.Builder(log), request, log)
+    assert config.get_flag(library.trt.BuilderFlag.VERSION_COMPATIBLE) is wanted
+    assert not config.get_flag(library.trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
+
+
 def test_profile_covers_what_is_dynamic() -> None:
     sizes = ((45, 61), (90, 120), (181, 241))
     fixed = (1, 3, 45, 61)
@@ -205,18 +217,19 @@ def _bad(tmp_path: Path) -> dict[str, tuple[list[str], int, str]]:
         "refused": ([str(odd), "--target", "sm86"], 1, "culprit"),
         "target": ([str(good), "--target", "sm13"], 1, "sm13"),
         "dynamic": ([str(dynamic), "--target", "sm86"], 2, "dynamic sizes"),
-        "size": ([str(good), "--target", "sm86", "--size", *["8x8"] * 3], 2, "fixed size"),
-        "size text": ([str(good), "--size", "8", "8x8", "8x8"], 2, "--size 8;"),
+        "size": ([str(good), "--target", "sm86", "--size-range", *["8x8"] * 3], 2, "fixed size"),
+        "size text": ([str(good), "--size-range", "8", "8x8", "8x8"], 2, "--size-range 8;"),
         "embed": ([str(good), "--form", "lowered", "--embed-plugin"], 2, "has no plugin"),
-        "batch": ([str(good), "--target", "sm86", "--batch", "1", "2", "3"], 2, "fixed batch"),
+        "batch": ([str(good), "--target", "sm86", "--batch-range", *"123"], 2, "fixed batch"),
         "workspace": ([str(good), "--workspace", "0"], 2, "--workspace 0"),
         "tensorrt": ([str(good), "--builder", "tensorrt", "--target", "sm86"], 1, "--target"),
+        "versions": ([str(good), "--version-compatible", "--target", "sm86"], 2, "lean runtime"),
         "bf16": ([str(good), "--target", "sm75", "--precision", "bf16"], 2, "sm75 has no bf16"),
     }
 
 
 NAMES = ["missing", "cut", "refused", "target", "dynamic", "batch", "workspace", "tensorrt"]
-NAMES += ["size", "size text", "embed", "bf16"]
+NAMES += ["size", "size text", "embed", "bf16", "versions"]
 
 
 @rtx

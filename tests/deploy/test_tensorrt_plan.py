@@ -74,6 +74,20 @@ def test_other_version_or_gpu_names_the_command(plan: Path) -> None:
         read.check(read.version, (8, 9))
 
 
+def test_version_compatible_engine_runs_in_newer_versions(plan: Path) -> None:
+    """TensorRT's own rule, here with a plan of TensorRT-RTX 1.7, which has no such engines."""
+    change(plan, version_compatible=True)
+    read = Plan.read(plan)
+    for version in (read.version, "1.8.0", "1.10.0", "11.4.1"):
+        read.check(version, (8, 6))
+    assert "--version-compatible" in read.rebuild_command()
+    with pytest.raises(StaleEngineError, match=r"1\.6\.9 is installed"):
+        read.check("1.6.9", (8, 6))
+    change(plan, version_compatible=False)
+    with pytest.raises(StaleEngineError, match=r"1\.8\.0 is installed"):
+        Plan.read(plan).check("1.8.0", (8, 6))
+
+
 def test_engine_without_targets_runs_from_sm80_on(plan: Path) -> None:
     """TensorRT-RTX's default; TensorRT records the GPU of its build."""
     change(plan, targets=[])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from documents import validated
 
 from segnet_deploy import load
 from segnet_deploy.cli.tune import main, parse_bytes
@@ -191,6 +192,7 @@ def test_report_and_json_describe_the_search(
     assert all(c.name in page for c in result.candidates)
     assert "Accuracy was not measured" in page
     assert read_result(folder / "tune.json") == result
+    validated(json.loads((folder / "tune.json").read_text()))
 
 
 def test_search_with_other_settings_needs_another_folder(

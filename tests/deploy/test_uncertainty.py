@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from documents import validated
 
 from segnet_deploy import BuildOptions, build, load, quantise, run_model
 from segnet_deploy.accuracy.agreement import share_kept
@@ -101,7 +102,7 @@ def test_eval_reports_certain_pixels_and_calibration(
     result = tmp_path / "result.json"
     flags = ["--data", str(data), "--no-boundary", "--json", str(result), *ORT]
     assert eval_command.main(["--engine", str(sampled_model), *flags]) == 0
-    found = json.loads(result.read_text())
+    found = validated(json.loads(result.read_text()))
     shares = found["accuracy_of_most_certain"]
     assert list(shares) == ["0.5", "0.9", "1.0"]
     assert shares["1.0"] == pytest.approx(found["global_accuracy"])

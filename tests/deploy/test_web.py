@@ -15,8 +15,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from pages import CLASSES, PALETTE, get, result, running, status, watch
 from prometheus_client.parser import text_string_to_metric_families
 
-from segnet_deploy.camera.run_lengths import find_runs
 from segnet_deploy.camera.web.picture_message import MAX_WIDTH_PX, encode_picture
+from segnet_deploy.results.run_lengths import find_runs
 
 
 def read_picture(message: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:

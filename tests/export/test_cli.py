@@ -84,7 +84,7 @@ def test_engine_is_built_by_the_same_command(
 
 def test_target_needs_an_engine(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([str(checkpoint), "--target", "sm86"]) == 2
-    assert "--engine" in capsys.readouterr().err
+    assert "--build-engine" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -223,13 +223,14 @@ def _invalid(tmp_path: Path, checkpoint: Path) -> dict[str, tuple[list[str], int
         "module": ([valid, "--module", "nowhere"], 2, "pkg.mod:Class"),
         "no-module": ([valid, "--module", "no_such_pkg:Net"], 1, "no_such_pkg"),
         "image": ([valid, *SIZE, "--image", "missing.png"], 1, "missing.png"),
+        "versions": ([valid, "--version-compatible"], 2, "--version-compatible requires --build"),
         "form-usage": ([valid, "--form", "thin"], 2, "thin"),
     }
 
 
 NAMES = [
     *("missing", "truncated", "classes", "class-list", "zero", "one"),
-    *("std", "onnx", "module", "no-module", "image", "form-usage"),
+    *("std", "onnx", "module", "no-module", "image", "versions", "form-usage"),
 ]
 
 

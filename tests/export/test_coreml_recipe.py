@@ -1,4 +1,4 @@
-"""The pair of docs/devices.md for CoreML, against PyTorch's."""
+"""The pair of docs/how-to/devices.md for CoreML, against PyTorch's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-DOCUMENT = Path(__file__).parents[2] / "docs/devices.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/how-to/devices.md"
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from small_segnet import ORT, small
 
 from segnet_deploy import runtimes
 from segnet_deploy.accuracy.gate_inputs import GateInput
-from segnet_deploy.conversion.to_litert import check_outputs
+from segnet_deploy.conversion.compare_files import check_outputs
 from segnet_deploy.errors import ParityError, UnsupportedModelError
 from segnet_deploy.passes.to_opset import to_opset
 from segnet_deploy.runtimes.model_file import load_model
@@ -73,7 +73,7 @@ def test_litert_without_its_packages_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--for", "coreml"], "docs/devices.md"),
+        (["--for", "coreml"], "docs/how-to/devices.md"),
         (["--for", "rknn", "--precision", "int8"], "--precision does not apply"),
         (["--for", "litert", "--form", "plugin"], "omit --form"),
         (["--for", "rknn", "--litert-python", sys.executable], "requires --for litert"),
@@ -127,11 +127,11 @@ def test_gate_refuses_wrong_labels_of_one_kind_of_input() -> None:
     inputs = [GateInput("natural", x, x), GateInput("adversarial ties", x, x)]
     right: list[Any] = [{"logits": np.random.default_rng(i).random((1, 4, 8, 8))} for i in (0, 1)]
     wrong = [right[0], {"logits": right[1]["logits"][:, ::-1]}]
-    assert check_outputs("m.onnx", inputs, right, right) == (1.0, 0.0)
+    assert check_outputs("LiteRT agrees", "try", inputs, right, right) == (1.0, 0.0)
     with pytest.raises(ParityError, match=r"of adversarial ties inputs .* no file was written"):
-        check_outputs("m.onnx", inputs, right, wrong)
+        check_outputs("LiteRT agrees", "try", inputs, right, wrong)
     with pytest.raises(ParityError, match="the results are"):
-        check_outputs("m.onnx", inputs, right, [right[0], {}])
+        check_outputs("LiteRT agrees", "try", inputs, right, [right[0], {}])
 
 
 @pytest.mark.needs("litert")

@@ -130,6 +130,7 @@ def test_wrong_sizes_are_an_error(implementation: str) -> None:
         max_unpool.label_map(np.zeros((257, 2, 2), np.float32))
 
 
+@pytest.mark.needs("real-processor")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space with Linux calls")
 def test_one_thread_computes_all_rows_if_no_other_can_be_started(library: ctypes.CDLL) -> None:
     """No room for a thread's stack; an uncaught exception would end the process."""

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import aarch64
 import cases
 import numpy as np
 import pytest
@@ -20,12 +21,9 @@ CASES = (*cases.CASES, *(cases.PoolCase(s, c, "relu") for s in cases.LARGER for 
 @pytest.mark.parametrize(
     ("compiler", "runner"),
     [
-        pytest.param("c++", [], id="here"),
+        pytest.param("c++", [], id="here", marks=pytest.mark.needs("real-processor")),
         pytest.param(
-            "aarch64-linux-gnu-g++",
-            ["qemu-aarch64"],
-            id="neon",
-            marks=pytest.mark.needs("aarch64"),
+            aarch64.COMPILER, [aarch64.emulator()], id="neon", marks=pytest.mark.needs("aarch64")
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_a_full_plane_of_an_empty_pooled_plane_is_zero() -> None:
     assert np.array_equal(found, np.zeros((1, 3, 1, 3), np.float32))
 
 
-@pytest.mark.needs("ort-ops")
+@pytest.mark.needs("ort-ops", "real-processor")
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space with Linux calls")
 def test_an_output_that_cannot_be_allocated_is_an_error() -> None:
     program = f"""
@@ -144,7 +144,7 @@ int main() {
 """
 
 
-@pytest.mark.needs("compiler")
+@pytest.mark.needs("compiler", "real-processor")
 def test_scratch_memory_that_cannot_be_allocated_is_an_error(tmp_path: Path) -> None:
     source, program = tmp_path / "main.cpp", tmp_path / "main"
     source.write_text(NO_MEMORY)

@@ -313,7 +313,7 @@ def test_dynamic_sizes_in_plugin_form(plugin: Path, precision: str, tmp_path: Pa
     assert built.answer.activation_bytes < 40e6
     read = Plan.read(tmp_path / "m.trt")
     assert read.plugin(None) is None
-    assert "--size 45x61 90x120 181x241" in read.rebuild_command()
+    assert "--size-range 45x61 90x120 181x241" in read.rebuild_command()
 
 
 @pytest.mark.needs("tensorrt-rtx")

@@ -1,4 +1,4 @@
-"""Draw what a training snapshot gives, as it is and with its statistics: docs/caffe-snapshot.png.
+"""Draw docs/pictures/caffe-snapshot.png: a training snapshot as it is and with its statistics.
 
     python tests/programs/draw_caffe_snapshot.py
 
@@ -63,7 +63,7 @@ def main() -> None:
             )
     gap = np.full((SIZE[0], 6, 3), 255, np.uint8)
     picture = np.hstack([pictures[0], gap, pictures[1], gap, pictures[2]])
-    write_png(ROOT / "docs" / "caffe-snapshot.png", picture)
+    write_png(ROOT / "docs/pictures/caffe-snapshot.png", picture)
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def run_with_kills(
 ) -> dict[str, Any]:
     """Start the command until it ends by itself; kill between; return how often."""
     words = [sys.executable, "-m", "segnet_deploy.cli.batch", "--engine", engine]
-    words += ["--runtime", "onnxruntime", "--input", str(images), "-o", str(out)]
-    words += ["--workers", "2", "--threads-per-worker", "1", "--shard-size", "5"]
+    words += ["--runtime", "onnxruntime", "--source", str(images), "-o", str(out)]
+    words += ["--workers", "2", "--threads", "1", "--shard-size", "5"]
     done: Counter[str] = Counter()
     while True:
         done["starts"] += 1

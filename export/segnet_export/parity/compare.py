@@ -28,7 +28,7 @@ from segnet_export.pool_recorder import PoolCall, run_recorded
 
 GAP_LIMIT = 1e-5  # of the stage's largest magnitude: a nearly tied window
 FLIP_LIMIT = 1e-3  # share of a stage's windows, on natural and random input
-WINOGRAD_FLIP_LIMIT = 2e-2  # breaks ties at the edges of flat areas (docs/runtimes.md)
+WINOGRAD_FLIP_LIMIT = 2e-2  # breaks ties at the edges of flat areas (docs/reference/runtimes.md)
 LOGIT_LIMIT = 1e-4  # of the largest logit, or value of another output
 ROUNDING_LIMIT = 10  # times PyTorch's own rounding, where that is larger (rounding.py)
 OUTLIER_LIMIT = 1e-3  # share of the values beyond the limit, where PyTorch itself rounds badly

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from segnet_deploy.camera.outputs.disk_space import MIN_FREE_BYTES, DiskGuard
 from segnet_deploy.camera.result import Result, Status
-from segnet_deploy.camera.run_lengths import labels_to_runs
 from segnet_deploy.errors import InputError
+from segnet_deploy.results.run_lengths import labels_to_runs
+from segnet_deploy.schemas import head
 
 _BLOCK = 1 << 16  # bytes
 
@@ -35,6 +36,7 @@ class LabelLines:
         """Write one line."""
         if self._disk.has_room():
             line = {
+                **head("camera-labels"),
                 "sequence": result.sequence,
                 "captured": round(result.captured, 4),
                 "age": round(result.age, 4),

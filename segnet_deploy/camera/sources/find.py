@@ -25,7 +25,8 @@ def find_source(uri: str, options: SourceOptions | None = None) -> Source:
     """Return the source that `uri` names, not yet opened.
 
     `uri` is a device (/dev/video0 or 0), an rtsp://, rtsps://, http:// or https:// URL, a video
-    file, a folder of images, csi://N, a GStreamer pipeline without a sink, or 'synthetic'.
+    file, a folder of images, csi://N, a GStreamer pipeline without a sink, or 'synthetic'. Devices
+    and files may begin with v4l2:// and file://.
 
     >>> source = find_source("synthetic", SourceOptions(size=(48, 64)))
     >>> pending = source.open(timeout=1.0).read()
@@ -35,6 +36,8 @@ def find_source(uri: str, options: SourceOptions | None = None) -> Source:
     Raises InputError if `uri` names no source.
     """
     options = options or SourceOptions()
+    for prefix in ("v4l2://", "file://"):  # the words of jetson-inference
+        uri = uri.removeprefix(prefix)
     scheme = urlsplit(uri).scheme.lower() if "://" in uri else ""
     if uri == "synthetic":
         return Synthetic(options)

@@ -12,8 +12,8 @@ import json
 import struct
 from typing import Any
 
-from segnet_deploy.camera.run_lengths import find_runs
 from segnet_deploy.optional import require
+from segnet_deploy.results.run_lengths import find_runs
 from segnet_deploy.types import Frame
 
 MAX_WIDTH_PX = 1280

@@ -64,7 +64,7 @@ def _error(cuda: ModuleType, name: str, status: Any, arguments: tuple[Any, ...])
             free = f", {left / 1e6:.0f} of {total / 1e6:.0f} MB are free"
         return EngineError(
             f"out of GPU memory: {wanted / 1e6:.1f} MB requested{free}; close other programs or "
-            "build with a smaller --batch"
+            "build with a smaller --batch-range"
         )
     return EngineError(f"{name} failed with {status.name}")
 

@@ -57,7 +57,8 @@ class TensorRtEngine(Engine):
         trt = self._trt = library.trt
         self._log = make_logger(trt)
         self._runtime: Any = trt.Runtime(self._log)
-        if plan.embedded:  # the sidecar says so, and the plan has the sidecar's hash
+        # The plan contains code: the sidecar says so, and the plan has the sidecar's hash.
+        if plan.embedded or plan.version_compatible:
             self._runtime.engine_host_code_allowed = True
         if plugin is not None:
             load_plugin(self._runtime.get_plugin_registry(), str(plugin), self._log)

@@ -114,9 +114,11 @@ class Plan:
             words += ["--target", ",".join(targets)]
         batch, sizes = self.ranges()
         if batch:
-            words += ["--batch", *map(str, batch)]
+            words += ["--batch-range", *map(str, batch)]
+        if self.version_compatible:
+            words += ["--version-compatible"]
         if sizes:
-            words += ["--size", *(f"{height}x{width}" for height, width in sizes)]
+            words += ["--size-range", *(f"{height}x{width}" for height, width in sizes)]
         return " ".join(words)
 
     def ranges(self) -> tuple[Batches | None, Sizes | None]:
@@ -134,7 +136,7 @@ class Plan:
 
         `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
         """
-        if _release(self.version) != _release(library_version):
+        if not self._runs_in(library_version):
             raise self._stale(
                 f"{self.path} was built by {self.kind} {self.version}, but {library_version} is "
                 f"installed; build it again: {self.rebuild_command(capability)} (or --rebuild)"
@@ -151,6 +153,16 @@ class Plan:
 
     def _stale(self, message: str) -> StaleEngineError:
         return StaleEngineError(message, can_rebuild=self.onnx is not None)
+
+    def _runs_in(self, library_version: str) -> bool:
+        """Return whether a version loads the plan: its own, or a newer one if it is built so."""
+        own, here = _release(self.version), _release(library_version)
+        return own == here or (self.version_compatible and own < here)
+
+    @property
+    def version_compatible(self) -> bool:
+        """Whether the plan contains a lean runtime, with which newer versions run it."""
+        return self.sidecar.get("version_compatible") is True
 
     @property
     def embedded(self) -> bool:
@@ -178,7 +190,8 @@ class Plan:
         if library is None:
             raise EngineError(
                 f"{self.path} needs the plugin library, which is missing: build it with CMake "
-                "(docs/tensorrt.md) and give --plugin, or build the engine with --form lowered"
+                "(docs/how-to/tensorrt.md) and give --plugin, "
+                "or build the engine with --form lowered"
             )
         return library
 
@@ -226,6 +239,6 @@ def _damaged(path: Path, why: str) -> InputError:
     return InputError(f"{path} is damaged: {why}; build the engine again with segnet-build")
 
 
-def _release(version: str) -> tuple[str, ...]:
-    """Return major, minor and patch: a plan only loads in the version that built it."""
-    return tuple(re.findall(r"\d+", version)[:3])
+def _release(version: str) -> tuple[int, ...]:
+    """Return major, minor and patch: a plan loads in the version that built it."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,1 @@
+"""What the site draws from the code: commands, Python names, figures of benchmarks/results."""
