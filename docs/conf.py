@@ -21,7 +21,6 @@ extensions = [
     "extension.directives",
 ]
 exclude_patterns = ["README.md"]
-suppress_warnings = ["toc.empty_glob"]  # a folder lists what is there, and later more
 
 # Markdown
 myst_enable_extensions = ["attrs_inline", "colon_fence"]

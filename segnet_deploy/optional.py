@@ -26,6 +26,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "safetensors": ("export",),
     "scipy": ("eval",),
+    "shtab": (),
     "simplejpeg": ("camera", "eval", "quant"),
     "tensorrt": ("tensorrt",),
     "tensorrt_rtx": ("tensorrt-rtx",),

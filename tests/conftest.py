@@ -26,7 +26,7 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
     "compiler": (lambda: shutil.which("c++") is not None, "no C++ compiler (c++) on PATH"),
     "real-processor": (
         lambda: "QEMU_CPU" not in os.environ,
-        "Python runs in qemu, which starts no compiled programs and ignores limits of memory",
+        "Python runs in qemu: slow, without limits of memory, and it starts no compiled programs",
     ),
     "nvcc": (lambda: shutil.which("nvcc") is not None, "no CUDA compiler (nvcc) on PATH"),
     "tensorrt-headers": (
@@ -73,9 +73,23 @@ CHECKS: dict[str, tuple[Callable[[], bool], str]] = {
         "no Triton server: `make triton` makes its environment, .venv-triton, and installs "
         "the client",
     ),
+    "ros2": (
+        lambda: bool(os.environ.get("ROS2_PYTHON")),
+        "no ROS 2: set ROS2_PYTHON to a Python that has rclpy and segnet-deploy "
+        "(docs/deploy/ros2.md)",
+    ),
+    "gstreamer": (
+        lambda: _gi_usable(),
+        "no GStreamer: apt-get install python3-gi gir1.2-gst-plugins-base-1.0 "
+        "gstreamer1.0-plugins-base, for this version of Python",
+    ),
     "pyarrow": (
         lambda: _importable("pyarrow"),
         'pyarrow is not installed: pip install "segnet-deploy[batch]"',
+    ),
+    "sphinx": (
+        lambda: all(map(_importable, ("sphinx", "myst_parser", "furo"))),
+        "Sphinx is not installed: `make docs` installs it",
     ),
     "ray": (
         lambda: _importable("ray") and _importable("ray.data"),
@@ -114,6 +128,13 @@ def _triton_starts() -> bool:
 @functools.cache
 def _rtsp_usable() -> bool:
     from rtsp_server import usable
+
+    return usable()
+
+
+@functools.cache
+def _gi_usable() -> bool:
+    from system_gi import usable
 
     return usable()
 

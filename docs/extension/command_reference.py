@@ -6,6 +6,7 @@ import argparse
 import importlib
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 def command_page(command: str) -> str:
     """Return what the parser says: usage, a table for each group of options, the epilog."""
     parser = parser_of(command)
-    usage = re.sub(r"^usage: ", "", parser.format_usage()).rstrip()
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    usage = textwrap.fill(
+        usage, 72, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+    )
     parts = [parser.description or "", f"```text\n{usage}\n```"]
     for title, rows in _groups(parser):
         heading = "Options" if title in OWN else title[:1].upper() + title[1:]

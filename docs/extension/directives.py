@@ -1,4 +1,4 @@
-"""The site's directives: `command`, `python-names` and `results`."""
+"""The site's directives: `command`, `python-names`, `results` and `plot`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from extension.command_reference import command_page
 from extension.python_names import names_page
-from extension.result_pages import results_page
+from extension.result_pages import plot_part, results_page
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,16 @@ class Results(_Generated):
         return results_page(name, ROOT / "benchmarks/results")
 
 
+class Plot(SphinxDirective):
+    """One plot of the newest file of a kind: `paper time`, `precision timing`."""
+
+    required_arguments, optional_arguments = 2, 0
+
+    def run(self) -> list[nodes.Node]:
+        plot = plot_part(*self.arguments, ROOT / "benchmarks/results")
+        return self.parse_text_to_nodes(plot)
+
+
 def link_to_files(app: Sphinx, page: str, source: list[str]) -> None:
     """Turn links to files outside of docs/ into downloads: the site contains these files."""
     above = "../" * (page.count("/") + 1)
@@ -61,10 +71,23 @@ def link_to_files(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = re.sub(pattern, r"\1path:\2)", source[0])
 
 
+def show_examples(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """Let an indented part of a docstring be code, and leave a plain value's docstring out."""
+    if what == "data" and isinstance(value, dict | tuple):
+        lines.clear()
+        return
+    text = re.sub(r"(?m)(^(?=\S).*\S)\n\n(?= {4}\S)", r"\1\n\n::\n\n", "\n".join(lines))
+    lines[:] = text.split("\n")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directives and the links to files of the repository."""
     app.add_directive("command", CommandReference)
     app.add_directive("python-names", PythonNames)
     app.add_directive("results", Results)
+    app.add_directive("plot", Plot)
+    app.connect("autodoc-process-docstring", show_examples)
     app.connect("source-read", link_to_files)
     return {"parallel_read_safe": True}

@@ -28,6 +28,16 @@ GROUPS = {
 ROWS = 24  # of a table; the file has them all
 Row = dict[str, Any]
 _LEFT_OUT = {"machine", "versions", "benchmark", "what", "kind", "format", "device", "samples"}
+_NAMES = {
+    "amd": "on AMD",
+    "nvidia": "on NVIDIA",
+    "epyc": "EPYC",
+    r"zen(\d)": r"Zen \1",
+    r"([hal]\d+)": lambda found: str(found[1]).upper(),
+    r"(\d+)cpu": r"with \1 cores",
+    "gpu": "GPU",
+}
+"""Words of file names as a title writes them."""
 _SPREAD = {"p90", "p95", "p99", "mean", "stdev", "min", "outliers"}  # of a median
 _SHARES = re.compile(r"accuracy|average|iou|agreement|labels|share|occupancy")
 _NO_SHARES = re.compile(r"change|seconds|drop")
@@ -62,6 +72,22 @@ def _read(path: Path) -> Row:
     return {**data, **machine} if "device" in machine else data
 
 
+def plot_part(kind: str, name: str, folder: Path) -> str:
+    """Return a plot of the newest file of `kind` with its device and date.
+
+    `name` is a figure of the report for a comparison, else the key of the rows.
+    """
+    path = max(folder.glob(f"{kind}-*.json"), key=lambda path: (_date(path), path.name))
+    data = json.loads(path.read_text())
+    if data.get("kind") == "comparison":
+        figures = {figure.name: figure.svg() for figure in draw_figures(read_result(path))}
+        plot = _svg(figures[name])
+    else:
+        plot = _plot(name, _rows(data[name])) or ""
+    where = f"{_device(data)}, {_date(path)}".lstrip(", ")
+    return f"{plot}\n\n*{where}; [{path.name}](path:../../benchmarks/results/{path.name}).*"
+
+
 def _group(path: Path) -> str:
     first = path.stem.split("-")[0]
     return next((group for group, words in GROUPS.items() if first in words), "other")
@@ -74,6 +100,8 @@ def _date(path: Path) -> str:
 
 def _title(path: Path) -> str:
     words = re.sub(r"-?\d{4}-\d\d-\d\d", "", path.stem).replace("-", " ")
+    for pattern, name in _NAMES.items():
+        words = re.sub(rf"\b{pattern}\b", name, words)
     return f"{words[:1].upper()}{words[1:]}, {_date(path)}"
 
 
@@ -152,12 +180,17 @@ def _tables(data: Row) -> Iterator[str]:
         if key not in _LEFT_OUT and not _is_rows(value) and value not in (None, {}, [], "")
     }
     if facts:
-        yield _table([{"": _words(k), "value": _value(k, v)} for k, v in facts.items()])
+        texts = {_words(k): format_value(_value(k, v)) for k, v in facts.items()}
+        if max(map(len, texts.values())) < 60:
+            yield "Settings: " + ", ".join(f"{_cell(k)} {_cell(v)}" for k, v in texts.items()) + "."
+        else:
+            yield _table([{"": name, "value": text} for name, text in texts.items()])
     for key, value in data.items():
         if key in _LEFT_OUT or not _is_rows(value):
             continue
         rows = _rows(value)
-        yield f"**{_words(key)[:1].upper()}{_words(key)[1:]}**"
+        if key != "rows":
+            yield f"**{_words(key)[:1].upper()}{_words(key)[1:]}**"
         plot = _plot(key, rows)
         if plot:
             yield plot
@@ -253,7 +286,7 @@ def _plot(title: str, rows: list[Row]) -> str | None:
 def _label(row: Row, key: str) -> str:
     """Return what names a row: its texts before the plotted figure."""
     texts = [str(value) for name, value in row.items() if isinstance(value, str) and name != key]
-    return ", ".join(texts[:3]) or "row"
+    return ", ".join(texts[:2]) or "row"
 
 
 def _svg(svg: str) -> str:

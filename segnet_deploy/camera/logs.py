@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from segnet_deploy.camera.result import Status
 from segnet_deploy.schemas import head
 
 
@@ -22,6 +23,12 @@ def start_logging(as_json: bool, quiet: bool = False) -> None:
     log.handlers[:] = [handler]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
+
+
+def log_end(status: Status) -> None:
+    """Log how many frames were shown, with the last status."""
+    log = logging.getLogger("segnet_deploy.camera")
+    log.info("%d frames shown", status.shown, extra={"status": status})
 
 
 class JsonLines(logging.Formatter):

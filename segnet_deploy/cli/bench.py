@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.device import choose_device
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.types import DEFAULT_SIZE
@@ -78,7 +79,7 @@ def build_parser() -> Parser:
 def command(arguments: argparse.Namespace) -> int:
     """Measure one engine or compare several, or write a report."""
     _check(arguments)
-    options.choose_device(arguments)
+    choose_device(arguments)
     if arguments.report:
         return _report(arguments)
     if _is_comparison(arguments):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run
 from segnet_deploy.cli.config_file import with_config
+from segnet_deploy.cli.device import choose_device
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import InputError, UsageError
 
@@ -102,10 +103,10 @@ def _add_output_options(parser: Parser) -> None:
 def watch(arguments: argparse.Namespace) -> int:
     """Run the loop until the source ends, a signal arrives or the duration is over."""
     from segnet_deploy.camera import add_outputs
-    from segnet_deploy.camera.logs import start_logging
+    from segnet_deploy.camera.logs import log_end, start_logging
 
     _check(arguments)
-    options.choose_device(arguments)
+    choose_device(arguments)
     start_logging(arguments.log_json, quiet=arguments.quiet)
     camera = _open_camera(arguments)
     with camera, _stop_on_signals(camera.stop):
@@ -124,7 +125,7 @@ def watch(arguments: argparse.Namespace) -> int:
         )
         for _ in camera.results():
             pass
-        arguments.progress(f"{camera.status().shown} frames shown")
+        log_end(camera.status())
         if damage := camera.damage():
             print(f"error: {damage}", file=sys.stderr)
         if not camera.close():

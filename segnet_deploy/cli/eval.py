@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.device import choose_device
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 from segnet_deploy.runtimes.base import CHOICES
@@ -135,7 +136,7 @@ def _check(arguments: argparse.Namespace) -> None:
     from segnet_deploy.files import check_writable
 
     options.check_positive(arguments, "threads")
-    options.choose_device(arguments)
+    choose_device(arguments)
     if arguments.flips and arguments.against is None:
         raise UsageError("--flips compares two files; give --against as well")
     if arguments.against_runtime and arguments.against is None:

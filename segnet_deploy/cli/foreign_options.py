@@ -55,7 +55,7 @@ _TABLE = (
     ("--trt", "", "give an engine of segnet-build: --engine FILE.trt"),
     ("--atol --rtol --validate", "--min-agreement SHARE", "segnet-eval --against FILE compares"),
     ("--project --save-dir --save_dir --output-dir --out --exp-name", "-o DIR", ""),
-    ("--save --save-txt --save_txt --visualize", "", "labels and overlays are always written"),
+    ("--save --save-txt --save_txt --visualize", "", "-o DIR gets labels and overlays"),
     ("--view-img --display --view", "--show", ""),
     ("--headless --no-display", "", "no window is shown without --show"),
     ("--conf --confidence --threshold --iou", "", "each pixel gets its most likely class"),

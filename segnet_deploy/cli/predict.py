@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segnet_deploy.cli import options
 from segnet_deploy.cli.command import run, write_result
+from segnet_deploy.cli.device import choose_device
 from segnet_deploy.cli.parser import Parser, group
 from segnet_deploy.errors import UsageError
 
@@ -70,7 +71,7 @@ def command(arguments: argparse.Namespace) -> int:
     options.check_positive(arguments, "threads")
     if not 0 <= arguments.seed < 2**64:
         raise UsageError(f"--seed {arguments.seed}; expected 0 or more, below 2 ** 64")
-    options.choose_device(arguments)
+    choose_device(arguments)
     find_inputs(arguments.inputs)  # report a wrong path before loading the model
     if arguments.output is not None:
         check_folder(Path(arguments.output), arguments.inputs)

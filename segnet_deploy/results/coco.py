@@ -44,15 +44,16 @@ def encode_labels(labels: Frame) -> dict[int, dict[str, Any]]:
 def to_annotations(result: Result, image_id: int, first_id: int) -> Iterator[dict[str, Any]]:
     """Yield a COCO annotation per class in the frame; their ids count on from `first_id`."""
     for number, (label, code) in enumerate(encode_labels(result.labels).items()):
-        rows, columns = np.nonzero(result.labels == label)
-        left, top = int(columns.min()), int(rows.min())
+        mask = result.labels == label
+        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+        left, top = int(columns[0]), int(rows[0])
         yield {
             "id": first_id + number,
             "image_id": image_id,
             "category_id": label,
             "segmentation": code,
-            "area": int(rows.size),
-            "bbox": [left, top, int(columns.max()) - left + 1, int(rows.max()) - top + 1],
+            "area": int(mask.sum()),
+            "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
             "iscrowd": 1,  # COCO's mark of an area that is not one object, coded by run lengths
         }
 

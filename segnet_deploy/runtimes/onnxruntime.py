@@ -24,6 +24,7 @@ from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.dropout_masks import attach_masks
 from segnet_deploy.runtimes.model_file import ModelFile
 from segnet_deploy.system import cuda_driver
+from segnet_deploy.system.cpu_features import arm_computes_fp16
 from segnet_deploy.types import Array
 
 _SEVERITY_FATAL = 4
@@ -103,8 +104,9 @@ class OrtEngine(Engine):
 
     @property
     def computes_half(self) -> bool:
-        """Whether halves are computed: the CPU provider has no half convolution, and casts."""
-        return bool(self.device == "cuda")
+        """Whether halves are computed: the CPU provider casts to fp32, except fp16 on ARM."""
+        on_arm = self._file.precision == "fp16" and arm_computes_fp16()
+        return bool(self.device == "cuda" or on_arm)
 
     def run(self, x: Array) -> Array:
         """Run the first input and return the first output."""

@@ -6,6 +6,8 @@ Documentation/arch/arm64/elf_hwcaps.rst).
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -45,18 +47,26 @@ def cpu_features(flags: Collection[str] | None = None) -> list[str]:
     return [name for name, any_of in FEATURES.items() if any(flag in known for flag in any_of)]
 
 
+def arm_computes_fp16() -> bool:
+    """Return whether this is an ARM CPU with fp16 arithmetic: optional from Armv8.2 on."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"  # every Apple CPU has it
+    return "asimdhp" in cpu_flags()
+
+
 def advise(features: Collection[str]) -> str:
     """Return which precisions are computed faster than fp32 by a CPU with `features`.
 
-    An ARM CPU's bf16 instructions are left out: OpenVINO (2026.4) would compute in fp16, so its
-    runtime here computes bf16 files in fp32 there.
+    ARM: fp16 is computed in ONNX Runtime too; bf16 is left out, since OpenVINO (2026.4) would
+    compute in fp16, so that bf16 files are computed in fp32.
     """
     int8 = any(name in features for name in ("VNNI", "AMX-INT8", "dot product", "i8mm"))
-    bf16 = any(name in features for name in ("BF16", "AMX-BF16")) and "NEON" not in features
+    arm = "NEON" in features
+    bf16 = any(name in features for name in ("BF16", "AMX-BF16")) and not arm
     fp16 = any(name in features for name in ("FP16", "AMX-FP16"))
     fast = [name for name, has in (("int8", int8), ("bf16", bf16), ("fp16", fp16)) if has]
     if not fast:
         return "no instructions for reduced precision: int8 still saves memory and some time"
     halves = ", ".join(name for name in fast if name != "int8")
-    where = f" ({halves}: in openvino)" if halves else ""
+    where = f" ({halves}: in openvino{' and onnxruntime' if arm else ''})" if halves else ""
     return f"files in {', '.join(fast)} are computed in that precision{where}"

@@ -44,6 +44,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
+@pytest.mark.needs("real-processor")  # measures for 120 s at most
 @pytest.mark.needs("openvino")
 def test_real_runtimes_are_measured_in_another_process_and_remembered(
     file: ModelFile, monkeypatch: pytest.MonkeyPatch

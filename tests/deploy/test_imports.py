@@ -36,7 +36,7 @@ def test_every_device_module_imports_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch"]
+    "command", ["predict", "bench", "build", "eval", "doctor", "camera", "batch", "completion"]
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     heavy = "{'torch', 'numpy', 'onnx', 'onnx_ir', 'onnxruntime', 'openvino', 'cv2', 'tqdm', 'av'}"

@@ -71,6 +71,27 @@ def test_onnxruntime_says_that_it_has_no_bf16_convolution(tmp_path: Path) -> Non
         runtimes.open(path, "onnxruntime")
 
 
+def test_onnxruntime_computes_in_half_where_it_says_so(tmp_path: Path) -> None:
+    """ARM with fp16 arithmetic does; other CPUs compute in fp32, and round the result or not."""
+    rng = np.random.default_rng(0)
+    weight, x = (
+        rng.standard_normal(shape).astype(np.float16).astype(np.float32)
+        for shape in ((8, 64, 3, 3), (1, 64, 6, 6))
+    )
+    model = graphs.model(
+        [h.make_node("Conv", ["x", "w"], ["logits"], pads=[1] * 4)],
+        {"x": [1, 64, 6, 6]},
+        {"logits": [1, 8, 6, 6]},
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    exact = graphs.run(model, x, "onnxruntime")[0]
+    path = tmp_path / "fp16.onnx"
+    graphs.ir.save(to_precision(model, "fp16").model, path)
+    engine = runtimes.open(path, "onnxruntime")
+    rounded = np.abs(engine.run(x) - exact) <= np.abs(exact) * 2.0**-11 + 2.0**-25
+    assert rounded.all() != engine.computes_half
+
+
 def test_default_limit_depends_on_what_is_computed() -> None:
     assert default_limit("fp16", half=True) < default_limit("fp16", half=False)
     assert default_limit("fp32", half=False) == default_limit("fp32", half=True) == 0.9999

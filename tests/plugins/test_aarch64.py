@@ -97,6 +97,7 @@ def _header(kind: int, element: int, shape: tuple[int, ...], ceil_mode: bool) ->
         ("pi4", ["NEON"], "no instructions for reduced precision"),
         ("pi5", ["FP16", "NEON", "dot product"], "files in int8, fp16 are"),
         ("altra", ["FP16", "NEON", "dot product"], "files in int8, fp16 are"),
+        ("grace", ["BF16", "FP16", "NEON", "dot product", "i8mm", "SVE"], "in int8, fp16 are"),
     ],
 )
 def test_features_of_boards(board: str, features: list[str], advice: str, tmp_path: Path) -> None:

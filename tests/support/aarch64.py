@@ -20,10 +20,11 @@ def emulator() -> str | None:
 class Board:
     """A machine as its Linux describes it, and the CPU of qemu that computes the same.
 
-    `part`, `variant` and `revision` are fields of the register MIDR_EL1; the implementer is Arm.
+    `model` is that of the device tree; servers have none. `part`, `variant` and `revision` are
+    fields of the register MIDR_EL1; the implementer is Arm.
     """
 
-    name: str
+    model: str
     cpu: str
     features: str
     part: int
@@ -56,7 +57,10 @@ class Board:
             texts[system / name] = f"0-{cpus - 1}\n"
         for number in range(cpus):
             texts[system / f"cpu{number}/regs/identification/midr_el1"] = f"{midr:#018x}\n"
-        texts[root / "proc/device-tree/model"] = f"{self.name}\0"
+        model = root / "proc/device-tree/model"
+        model.unlink(missing_ok=True)
+        if self.model:
+            texts[model] = f"{self.model}\0"
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -66,10 +70,16 @@ _ARMV8_2 = (
     "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop "
     "asimddp"
 )
+_ARMV9 = (
+    "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma "
+    "lrcpc dcpop sha3 sm3 sm4 asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm ssbs sb dcpodp "
+    "sve2 sveaes svepmull svebitperm svesha3 svesm4 flagm2 frint svei8mm svebf16 i8mm bf16 dgh bti"
+)
 BOARDS = {
     "pi4": Board(
         "Raspberry Pi 4 Model B", "cortex-a72", "fp asimd evtstrm crc32 cpuid", 0xD08, 0, 3
     ),
     "pi5": Board("Raspberry Pi 5 Model B", "cortex-a76", _ARMV8_2, 0xD0B, 4, 1),
-    "altra": Board("Ampere Altra", "neoverse-n1", f"{_ARMV8_2} ssbs", 0xD0C, 3, 1),
+    "altra": Board("", "neoverse-n1", f"{_ARMV8_2} ssbs", 0xD0C, 3, 1),
+    "grace": Board("", "max", _ARMV9, 0xD4F, 0, 0),  # Neoverse V2; qemu 7.2 has no such CPU
 }

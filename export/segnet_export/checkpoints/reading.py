@@ -13,6 +13,7 @@ from torch import Tensor
 
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.optional import require
+from segnet_deploy.pretrained import pretrained_names
 from segnet_export.checkpoints.networks import WRAPPERS, Layer, Network, find_networks
 from segnet_export.checkpoints.torch_files import find_activation, read_torch_file
 
@@ -67,7 +68,10 @@ def read_checkpoint(
     """
     file = Path(path)
     if not file.is_file():
-        raise InputError(f"no such file: {file}; expected a checkpoint (.pt, .pth, .safetensors)")
+        names = "" if file.suffix else f", or a pretrained network: {', '.join(pretrained_names())}"
+        raise InputError(
+            f"no such file: {file}; expected a checkpoint (.pt, .pth, .safetensors){names}"
+        )
     if file.suffix == ".safetensors":
         if key is not None:
             raise InputError(f"--key {key}: {file} has one network only; omit the option")
