@@ -7,6 +7,7 @@ large GEMM, memcpy) and the engines in one run, the engines in interleaved round
 is the time that the network's multiply-adds take at the highest ceiling of their precision, which
 the output names. Winograd convolutions do fewer of them, so an engine that uses them can be faster
 than this floor. A bf16 file is measured where it is computed in bf16.
+The time by operator needs the wall clock.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 from harness import options
 from harness.ceilings import measure_ceilings
-from harness.measurement import report_left_out, time_by_operator, time_in_turns
+from harness.measurement import CLOCKS, report_left_out, time_by_operator, time_in_turns
 from harness.results import machine_facts, save
 from segnet_deploy import runtimes
 from segnet_deploy.bench.graph_cost import dense_work
@@ -42,6 +43,7 @@ def measure(
     ceilings: dict[str, Any],
     threads: int,
     rounds: int,
+    clock: str,
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Return one row per precision and runtime. Raises InputError for a dynamic shape."""
@@ -51,12 +53,13 @@ def measure(
         f"{precision}, {runtime}": partial(engine.run, x)
         for (precision, runtime), (engine, x) in engines.items()
     }
-    timings = time_in_turns(calls, rounds)
+    timings = time_in_turns(calls, rounds, clock=CLOCKS[clock])
     rows = []
     for (precision, runtime), (engine, x) in engines.items():
         timing = timings[f"{precision}, {runtime}"]
         floor = macs[precision] / 1e9 / ceilings["gmacs"][precision]
-        profile = {name: seconds * 1e3 for name, seconds in time_by_operator(engine, x).items()}
+        times = time_by_operator(engine, x) if clock == "wall" else {}
+        profile = {name: seconds * 1e3 for name, seconds in times.items()}
         rows.append(
             {
                 "precision": precision,
@@ -130,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--int8", metavar="FILE", help="an INT8 file of segnet-export")
     options.add_size(parser)
     options.add_measurement(parser, len(usable_cpus()))
+    options.add_clock(parser)
     options.add_result(parser)
     return parser
 
@@ -146,13 +150,15 @@ def limits(arguments: argparse.Namespace) -> None:
             write_onnx(load_network(None), path, size, ExportOptions(io="frame"))
         given = {"bf16": arguments.bf16, "int8": arguments.int8}
         files = {"fp32": path} | {kind: Path(file) for kind, file in given.items() if file}
-        ceilings = measure_ceilings(arguments.threads)
-        rows = measure(files, ceilings, arguments.threads, arguments.rounds, arguments.progress)
+        ceilings = measure_ceilings(arguments.threads, arguments.clock)
+        settings = (arguments.threads, arguments.rounds, arguments.clock)
+        rows = measure(files, ceilings, *settings, arguments.progress)
     print(format_table(ceilings, rows))
     result = {
         "benchmark": "limits",
         "what": "seconds of inference against the dense floor, interleaved rounds",
         "threads": arguments.threads,
+        "clock": arguments.clock,
         **machine_facts(),
         "ceilings": ceilings,
         "engines": rows,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,13 @@ from torch import nn
 from harness import options
 from harness.child import ask_child
 from harness.engines import open_engine
-from harness.measurement import measure_each, report_left_out, time_by_operator, time_in_turns
+from harness.measurement import (
+    CLOCKS,
+    measure_each,
+    report_left_out,
+    time_by_operator,
+    time_in_turns,
+)
 from harness.networks import EAGER, TorchEngine, describe_weights, load_network, write_onnx
 from harness.results import library_versions, machine_facts, resume, save
 from segnet_deploy.cli import command
@@ -43,7 +48,6 @@ from segnet_deploy.types import Size
 from segnet_export import ExportOptions
 
 PARTS = ("timing", "operators", "memory")
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass(frozen=True)
@@ -202,12 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_size(parser)
     options.add_measurement(parser, torch.get_num_threads())
     parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS, help="default: all")
-    parser.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default="wall",
-        help="cpu: processor time; use it with --threads 1 on a machine with other users",
-    )
+    options.add_clock(parser)
     options.add_result(parser)
     return parser
 

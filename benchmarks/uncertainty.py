@@ -25,7 +25,7 @@ from torch import nn
 
 from harness import options
 from harness.engines import open_engine
-from harness.measurement import time_in_turns
+from harness.measurement import CLOCKS, time_in_turns
 from harness.networks import CLASSES, describe_weights, load_network, write_onnx
 from harness.results import machine_facts, save
 from segnet_deploy.bench.graph_cost import dense_work
@@ -38,7 +38,6 @@ from segnet_export import ExportOptions, place_dropout, trace
 from segnet_export.exporter import finish
 
 RUNTIMES = ("openvino", "onnxruntime")
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DRAWS = 9
 
 
@@ -147,12 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_size(parser)
     parser.add_argument("--samples", type=int, nargs="+", default=[4, 8], metavar="S")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
-    parser.add_argument(
-        "--clock",
-        choices=CLOCKS,
-        default="wall",
-        help="cpu: seconds of all threads, for a machine that others use too (default: wall)",
-    )
+    options.add_clock(parser)
     options.add_measurement(parser, threads=2)
     options.add_result(parser)
     return parser

@@ -1,6 +1,8 @@
 // Ceilings of this machine: multiply-adds in registers and AMX tiles (fp32, bf16, int8), and
-// memcpy. Prints one JSON object. Usage: ceilings THREADS SECONDS. Compile with -O3 -march=native.
-#include <chrono>
+// memcpy. Prints one JSON object. Usage: ceilings THREADS SECONDS [cpu]; cpu measures processor
+// time. Compile with -O3 -march=native.
+#include <time.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -143,8 +145,12 @@ int64_t checked(TileResult (*tiles)(int64_t)) {
 int64_t amx_int8_round() { return checked(int8_tiles); }
 int64_t amx_bf16_round() { return checked(bf16_tiles); }
 
+clockid_t clock_used = CLOCK_MONOTONIC;
+
 double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time;
+  clock_gettime(clock_used, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 // Repeats `round` on every thread for `seconds` in all; returns the best of five, in units/s.
@@ -183,6 +189,7 @@ int64_t copy_round() {
 int main(int count, char** arguments) {
   const int threads = count > 1 ? std::atoi(arguments[1]) : 1;
   const double seconds = count > 2 ? std::atof(arguments[2]) : 1;
+  if (count > 3 && std::strcmp(arguments[3], "cpu") == 0) clock_used = CLOCK_THREAD_CPUTIME_ID;
   const auto print = [&](const char* name, const std::function<int64_t()>& round) {
     std::printf("\"%s\": %.2f, ", name, rate(threads, seconds, round) / 1e9);
   };

@@ -37,6 +37,16 @@ def add_measurement(
     )
 
 
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """Add --clock, a key of harness.measurement.CLOCKS."""
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: processor time, for a machine with other users; best with --threads 1",
+    )
+
+
 def add_result(parser: argparse.ArgumentParser) -> None:
     """Add --json FILE."""
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON")

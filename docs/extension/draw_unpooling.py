@@ -1,4 +1,4 @@
-"""Draw docs/pictures/unpooling.svg: a pool, its indices, and unpooling with and without them.
+"""Draw unpooling.svg, with and without indices, and lowered.svg, into docs/pictures.
 
     python docs/extension/draw_unpooling.py
 
@@ -50,7 +50,7 @@ def draw() -> str:
     values, codes = pool(SOURCE)
     corner = tuple(tuple(0 for _ in row) for row in codes)
     marks: list[str] = []
-    x = 10
+    x = 18
     for title, note, grid, size in (
         ("encoder", "a 4x4 plane", SOURCE, 4),
         ("max-pooling", "values", values, 2),
@@ -67,10 +67,49 @@ def draw() -> str:
         if x < 900 and title != "indices lost":
             sign = {"max-pooling": "+", "decoder, exact": "≠"}.get(title, "→")
             marks.append(_text(x - GAP / 2, TOP + 2 * CELL + 7, sign, "sign"))
-    width, height = x - GAP + 10, TOP + 4 * CELL + 44
+    return _svg("Max-pooling and unpooling with and without indices", marks, x - GAP + 18)
+
+
+def draw_lowered() -> str:
+    """Return the lowered form as SVG: four channels, their masks, and the plane again."""
+    values, codes = pool(SOURCE)
+    marks: list[str] = []
+    step = 2 * CELL + 18
+    left, middle, right = 10, 10 + 4 * CELL + GAP, 10 + 4 * CELL + 2 * GAP + 4 * step
+    marks += _grid(left, TOP, SOURCE, 2, zeros=False)
+    for element, name in enumerate("abcd"):
+        x = middle + element * step
+        row, column = divmod(element, 2)
+        channel = tuple(line[column::2] for line in SOURCE[row::2])
+        mask = tuple(tuple(int(code == element) for code in line) for line in codes)
+        marks += _grid(x, TOP - 8, channel, 1, zeros=False)
+        marks += _grid(x, TOP + 2 * CELL + 22, mask, 1, zeros=True)
+        marks.append(_text(x + CELL, TOP - 18, name, "title"))
+    marks += _grid(right, TOP, unpool(values, codes), 2, zeros=True)
+    between = middle + 2 * step - 9
+    for x, y, text, css in (
+        (left + 2 * CELL, TOP - 40, "a plane", "title"),
+        (between, TOP - 50, "SpaceToDepth: four channels", "title"),
+        (between, TOP + 2 * CELL + 12, "is it the first maximum?", "note"),
+        (right + 2 * CELL, TOP - 40, "DepthToSpace", "title"),
+        (left + 2 * CELL, TOP + 4 * CELL + 26, "4x4", "note"),
+        (between, TOP + 4 * CELL + 42, "masks, in place of indices", "note"),
+        (right + 2 * CELL, TOP + 4 * CELL + 26, "every value back in place", "note"),
+        (middle - GAP / 2, TOP + 2 * CELL + 7, "→", "sign"),
+        (right - GAP / 2 - 9, TOP + 2 * CELL + 7, "→", "sign"),
+    ):
+        marks.append(_text(x, y, text, css))
+    return _svg("Pooling and unpooling with plain operators", marks, right + 4 * CELL + 24)
+
+
+DRAWINGS = {"unpooling": draw, "lowered": draw_lowered}
+
+
+def _svg(title: str, marks: list[str], width: float) -> str:
+    height = TOP + 4 * CELL + 54
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
-        "<title>Max-pooling and unpooling with and without indices</title>"
+        f"<title>{title}</title>"
         "<style>text{font:15px system-ui,sans-serif;fill:#1c2430;text-anchor:middle}"
         ".title{font-weight:600}.note{font-size:13px;fill:#5c6775}.sign{font-size:24px}"
         ".zero{fill:#a3acb8}rect{stroke:#8a94a3}</style>"
@@ -103,6 +142,7 @@ def _text(x: float, y: float, text: str, css: str) -> str:
 
 
 if __name__ == "__main__":
-    target = Path(__file__).parents[1] / "pictures/unpooling.svg"
-    target.write_text(draw(), encoding="utf-8")
-    print(target)
+    for name, drawing in DRAWINGS.items():
+        target = Path(__file__).parents[1] / f"pictures/{name}.svg"
+        target.write_text(drawing(), encoding="utf-8")
+        print(target)

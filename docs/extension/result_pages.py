@@ -25,7 +25,7 @@ GROUPS = {
     "uncertainty": ("uncertainty",),
 }
 """Which files a page shows, by the first word of their names; `other` shows the rest."""
-ROWS = 24  # of a table; the file has them all
+ROWS, COLUMNS = 24, 12  # of a table; with more columns, only those that every row has
 Row = dict[str, Any]
 _LEFT_OUT = {"machine", "versions", "benchmark", "what", "kind", "format", "device", "samples"}
 _NAMES = {
@@ -250,6 +250,8 @@ def _is_share(key: str) -> bool:
 
 def _table(rows: list[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
+    if len(names) > COLUMNS:
+        names = [name for name in names if all(name in row for row in rows)]
     lines = ["| " + " | ".join(map(_words, names)) + " |", "|" + "---|" * len(names)]
     for row in rows[:ROWS]:
         cells = [format_value(_value(name, row.get(name))) for name in names]

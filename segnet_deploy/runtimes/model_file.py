@@ -73,9 +73,11 @@ class ModelFile:
 
         Raises UnsupportedModelError if that would not be exact.
         """
+        from segnet_deploy.passes.pad_image_channels import pad_image_channels
         from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 
-        return _serialized(to_onnxruntime_ops(load_model(self.path)).model)
+        model = to_onnxruntime_ops(load_model(self.path)).model
+        return _serialized(pad_image_channels(model).model)
 
     def by_definition(self) -> bytes:
         """Return the file with every MaxUnpool written as what ONNX says it does.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import statistics
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from segnet_deploy.errors import EngineError, UnsupportedModelError, translated
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes.base import Engine, Port
 from segnet_deploy.runtimes.model_file import ModelFile
+from segnet_deploy.system.memory import trim_heap
 from segnet_deploy.types import Array
 
 _ADVICE = "try --runtime onnxruntime"
@@ -63,10 +62,10 @@ class OpenVinoEngine(Engine):
             model = core.read_model(source)
             del source  # a copy of the weights; its graph has reference cycles
             gc.collect()
-            _trim_heap()
+            trim_heap()
             compiled = core.compile_model(model, "CPU", config)
             del model
-            _trim_heap()
+            trim_heap()
             self._request: Any = compiled.create_infer_request()
             self.inputs = tuple(_port(port) for port in compiled.inputs)
             named = zip(compiled.outputs, file.outputs, strict=True)
@@ -123,12 +122,6 @@ class OpenVinoEngine(Engine):
     def _translated(self, what: str) -> AbstractContextManager[None]:
         # OpenVINO raises RuntimeError and types of its own.
         return translated(EngineError, f"openvino {what} {self._path}", _ADVICE)
-
-
-def _trim_heap() -> None:
-    """Return freed memory to the system; glibc would keep it for this process."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
 
 
 def _port(port: Any, name: str | None = None) -> Port:

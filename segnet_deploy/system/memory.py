@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 
 
@@ -25,6 +26,12 @@ def peak_rss_bytes() -> int | None:
 def available_bytes() -> int | None:
     """Return the memory that new processes can use without swapping (Linux), or None."""
     return _read_kib("/proc/meminfo", "MemAvailable")
+
+
+def trim_heap() -> None:
+    """Return freed memory to the system; glibc would keep it for this process."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _read_kib(path: str, key: str) -> int | None:

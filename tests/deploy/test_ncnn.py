@@ -100,6 +100,19 @@ def test_skip_connection_across_the_last_pool(tmp_path: Path) -> None:
     assert np.allclose(run(model, x, tmp_path)["y"], want, atol=2e-5)
 
 
+def test_results_outlive_the_engine_and_its_memory(tmp_path: Path) -> None:
+    model = graphs.standard_pair((1, 8, 16, 24), False)
+    graphs.ir.save(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).standard_normal((1, 8, 16, 24)).astype(np.float32)
+    engine = runtimes.open(tmp_path / "m.onnx", "ncnn", 1)
+    found = engine.run_all(x)
+    kept = {name: value.copy() for name, value in found.items()}
+    engine.run_all(-x)  # reuses the memory of the first run
+    engine.close()
+    del engine
+    assert all(np.array_equal(found[name], kept[name]) for name in kept)
+
+
 def test_unpooling_of_another_size_than_the_pools_is_refused(tmp_path: Path) -> None:
     model = unpooled(
         [h.make_node("Conv", ["m", "v"], ["p"])],

@@ -13,6 +13,8 @@ from onnx import helper as h
 
 from segnet_deploy.errors import EngineError, UnsupportedModelError
 from segnet_deploy.passes import contract
+from segnet_deploy.passes.graph import add_initializer
+from segnet_deploy.passes.pad_image_channels import pad_image_channels
 from segnet_deploy.passes.to_onnxruntime_ops import to_onnxruntime_ops
 from segnet_deploy.runtimes import onnxruntime as ort_engine
 from segnet_deploy.runtimes.model_file import ModelFile
@@ -111,6 +113,31 @@ def test_our_operators_are_between_quantised_convolutions_after_optimisation(
         if node.domain == contract.DOMAIN:
             assert made_by[node.input[0]] == "QLinearConv"
             assert read_by[node.output[0]] == "QLinearConv"
+
+
+@pytest.mark.parametrize("zero", [0, 3])
+def test_image_is_padded_to_four_channels_and_the_result_is_the_same(zero: int) -> None:
+    import onnxruntime
+
+    x = np.random.default_rng(1).standard_normal((1, 3, 9, 7)).astype(np.float32)
+    net = quantised_net((9, 7), zero)
+    plain = graphs.ir.to_proto(net).SerializeToString()
+    result = pad_image_channels(net)
+    assert result.changed == 1  # the other convolutions keep their 19 channels
+    assert graphs.operators(result.model).count("Pad") == 1
+    padded = graphs.ir.to_proto(result.model).SerializeToString()
+    found = [onnxruntime.InferenceSession(data).run(None, {"x": x})[0] for data in (plain, padded)]
+    assert np.array_equal(*found)
+    assert pad_image_channels(result.model).changed == 0
+
+
+def test_image_with_weights_scaled_by_input_channel_is_not_padded() -> None:
+    net = quantised_net((8, 12))
+    weight = next(n for n in net.graph if n.outputs[0].name == "a_wf")
+    for index, value in ((1, np.ones(3, np.float32)), (2, np.zeros(3, np.int8))):
+        by_channel = add_initializer(net.graph, f"by_channel_{index}", value)
+        weight.replace_input_with(index, by_channel)
+    assert pad_image_channels(net).changed == 0
 
 
 def test_pairs_of_one_scale_move_integers_with_channels_last() -> None:

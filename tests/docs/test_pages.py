@@ -198,9 +198,10 @@ def test_result_with_little_in_it_is_shown(text: str, tmp_path: Path) -> None:
     assert path.name in extension("result_pages").result_part(path)
 
 
-def test_drawing_of_unpooling_is_what_the_program_draws() -> None:
-    drawn = (DOCS / "pictures/unpooling.svg").read_text()
-    assert drawn == extension("draw_unpooling").draw()
+@pytest.mark.parametrize("name", ["unpooling", "lowered"])
+def test_drawing_is_what_the_program_draws(name: str) -> None:
+    drawn = (DOCS / f"pictures/{name}.svg").read_text()
+    assert drawn == extension("draw_unpooling").DRAWINGS[name]()
 
 
 @pytest.mark.needs("sphinx")

@@ -74,7 +74,7 @@ def _blocks_of(page: Path) -> Iterator[Block]:
         yield Block(page, line, found[2].strip(), re.sub(rf"(?m)^{found[1]}", "", found[3]))
 
 
-def fill_folder(folder: Path, model: Path) -> None:
+def fill_folder(folder: Path, model: Path, size: tuple[int, int] = (45, 61)) -> None:
     """Write what the blocks name: model.pt, segnet.onnx, images/, drive.mp4, camvid/, net.*."""
     import shutil
 
@@ -94,7 +94,7 @@ def fill_folder(folder: Path, model: Path) -> None:
     for name in ("images", "out/demo/frames", "camvid/val", "camvid/valannot"):
         (folder / name).mkdir(parents=True)
     for seed in range(3):
-        scene = draw_scene(seed, 45, 61)
+        scene = draw_scene(100_000 + seed, *size)
         for name in ("images", "out/demo/frames"):
             cv2.imwrite(str(folder / f"{name}/{seed}.png"), scene.frame)
         cv2.imwrite(str(folder / f"camvid/val/{seed}.png"), scene.frame)

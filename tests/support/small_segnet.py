@@ -12,10 +12,10 @@ from segnet_export import SegNet, SegNetConfig
 ORT = {"runtimes": ["onnxruntime"]}
 
 
-def small(seed: int = 0, classes: int = 5, **options: Any) -> SegNet:
+def small(seed: int = 0, **options: Any) -> SegNet:
     """Return a network whose statistics fit its weights, so that every stage has an effect."""
     torch.manual_seed(seed)
-    net = SegNet(SegNetConfig.standard(classes, width=4, **options))
+    net = SegNet(SegNetConfig.standard(5, width=4, **options))
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None

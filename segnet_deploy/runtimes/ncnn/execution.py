@@ -109,8 +109,11 @@ class Execution:
         return mat
 
     def _unpacked(self, name: str) -> Array:
-        """Return a blob as (C, H, W); that of a global pool has only one axis in ncnn."""
-        array: Array = np.asarray(self._extract(name, _UNPACKED))
+        """Return a copy of a blob as (C, H, W); that of a global pool has one axis in ncnn.
+
+        The blob itself is in a pool of the engine, which may be released before the result.
+        """
+        array: Array = np.array(self._extract(name, _UNPACKED))
         return array if array.ndim == 3 else array.reshape(-1, 1, 1)
 
     def _packed_planes(self, name: str) -> Array:
