@@ -109,7 +109,8 @@ def test_tensorrt_rtx_on_a_data_centre_gpu_names_what_runs(
 ) -> None:
     """An H200 refused every engine; to build again, as a stale engine is told, does not help."""
     read = Plan.read(plan)
-    with pytest.raises(EngineError, match=r"does not run on this GPU.*--builder tensorrt") as caught:
+    message = "does not run on this GPU.*--builder tensorrt"
+    with pytest.raises(EngineError, match=message) as caught:
         read.check(read.version, capability)
     assert not isinstance(caught.value, StaleEngineError)
 
