@@ -71,6 +71,8 @@ def command(arguments: argparse.Namespace) -> int:
     options.check_positive(arguments, "threads")
     if not 0 <= arguments.seed < 2**64:
         raise UsageError(f"--seed {arguments.seed}; expected 0 or more, below 2 ** 64")
+    if arguments.uncertainty and arguments.output is None:
+        raise UsageError("--uncertainty writes files; say where: -o DIR")
     choose_device(arguments)
     find_inputs(arguments.inputs)  # report a wrong path before loading the model
     if arguments.output is not None:

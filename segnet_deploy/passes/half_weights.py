@@ -36,6 +36,7 @@ def compress_weights(model: ir.Model) -> PassResult:
         half = add_initializer(model.graph, f"{value.name}_fp16", weights.astype(np.float16))
         cast = ir.node("Cast", [half], {"to": int(ir.DataType.FLOAT)})
         cast.outputs[0].type, cast.outputs[0].shape = value.type, value.shape
+        cast.outputs[0].name = value.name
         model.graph.insert_before(model.graph[0], cast)
         ir.convenience.replace_all_uses_with(value, cast.outputs[0])
         model.graph.initializers.pop(str(value.name))
@@ -58,7 +59,7 @@ def expand_weights(model: ir.Model) -> PassResult:
             continue
         weights = constant(stored)
         assert weights is not None
-        name = f"{stored.name}_fp32"
+        name = str(node.outputs[0].name)
         expanded = add_initializer(model.graph, name, weights.astype(np.float32))
         ir.convenience.replace_all_uses_with(node.outputs[0], expanded)
         model.graph.remove(node, safe=True)

@@ -65,12 +65,12 @@ class Result:
     def shares(self) -> dict[str, float]:
         """The share of px of each class that occurs, 0 to 1, the largest first."""
         counts = np.bincount(self.labels.ravel())
-        shares: dict[str, float] = {}
-        for label in np.argsort(-counts, kind="stable"):
-            if counts[label]:
-                name = self._name(int(label))
-                shares[name] = shares.get(name, 0.0) + float(counts[label]) / self.labels.size
-        return shares
+        order = np.argsort(-counts, kind="stable").tolist()
+        return {
+            self._name(label): float(counts[label]) / self.labels.size
+            for label in order
+            if counts[label]
+        }
 
     def overlay(self, alpha: float = 0.5, with_names: bool = False) -> Frame:
         """Return the frame with the classes' colours over it, (H, W, 3) uint8 BGR.
@@ -131,7 +131,9 @@ class Result:
         return describe(self.labels.shape, self.shares, self.time_ms.total)
 
     def _name(self, label: int) -> str:
-        return self.classes[label] if label < len(self.classes) else f"class_{label}"
+        """Return the name of a class, with its id if another class has the same."""
+        name = self.classes[label] if label < len(self.classes) else f"class_{label}"
+        return name if self.classes.count(name) < 2 else f"{name} ({label})"
 
     def _repr_png_(self) -> bytes:
         """Show the overlay where a notebook shows the result."""

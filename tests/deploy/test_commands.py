@@ -396,6 +396,13 @@ def test_predict_writes_coco_json_that_fits_its_schema(
         validated(document)
 
 
+def test_predict_uncertainty_needs_a_folder(
+    small_model: Path, street: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(["--engine", str(small_model), str(street), "--uncertainty"]) == 2
+    assert "error: --uncertainty writes files; say where: -o DIR" in capsys.readouterr().err
+
+
 def test_predict_show_needs_a_display(
     small_model: Path,
     street: Path,

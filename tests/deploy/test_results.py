@@ -6,6 +6,7 @@ import doctest
 import importlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -132,6 +133,12 @@ def test_shares_name_what_occurs_the_largest_first() -> None:
     ]
     assert result(labels).describe() == "2x4: sky 75 %, road 12 %, class_200 12 %, 3.5 ms"
     assert repr(result(labels, path=Path("in/a.png"))).startswith("<Result a.png 2x4: sky 75 %")
+
+
+def test_classes_of_one_name_are_kept_apart() -> None:
+    labels = np.array([[0, 1, 2]], np.uint8)
+    found = replace(result(labels), classes=("void", "car", "void"))
+    assert list(found.shares) == list(found.to_rle()) == ["void (0)", "car", "void (2)"]
 
 
 def test_save_writes_what_the_suffix_says(tmp_path: Path) -> None:
