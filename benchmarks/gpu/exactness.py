@@ -1,4 +1,4 @@
-"""Are the kernels equal to the reference, bit for bit, in every layout, type and method?"""
+"""Are the kernels equal to the reference, bit for bit, in every layout, type, method and width?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from gpu.place import Place
 from gpu.record import Record
 from gpu.window_rule import TYPES, as_bits
 
-PATHS = ("runs", "pixels", "tiles")
+METHODS = ("runs", "pixels")
+WIDEST = 16  # bytes of an access
 GUARD = 256  # bytes before and after each tensor that must not change
 POISON = 0x5A
 SHOWN = 40  # failed cases that are listed
@@ -52,7 +53,7 @@ class Checker:
     place: Place
 
     def check(self, case: Case) -> tuple[str, list[str]]:
-        """Run pool and unpool; return the method that ran and what differs."""
+        """Run pool and unpool; return the method and width that ran, and what differs."""
         device, layout = self.place.device, case.layout
         n, c, h, w = case.shape
         source = case.make().to(device)
@@ -85,12 +86,14 @@ class Checker:
         return self.path(case, at), wrong
 
     def path(self, case: Case, at: list[int]) -> str:
-        """Return which of PATHS pools these tensors, or `none` if nothing is launched."""
+        """Return what pools these tensors, such as `runs of 8`, or `none` if nothing does."""
         kind = cuda_kernels.KINDS.index(case.kind), cuda_kernels.LAYOUTS.index(case.layout)
         pointers = (ctypes.c_void_p(pointer) for pointer in (at[0], at[1], at[2]))
         sizes = map(ctypes.c_int64, case.shape)
-        found = self.paths.segnet_kernel_path(0, *kind, *pointers, *sizes, int(case.ceil_mode))
-        return PATHS[found] if found >= 0 else "none"
+        width = ctypes.c_int()
+        rest = int(case.ceil_mode), ctypes.byref(width)
+        found = self.paths.segnet_kernel_path(0, *kind, *pointers, *sizes, *rest)
+        return f"{METHODS[found]} of {width.value}" if found >= 0 else "none"
 
 
 def run(place: Place, record: Record) -> None:
@@ -101,11 +104,21 @@ def run(place: Place, record: Record) -> None:
     record.must("the reference equals PyTorch's pair", _reference_is_pytorchs())
     checker = Checker(kernels, ctypes.CDLL(str(paths)), place)
     seen = _check_cases(all_cases(place), checker, record)
-    missing = sorted(set(itertools.product(KINDS, PATHS)) - seen)
-    record.must("every method ran in every type", not missing, missing or None)
+    missing = sorted(all_paths() - seen)
+    record.must("every method ran in every type and width", not missing, missing or None)
     if not place.dry:
         record.must("equal to PyTorch's pair on this GPU", _equals_gpu_pair(checker, record))
     _check_huge(place, checker, record)
+
+
+def all_paths() -> set[tuple[str, str]]:
+    """Return every element type with every method and width of accesses."""
+    return {
+        (kind, f"{method} of {1 << power}")
+        for kind in KINDS
+        for method in METHODS
+        for power in range((WIDEST // TYPES[kind].itemsize).bit_length())
+    }
 
 
 def _check_cases(cases_: Iterable[Case], checker: Checker, record: Record) -> set[tuple[str, str]]:

@@ -16,7 +16,7 @@ from gpu.window_rule import TYPES
 from segnet_deploy.types import Array
 
 Shape = tuple[int, int, int, int]
-# Of the element types with the most doubt first: a simulator found int8 tiles wrong.
+# The element types with the most doubt first.
 KINDS = ("int8", "fp16", "bf16", "fp32")
 ALIGNED, OFFSET = 0, 1  # elements by which the tensors are shifted
 # SegNet's planes at 360x480, cut to few rows where a case is about the width.
@@ -33,7 +33,7 @@ AWKWARD: tuple[Shape, ...] = (
     (1, 4100, 4, 6),
 )
 MANY_PLANES: tuple[Shape, ...] = ((70_000, 1, 3, 2), (4096, 17, 3, 5), (1, 70_000, 2, 4))
-# More than 2^31 elements, fewer than 2^31 positions of code words: for tiles, runs and pixels.
+# More than 2^31 elements, fewer than 2^29 positions of code words: narrow and wide runs, pixels.
 HUGE: tuple[tuple[str, str, Shape], ...] = (
     ("int8", "NCHW", (1, 64, 5801, 6003)),
     ("fp16", "NCHW", (1, 64, 5793, 5824)),

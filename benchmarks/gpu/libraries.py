@@ -162,11 +162,11 @@ class HostPair(cuda_kernels.Pair):
     def unpool(self, y: int, codes: int, back: int, stream: int) -> None:
         """Unpool on host addresses."""
         places = (ctypes.c_void_p(at) for at in (y, codes, back))
-        self.library.segnet_host_unpool(*self._kind, *places, *self._sizes)
+        self.library.segnet_host_unpool(*self._kind, *places, *self._sizes, 0)
 
     def _host_pair(self, *addresses: int) -> None:
         places = (ctypes.c_void_p(at) for at in addresses)
-        if self.library.segnet_host_pair(*self._kind, *places, *self._sizes) != 0:
+        if self.library.segnet_host_pair(*self._kind, *places, *self._sizes, 0) != 0:
             raise EngineError(f"the host loop rejects {self.shape}")
 
     @property

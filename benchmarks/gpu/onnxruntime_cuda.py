@@ -31,7 +31,7 @@ from segnet_deploy.types import Array
 from segnet_export.models import SegNet
 
 ROUNDS = 50
-PREPARATION = 120.0  # s, after which no further session is opened
+PREPARATION = 75.0  # s, after which no further session is opened
 FASTER = 1.0  # our operators against the lowered form, fp16
 TOLERANCE = 0.02  # of the largest logit: convolutions are chosen by time, with other roundings
 

@@ -62,9 +62,9 @@ def record(
 ) -> dict[str, Any]:
     """Run one kernel on one (n, c, h, w) plane in ceil mode; return what it accessed.
 
-    With `processors`, blocks are divided as on a device of that many; with 0 they are the largest.
+    With `processors`, work is divided as on a device of that many; with 0 as little as possible.
     """
-    result = np.zeros(11, np.int64)
+    result = np.zeros(10, np.int64)
     which = int(unpool), KINDS.index(kind), LAYOUTS.index(layout)
     library.segnet_record(*which, *shape, 1, processors, result.ctypes.data)
     moved, needed, *counts = result.tolist()
@@ -80,17 +80,15 @@ def record(
         "pooled_accesses": counts[2:4],
         "code_accesses": counts[4:6],
         "unaligned": counts[6],
-        "block_bytes": counts[7],
-        "blocks": counts[8],
+        "threads": counts[7],
         "processors": processors,
     }
 
 
-def machine_code(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def machine_code() -> list[dict[str, Any]]:
     """Return the machine code's figures per kernel and architecture; empty without the tools."""
     if sass.tools() is None:
         return []
-    maximum_bytes = max(row["block_bytes"] for row in rows)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for architecture in sass.MULTIPROCESSORS:
@@ -98,8 +96,7 @@ def machine_code(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 KERNELS / "kernels.cu", ROOT / "plugins/include", architecture, Path(folder)
             )
             for kernel in code:
-                shared = {"runs": 0, "pixels": 1024, "tiles": maximum_bytes}[kernel["path"]]
-                occupancy = sass.occupancy(architecture, kernel["registers"], shared)
+                occupancy = sass.occupancy(architecture, kernel["registers"])
                 found.append({"sm": architecture, **kernel, "occupancy": round(occupancy, 3)})
     return found
 
@@ -134,7 +131,7 @@ def total_ratio(rows: list[dict[str, Any]]) -> float:
 def record_all(scale: int) -> list[dict[str, Any]]:
     """Record both kernels on all planes, SegNet's with sides divided by `scale`.
 
-    SegNet's planes are recorded with the largest blocks, and divided for PROCESSORS processors.
+    SegNet's planes are recorded as they are, and with the work divided for PROCESSORS processors.
     """
     rows = []
     groups = {"segnet": (SEGNET, 0), "divided": (SEGNET, PROCESSORS), "awkward": (AWKWARD, 0)}
@@ -168,18 +165,16 @@ def print_ratios(rows: list[dict[str, Any]]) -> None:
             line(group, layout, [max(r["ratio"] for r in part) for part in chosen])
 
 
-def print_blocks(rows: list[dict[str, Any]]) -> None:
-    print(
-        f"pool blocks of SegNet's five planes: the largest, and divided for {PROCESSORS} processors"
-    )
+def print_threads(rows: list[dict[str, Any]]) -> None:
+    print(f"threads of a pool of SegNet's five planes, and divided for {PROCESSORS} processors")
     for layout in LAYOUTS:
         for kind in KINDS:
             chosen = [
-                [r["blocks"] for r in select(rows, group, layout, kind) if r["op"] == "pool"]
+                [r["threads"] for r in select(rows, group, layout, kind) if r["op"] == "pool"]
                 for group in ("segnet", "divided")
             ]
             pairs = zip(*chosen, strict=True)
-            print(f"{layout:6}{kind:5}" + "".join(f"{a:7} {b:5}" for a, b in pairs))
+            print(f"{layout:6}{kind:5}" + "".join(f"{a:9} {b:7}" for a, b in pairs))
 
 
 def print_machine_code(code: list[dict[str, Any]]) -> None:
@@ -210,9 +205,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="divide SegNet's sides by 4")
     arguments = parser.parse_args()
     rows = record_all(4 if arguments.small else 1)
-    code, times = machine_code(rows), predicted(rows)
+    code, times = machine_code(), predicted(rows)
     print_ratios(rows)
-    print_blocks(rows)
+    print_threads(rows)
     print_machine_code(code)
     print_predictions(times)
     if arguments.json:

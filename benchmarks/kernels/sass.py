@@ -15,24 +15,24 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-THREADS = 256  # per block: kThreads in plugins/cuda/memory_access.h
+THREADS = 128  # per block: kThreads in plugins/cuda/dispatch.h
 _ALLOCATED_REGISTERS = 256  # allocation unit of a warp
 _REGISTERS = 65536  # of a multiprocessor
-# Threads and shared memory in KB of a multiprocessor. Source: CUDA C++ Programming Guide, compute
-# capabilities.
+# Threads of a multiprocessor. Source: CUDA C++ Programming Guide, compute capabilities.
 MULTIPROCESSORS = {
-    75: (1024, 64),
-    80: (2048, 164),
-    86: (1536, 100),
-    87: (1536, 164),
-    89: (1536, 100),
-    90: (2048, 228),
-    100: (2048, 228),
-    120: (1536, 100),
+    75: 1024,
+    80: 2048,
+    86: 1536,
+    87: 1536,
+    89: 1536,
+    90: 2048,
+    100: 2048,
+    120: 1536,
 }
 TYPES = {"f": "fp32", "a": "int8", "4Half": "fp16", "8BFloat16": "bf16"}
-_FUNCTION = re.compile(r"Function : \S*block_kernelINS_\d+(Pool|Unpool)(\w+?)I(?:NS_)?(\w+?)E")
-_RESOURCES = re.compile(r"Function \S*?block_kernelINS_\d+(Pool|Unpool)(\w+?)I(?:NS_)?(\w+?)E\S*:")
+_NAME = r"\S*?thread_kernelINS_\d+(Pool|Unpool)(\w+?)I(?:NS_)?(\w+?)(?:E)?Li(\d+)E"
+_FUNCTION = re.compile("Function : " + _NAME)
+_RESOURCES = re.compile("Function " + _NAME + r"\S*:")
 _ACCESS = re.compile(r"\b(LDG|STG|LDL|STL)\.([\w.]*)")
 
 
@@ -71,22 +71,21 @@ def kernels(source: Path, include: Path, architecture: int, folder: Path) -> lis
             "op": op.lower(),
             "path": path.lower(),
             "type": TYPES[kind],
-            "registers": registers[op, path, kind],
+            "width": int(width),
+            "registers": registers[op, path, kind, width],
             "accesses": dict(sorted(found.items())),
             "local_accesses": sum(n for key, n in found.items() if key[2] == "L"),
         }
-        for (op, path, kind), found in accesses.items()
+        for (op, path, kind, width), found in accesses.items()
     ]
 
 
-def occupancy(architecture: int, registers: int, shared_bytes: int) -> float:
+def occupancy(architecture: int, registers: int) -> float:
     """Return the theoretical occupancy: resident threads per maximum threads, 0 to 1."""
-    maximum, shared_kb = MULTIPROCESSORS[architecture]
+    maximum = MULTIPROCESSORS[architecture]
     warp = -(-registers * 32 // _ALLOCATED_REGISTERS) * _ALLOCATED_REGISTERS
     by_registers = _REGISTERS // (warp * THREADS // 32)
-    # From compute capability 8.0 on, the system reserves 1 KB per block.
-    by_memory = shared_kb * 1024 // (shared_bytes + 1024)
-    return min(maximum // THREADS, by_registers, by_memory) * THREADS / maximum
+    return min(maximum // THREADS, by_registers) * THREADS / maximum
 
 
 def _bits(suffix: str) -> int:

@@ -54,7 +54,7 @@ def results_page(group: str, folder: Path) -> str:
 
 def result_part(path: Path) -> str:
     """Return one file as Markdown: question, device and date, then plots and tables."""
-    data = json.loads(path.read_text())
+    data = _read(path)
     parts = [f"## {_title(path)}", _conditions(path, data)]
     if data.get("kind") == "comparison":
         parts += _comparison(path)
@@ -63,6 +63,13 @@ def result_part(path: Path) -> str:
     else:
         parts += list(_tables(data))
     return "\n\n".join(parts)
+
+
+def _read(path: Path) -> Row:
+    """Return a file's data; the GPU check has the device and versions under `machine`."""
+    data: Row = json.loads(path.read_text())
+    machine = data.get("machine") or {}
+    return {**data, **machine} if "device" in machine else data
 
 
 def plot_part(kind: str, name: str, folder: Path) -> str:
@@ -126,7 +133,7 @@ def _conditions(path: Path, data: Row) -> str:
 def _list(files: list[Path]) -> str:
     rows = ["| file | date | device |", "|---|---|---|"]
     for path in files:
-        device = _device(json.loads(path.read_text())) or "a count, without a device"
+        device = _device(_read(path)) or "a count, without a device"
         rows.append(f"| {_link(path)} | {_date(path)} | {device} |")
     return "\n".join(rows)
 

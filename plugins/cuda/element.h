@@ -6,6 +6,7 @@
 
 #include "segnet/window_code.h"
 #if defined(__CUDACC__)
+#include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
 

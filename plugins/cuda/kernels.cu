@@ -9,12 +9,9 @@ namespace {
 
 template <typename Operation>
 __global__ void __launch_bounds__(kThreads, Operation::kResident)
-    block_kernel(Operation operation) {
-  extern __shared__ __align__(kSector) unsigned char memory[];
-  operation(blockIdx.x, memory, [](auto work) {
-    work(threadIdx.x);
-    __syncthreads();
-  });
+    thread_kernel(Operation operation, uint32_t threads) {
+  const uint32_t thread = blockIdx.x * blockDim.x + threadIdx.x;
+  if (thread < threads) operation(thread);
 }
 
 // Returns `error`, which a call of ours returned. CUDA also keeps it for the next caller of
@@ -26,21 +23,24 @@ cudaError_t reported(cudaError_t error) {
 
 struct Launch {
   cudaStream_t stream;
+  const Planes& on;
 
   cudaError_t operator()(Work work) const {
     return work == Work::kNone ? cudaSuccess : cudaErrorInvalidValue;
   }
 
-  // The answer is that of the launch. An older error of another caller is neither reported nor
-  // removed.
+  // Blocks are as small as needed for enough of them. The answer is that of the launch: an older
+  // error of another caller is neither reported nor removed.
   template <typename Operation>
   cudaError_t operator()(Operation operation) const {
-    const uint32_t blocks = operation.blocks();
-    if (blocks == 0) return cudaSuccess;
-    void* arguments[] = {&operation};
-    return reported(cudaLaunchKernel(block_kernel<Operation>, dim3(blocks),
-                                     dim3(operation.block_threads()), arguments,
-                                     operation.shared_bytes(), stream));
+    auto threads = static_cast<uint32_t>(operation.threads());
+    uint32_t size = kThreads;
+    while (size > kFewestThreads && threads * int64_t{kThreads / size} < on.wanted_threads())
+      size /= 2;
+    void* arguments[] = {&operation, &threads};
+    return reported(cudaLaunchKernel(thread_kernel<Operation>,
+                                     dim3((threads - 1) / size + 1), dim3(size), arguments, 0,
+                                     stream));
   }
 };
 
@@ -64,12 +64,14 @@ Planes planes_of(PoolShape shape, DataKind kind, Layout layout) {
 
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept {
-  return pool(planes_of(shape, kind, layout), x, y, codes, Launch{stream});
+  const Planes on = planes_of(shape, kind, layout);
+  return pool(on, x, y, codes, Launch{stream, on});
 }
 
 cudaError_t max_unpool(PoolShape shape, DataKind kind, Layout layout, const void* y,
                        const int32_t* codes, void* x, cudaStream_t stream) noexcept {
-  return unpool(planes_of(shape, kind, layout), y, codes, x, Launch{stream});
+  const Planes on = planes_of(shape, kind, layout);
+  return unpool(on, y, codes, x, Launch{stream, on});
 }
 
 }  // namespace segnet

@@ -1,5 +1,5 @@
-// Reads and writes of device memory, in runs of elements of at most 16 bytes, and the block size.
-// The element types are in element.h.
+// Reads and writes of device memory, in runs of elements of at most 16 bytes. The element types are
+// in element.h.
 #pragma once
 
 #include <cstring>
@@ -8,24 +8,24 @@
 
 #if defined(__CUDACC__)
 #define SEGNET_UNROLL _Pragma("unroll")
+#define SEGNET_LOOP _Pragma("unroll 1")
 #else
 #define SEGNET_UNROLL
+#define SEGNET_LOOP
 #endif
 
 namespace segnet {
 
-constexpr uint32_t kThreads = 256;  // per block, at most
 constexpr int kSector = 32;    // bytes of one memory transaction
 constexpr int kAccess = 16;    // bytes of the widest access of a thread
 
 // All device data is read and written through load and store, so that tools/recorder.cpp can
-// record a warp's accesses on the host. `step` numbers the accesses of a thread: accesses of one
-// warp with the same step are one instruction.
+// record a warp's accesses on the host.
 #if defined(SEGNET_RECORD)
-void record(const void* address, int bytes, int step, bool store);
-#define SEGNET_RECORD_ACCESS(address, bytes, step, store) record(address, bytes, step, store)
+void record(const void* address, int bytes, bool store);
+#define SEGNET_RECORD_ACCESS(address, bytes, store) record(address, bytes, store)
 #else
-#define SEGNET_RECORD_ACCESS(address, bytes, step, store) static_cast<void>(step)
+#define SEGNET_RECORD_ACCESS(address, bytes, store) static_cast<void>(0)
 #endif
 
 #if defined(__CUDA_ARCH__)
@@ -48,8 +48,8 @@ using WordOf = typename Word<(sizeof(V) < kAccess ? sizeof(V) : kAccess)>::Type;
 #endif
 
 template <typename V>
-SEGNET_HD V load(const V* from, int step) {
-  SEGNET_RECORD_ACCESS(from, static_cast<int>(sizeof(V)), step, false);
+SEGNET_HD V load(const V* from) {
+  SEGNET_RECORD_ACCESS(from, static_cast<int>(sizeof(V)), false);
   V value;
 #if defined(__CUDA_ARCH__)
   WordOf<V> words[sizeof(V) / sizeof(WordOf<V>)];
@@ -64,8 +64,8 @@ SEGNET_HD V load(const V* from, int step) {
 }
 
 template <typename V>
-SEGNET_HD void store(V* to, const V& value, int step) {
-  SEGNET_RECORD_ACCESS(to, static_cast<int>(sizeof(V)), step, true);
+SEGNET_HD void store(V* to, const V& value) {
+  SEGNET_RECORD_ACCESS(to, static_cast<int>(sizeof(V)), true);
 #if defined(__CUDA_ARCH__)
   WordOf<V> words[sizeof(V) / sizeof(WordOf<V>)];
   std::memcpy(words, &value, sizeof(V));
@@ -85,21 +85,13 @@ struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Run {
 
 // Read and write a run; one access if it has at most 16 bytes.
 template <typename T, int kCount>
-SEGNET_HD Run<T, kCount> load_run(const T* from, int step) {
-  return load(reinterpret_cast<const Run<T, kCount>*>(from), step);
+SEGNET_HD Run<T, kCount> load_run(const T* from) {
+  return load(reinterpret_cast<const Run<T, kCount>*>(from));
 }
 
 template <typename T, int kCount>
-SEGNET_HD void store_run(T* to, const Run<T, kCount>& values, int step) {
-  store(reinterpret_cast<Run<T, kCount>*>(to), values, step);
-}
-
-// An operation is a struct with blocks(), block_threads(), shared_bytes() and a call operator that
-// runs one block: each(f) calls f(thread) for all threads of the block and then synchronises them.
-// The launcher (kernels.cu), tools/host_loop.cpp and tools/recorder.cpp run the same operations.
-// kResident blocks of kThreads threads fit a multiprocessor, which limits their registers.
-inline uint32_t blocks_for(int64_t threads, uint32_t size = kThreads) {
-  return static_cast<uint32_t>((threads + size - 1) / size);
+SEGNET_HD void store_run(T* to, const Run<T, kCount>& values) {
+  store(reinterpret_cast<Run<T, kCount>*>(to), values);
 }
 
 }  // namespace segnet

@@ -1,231 +1,238 @@
-// NCHW whose rows are whole sectors: a thread computes 16 bytes of a row of the full plane, for
-// the 16 channels of one code word. Other rows are in tiles.h, channels last in nhwc_pixels.h.
+// NCHW: a thread computes adjacent windows of a row, for the channels of one code word or of a part
+// of it. Adjacent threads compute adjacent windows. Channels last is in nhwc_pixels.h.
 #pragma once
 
-#include "element.h"
-#include "memory_access.h"
+#include "code_words.h"
+#include "divider.h"
+#include "lanes.h"
 
 namespace segnet {
 
-// Windows of a thread.
-template <typename T>
-constexpr int kWindows = kAccess / 2 / static_cast<int>(sizeof(T));
-
-// Channels whose loads are issued before the first one is used.
-template <typename T>
-constexpr int kInFlight = static_cast<int>(sizeof(T));
-
-// The window, or group of windows, of a thread.
-struct Cell {
-  int64_t image, word, row, column;
-};
-
-// Columns vary fastest, so that adjacent threads access adjacent columns. Numbers fit in 32 bits:
-// the launchers reject larger planes.
-SEGNET_HD Cell cell_of(uint32_t thread, uint32_t words, uint32_t rows, uint32_t columns) {
-  const uint32_t column = thread % columns, row = thread / columns % rows;
-  const uint32_t plane = thread / columns / rows;
-  return {plane / words, plane % words, row, column};
-}
-
-SEGNET_HD int channels_of(const PoolShape& s, int64_t word) {
-  const int64_t rest = s.c - word * kChannelsPerWord;
-  return rest < kChannelsPerWord ? static_cast<int>(rest) : kChannelsPerWord;
-}
-
-// Threads that can divide the channels of a code word among them.
-constexpr uint32_t kParts = 4;
-
-// The channels of a code word that a thread computes.
-struct Channels {
-  int first, end;
-};
-
-// Pools windows of some channels of a code word, and returns their codes. at.column counts groups
-// of kWindows windows.
-template <typename T>
-SEGNET_HD Run<int32_t, kWindows<T>> pool_run(const PoolShape& s, const Cell& at,
-                                             const Channels& channels, const T* x, T* y) {
-  constexpr int kRun = kWindows<T>;
-  const int64_t ho = s.pooled_h(), wo = s.pooled_w(), first = at.column * kRun;
-  const int64_t from = at.image * s.c + at.word * kChannelsPerWord;
-  const bool below = 2 * at.row + 1 < s.h;
-  Run<int32_t, kRun> words{};
-  for (int group = channels.first; group < channels.end; group += kInFlight<T>) {
-    Run<T, 2 * kRun> top[kInFlight<T>], low[kInFlight<T>];
-    SEGNET_UNROLL
-    for (int k = 0; k < kInFlight<T>; ++k) {
-      if (group + k >= channels.end) continue;
-      const T* corner = x + ((from + group + k) * s.h + 2 * at.row) * s.w + 2 * first;
-      top[k] = load_run<T, 2 * kRun>(corner, 4 * (group + k));
-      low[k] = below ? load_run<T, 2 * kRun>(corner + s.w, 4 * (group + k) + 1) : top[k];
-    }
-    SEGNET_UNROLL
-    for (int k = 0; k < kInFlight<T>; ++k) {
-      if (group + k >= channels.end) continue;
-      Run<T, kRun> best;
-      SEGNET_UNROLL
-      for (int j = 0; j < kRun; ++j) {
-        T value = top[k].of[2 * j];
-        uint32_t code = 0;
-        if (wins(top[k].of[2 * j + 1], value)) value = top[k].of[2 * j + 1], code = 1;
-        if (below && wins(low[k].of[2 * j], value)) value = low[k].of[2 * j], code = 2;
-        if (below && wins(low[k].of[2 * j + 1], value)) value = low[k].of[2 * j + 1], code = 3;
-        best.of[j] = value;
-        words.of[j] |= static_cast<int32_t>(code << (2 * (group + k)));
-      }
-      store_run(y + ((from + group + k) * ho + at.row) * wo + first, best, 4 * (group + k) + 2);
-    }
-  }
-  return words;
-}
-
-// The inverse of pool_run. A last row that was not pooled (odd height, rounded down) becomes zero.
-template <typename T>
-SEGNET_HD void unpool_run(const PoolShape& s, const Cell& at, const Channels& channels, const T* y,
-                          const int32_t* codes, T* x) {
-  constexpr int kRun = kWindows<T>;
-  const int64_t ho = s.pooled_h(), wo = s.pooled_w(), first = at.column * kRun;
-  const int64_t from = at.image * s.c + at.word * kChannelsPerWord;
-  const bool below = 2 * at.row + 1 < s.h, was_pooled = at.row < ho;
-  Run<int32_t, kRun> words{};
-  if (was_pooled) {
-    const int64_t word = ((at.image * s.words() + at.word) * ho + at.row) * wo + first;
-    words = load_run<int32_t, kRun>(codes + word, -1);
-  }
-  for (int group = channels.first; group < channels.end; group += kInFlight<T>) {
-    Run<T, kRun> values[kInFlight<T>] = {};
-    SEGNET_UNROLL
-    for (int k = 0; k < kInFlight<T>; ++k)
-      if (was_pooled && group + k < channels.end)
-        values[k] =
-            load_run<T, kRun>(y + ((from + group + k) * ho + at.row) * wo + first, 4 * (group + k));
-    SEGNET_UNROLL
-    for (int k = 0; k < kInFlight<T>; ++k) {
-      if (group + k >= channels.end) continue;
-      T* corner = x + ((from + group + k) * s.h + 2 * at.row) * s.w + 2 * first;
-      SEGNET_UNROLL
-      for (uint32_t half = 0; half < 2; ++half) {
-        if (half && !below) continue;
-        Run<T, 2 * kRun> out;
-        SEGNET_UNROLL
-        for (int j = 0; j < kRun; ++j) {
-          const uint32_t code = static_cast<uint32_t>(words.of[j]) >> (2 * (group + k)) & 3u;
-          out.of[2 * j] = code == 2 * half ? values[k].of[j] : T{};
-          out.of[2 * j + 1] = code == 2 * half + 1 ? values[k].of[j] : T{};
-        }
-        store_run(corner + half * s.w, out, 4 * (group + k) + 1 + static_cast<int>(half));
-      }
-    }
-  }
-}
-
-template <typename T>
-bool has_whole_sector_rows(const PoolShape& s) {
-  return s.w * static_cast<int64_t>(sizeof(T)) % kSector == 0;
-}
-
-// The assignment of threads to cells, common to both operations. `parts` adjacent threads, a power
-// of two, divide the channels of a cell among them.
-template <typename T>
+// The assignment of threads to windows and channels, common to both operations. kWidth elements of a
+// row are accessed at once, kWindows windows. The channels of a code word are divided among `parts`
+// threads, 1, 2 or 4.
+template <typename T, int kWidth>
 struct Runs {
-  PoolShape s;
-  uint32_t parts;
+  static constexpr int kWindows = kWidth > 1 ? kWidth / 2 : 1;
+  using Row = Run<T, 2 * kWindows>;
+  using Lane = Words<T, kWindows>;
 
-  SEGNET_HD int64_t columns() const { return s.w / (2 * kWindows<T>); }
-  SEGNET_HD int64_t threads(int64_t rows) const {
-    return s.n * s.words() * rows * columns() * parts;
+  PoolShape s;
+  int64_t full, small;  // elements of a channel of the full plane, and of the pooled plane
+  Divider columns, parts, rows, words;
+
+  Runs(const PoolShape& s, int64_t rows, int64_t columns, int64_t parts)
+      : s(s),
+        full(s.h * s.w),
+        small(s.pooled_h() * s.pooled_w()),
+        columns((columns + kWindows - 1) / kWindows),
+        parts(parts),
+        rows(rows),
+        words(s.words()) {}
+
+  int64_t threads() const {
+    return s.n * words.divisor * rows.divisor * columns.divisor * parts.divisor;
   }
-  SEGNET_HD Cell cell(uint32_t thread, int64_t rows) const {
-    return cell_of(thread / parts, s.words(), rows, columns());
+
+  struct Place {
+    int64_t image, word, row, column;  // of the first window
+    uint32_t part;
+    int first, end;  // channels of the code word
+  };
+  SEGNET_HD Place place(uint32_t thread) const {
+    const uint32_t column = columns.take(&thread), part = parts.take(&thread);
+    const uint32_t row = rows.take(&thread), word = words.take(&thread);
+    const int each = kChannelsPerWord / static_cast<int>(parts.divisor);
+    const int64_t left = s.c - int64_t{word} * kChannelsPerWord;
+    const int first = static_cast<int>(part) * each;
+    const int end = first + each < left ? first + each : static_cast<int>(left);
+    return {thread, word, row, int64_t{column} * kWindows, part, first, end};
   }
-  SEGNET_HD Channels channels(const Cell& at, uint32_t thread) const {
-    const int each = kChannelsPerWord / static_cast<int>(parts), all = channels_of(s, at.word);
-    const int first = static_cast<int>(thread % parts) * each;
-    return {first, first + each < all ? first + each : all};
+  SEGNET_HD int64_t code(const Place& at) const {
+    return ((at.image * s.words() + at.word) * s.pooled_h() + at.row) * s.pooled_w() + at.column;
+  }
+  // The first window's corner in the full plane, and its element of the pooled plane, for the first
+  // channel.
+  SEGNET_HD int64_t corner(const Place& at) const {
+    return (plane(at) * s.h + 2 * at.row) * s.w + 2 * at.column;
+  }
+  SEGNET_HD int64_t pooled(const Place& at) const {
+    return (plane(at) * s.pooled_h() + at.row) * s.pooled_w() + at.column;
+  }
+  SEGNET_HD int64_t plane(const Place& at) const {
+    return at.image * s.c + at.word * kChannelsPerWord + at.first;
+  }
+
+  // Rows of one element are read and written element by element; `right` is whether there is a
+  // second one.
+  SEGNET_HD static Row read(const T* from, bool right) {
+    if constexpr (kWidth > 1) {
+      return load_run<T, kWidth>(from);
+    } else {
+      Row row{};
+      row.of[0] = load(from);
+      if (right) row.of[1] = load(from + 1);
+      return row;
+    }
+  }
+  SEGNET_HD static void write(T* to, const Row& row, bool right) {
+    if constexpr (kWidth > 1) {
+      store_run(to, row);
+    } else {
+      store(to, row.of[0]);
+      if (right) store(to + 1, row.of[1]);
+    }
   }
 };
 
-// Returns as many parts as needed for `wanted` blocks, but at most kParts.
-template <typename T>
-Runs<T> runs_of(const PoolShape& s, int64_t rows, int64_t wanted) {
-  Runs<T> runs{s, 1};
-  while (runs.parts < kParts && blocks_for(runs.threads(rows)) < wanted) runs.parts *= 2;
-  return runs;
+// The elements of a row at one side of each window: 0 is the left one.
+template <typename T, int kWindows>
+SEGNET_HD Words<T, kWindows> side_of(const Run<T, 2 * kWindows>& row, int side) {
+  Run<T, kWindows> elements;
+  SEGNET_UNROLL
+  for (int j = 0; j < kWindows; ++j) elements.of[j] = row.of[2 * j + side];
+  return Words<T, kWindows>(elements);
 }
 
-template <typename T>
+template <typename T, int kWidth>
 struct PoolRuns {
-  Runs<T> on;
+  using On = Runs<T, kWidth>;
+  using Lane = typename On::Lane;
+  static constexpr int kWindows = On::kWindows;
+  // Channels that are read before the first one is computed. With one more, int8 needs so many
+  // registers that fewer threads run.
+  static constexpr int kAhead = sizeof(T) > 1 ? 2 : 1;
+  static constexpr uint32_t kCodes = (1u << 2 * kAhead) - 1;  // the bits of their codes
+  // With the compiler's choice of registers, the widest of int8 spills from sm_100 on.
+  static constexpr int kResident = kWidth == kAccess ? 1 : 0;
+
+  On on;
   const T* x;
   T* y;
   int32_t* codes;
 
-  using Words = Run<int32_t, kWindows<T>>;
-  static constexpr int kResident = 3;
+  int64_t threads() const { return on.threads(); }
 
-  uint32_t blocks() const { return blocks_for(on.threads(on.s.pooled_h())); }
-  uint32_t block_threads() const { return kThreads; }
-  int shared_bytes() const { return on.parts > 1 ? static_cast<int>(kThreads * sizeof(Words)) : 0; }
-
-  template <typename Each>
-  SEGNET_HD void operator()(uint32_t block, unsigned char* memory, Each each) const {
-    const int64_t rows = on.s.pooled_h();
-    auto* parts = reinterpret_cast<Words*>(memory);
-    each([&](uint32_t t) {
-      const uint32_t thread = block * kThreads + t;
-      if (thread >= on.threads(rows)) return;
-      const Cell at = on.cell(thread, rows);
-      const Words words = pool_run<T>(on.s, at, on.channels(at, thread), x, y);
-      if (on.parts > 1)
-        parts[t] = words;
-      else
-        store_words(at, words);
-    });
-    if (on.parts == 1) return;
-    each([&](uint32_t t) {
-      const uint32_t thread = block * kThreads + t * on.parts;
-      if (t >= kThreads / on.parts || thread >= on.threads(rows)) return;
-      Words words = parts[t * on.parts];
+  SEGNET_HD void operator()(uint32_t thread) const {
+    const typename On::Place at = on.place(thread);
+    const T* from = x + on.corner(at);
+    T* to = y + on.pooled(at);
+    uint32_t bits[kWindows] = {};
+    SEGNET_LOOP
+    for (int channel = 0; channel < at.end - at.first; channel += kAhead) {
+      const Lane some = pool_some(at, from, to, at.end - at.first - channel);
       SEGNET_UNROLL
-      for (uint32_t part = 1; part < kParts; ++part) {
-        if (part >= on.parts) continue;
-        const Words others = parts[t * on.parts + part];
-        SEGNET_UNROLL
-        for (int j = 0; j < kWindows<T>; ++j) words.of[j] |= others.of[j];
+      for (int j = 0; j < kWindows; ++j) {
+        const int lane = j % Lanes<T>::kCount * Lanes<T>::kBits;
+        bits[j] |= (some.of[j / Lanes<T>::kCount] >> lane & kCodes) << (2 * channel);
       }
-      store_words(on.cell(thread, rows), words);
-    });
+      from += kAhead * on.full, to += kAhead * on.small;
+    }
+    write_codes(at, bits);
   }
 
-  SEGNET_HD void store_words(const Cell& at, const Words& words) const {
-    const int64_t row = (at.image * on.s.words() + at.word) * on.s.pooled_h() + at.row;
-    store_run(codes + row * on.s.pooled_w() + at.column * kWindows<T>, words, -1);
+  // Pools kAhead channels of each window, or `count` if that is less, and returns their codes, two
+  // bits for each channel in each lane. All are read before the first one is used.
+  SEGNET_HD Lane pool_some(const typename On::Place& at, const T* from, T* to, int count) const {
+    const bool right = kWidth > 1 || 2 * at.column + 1 < on.s.w, below = 2 * at.row + 1 < on.s.h;
+    const bool inside[] = {true, right, below, right && below};
+    typename On::Row top[kAhead] = {}, low[kAhead] = {};
+    SEGNET_UNROLL
+    for (int k = 0; k < kAhead; ++k) {
+      if (k >= count) continue;
+      top[k] = On::read(from, right);
+      if (below) low[k] = On::read(from + on.s.w, right);
+      from += on.full;
+    }
+    Lane codes;
+    SEGNET_UNROLL
+    for (int k = 0; k < kAhead; ++k) {
+      if (k >= count) continue;
+      Lane value[4] = {side_of<T, kWindows>(top[k], 0), side_of<T, kWindows>(top[k], 1),
+                       side_of<T, kWindows>(low[k], 0), side_of<T, kWindows>(low[k], 1)};
+      const Lane code = pool_lanes<T>(value, inside);
+      SEGNET_UNROLL
+      for (int i = 0; i < Lane::kWords; ++i) codes.of[i] |= code.of[i] << (2 * k);
+      store_run(to, value[0].elements());
+      to += on.small;
+    }
+    return codes;
+  }
+
+  SEGNET_HD void write_codes(const typename On::Place& at, const uint32_t (&bits)[kWindows]) const {
+    int32_t* word = codes + on.code(at);
+    if (on.parts.divisor == 1) {
+      Run<int32_t, kWindows> all;
+      SEGNET_UNROLL
+      for (int j = 0; j < kWindows; ++j) all.of[j] = static_cast<int32_t>(bits[j]);
+      return store_run(word, all);
+    }
+    SEGNET_UNROLL
+    for (int j = 0; j < kWindows; ++j) {
+      if (on.parts.divisor == 2) store_codes<2>(word + j, at.part, bits[j]);
+      if (on.parts.divisor == 4) store_codes<1>(word + j, at.part, bits[j]);
+    }
   }
 };
 
-template <typename T>
-struct UnpoolRuns {
-  static constexpr int kResident = 3;
+template <typename T, int kWidth>
+struct UnpoolRuns {  // with four parts: a thread computes four channels
+  using On = Runs<T, kWidth>;
+  using Lane = typename On::Lane;
+  static constexpr int kWindows = On::kWindows;
+  static constexpr int kResident = 0;
 
-  Runs<T> on;
+  On on;
   const T* y;
   const int32_t* codes;
   T* x;
 
-  uint32_t blocks() const { return blocks_for(on.threads(on.s.cell_rows())); }
-  uint32_t block_threads() const { return kThreads; }
-  int shared_bytes() const { return 0; }
+  int64_t threads() const { return on.threads(); }
 
-  template <typename Each>
-  SEGNET_HD void operator()(uint32_t block, unsigned char*, Each each) const {
-    const int64_t rows = on.s.cell_rows();
-    each([&](uint32_t t) {
-      const uint32_t thread = block * kThreads + t;
-      if (thread >= on.threads(rows)) return;
-      const Cell at = on.cell(thread, rows);
-      unpool_run<T>(on.s, at, on.channels(at, thread), y, codes, x);
-    });
+  // Windows that were not pooled (odd sizes, rounded down) become zero.
+  SEGNET_HD void operator()(uint32_t thread) const {
+    const typename On::Place at = on.place(thread);
+    const bool was_pooled = at.row < on.s.pooled_h() && at.column < on.s.pooled_w();
+    const T* from = y + (was_pooled ? on.pooled(at) : 0);
+    T* to = x + on.corner(at);
+    Run<int32_t, kWindows> words{};
+    if (was_pooled) words = load_run<int32_t, kWindows>(codes + on.code(at));
+    Run<T, kWindows> values[kQuad] = {};
+    SEGNET_UNROLL
+    for (int k = 0; k < kQuad; ++k, from += on.small)
+      if (was_pooled && at.first + k < at.end) values[k] = load_run<T, kWindows>(from);
+    SEGNET_UNROLL
+    for (int k = 0; k < kQuad; ++k, to += on.full)
+      if (at.first + k < at.end)
+        write(at, to, Lane(values[k]), codes_of(words, at.first + k));
+  }
+
+  // The codes of a channel of the code words, in the low two bits of each lane.
+  SEGNET_HD static Lane codes_of(const Run<int32_t, kWindows>& words, int channel) {
+    Lane codes;
+    SEGNET_UNROLL
+    for (int j = 0; j < kWindows; ++j) {
+      const uint32_t code = static_cast<uint32_t>(words.of[j]) >> (2 * channel) & 3u;
+      codes.of[j / Lanes<T>::kCount] |= code << (j % Lanes<T>::kCount * Lanes<T>::kBits);
+    }
+    return codes;
+  }
+
+  SEGNET_HD void write(const typename On::Place& at, T* to, const Lane& value,
+                       const Lane& code) const {
+    const PoolShape& s = on.s;
+    const bool right = kWidth > 1 || 2 * at.column + 1 < s.w, below = 2 * at.row + 1 < s.h;
+    SEGNET_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      if (half && !below) continue;
+      const auto first = unpool_lanes<T, kWindows>(value, code, 2 * half).elements();
+      const auto second = unpool_lanes<T, kWindows>(value, code, 2 * half + 1).elements();
+      typename On::Row row;
+      SEGNET_UNROLL
+      for (int j = 0; j < kWindows; ++j)
+        row.of[2 * j] = first.of[j], row.of[2 * j + 1] = second.of[j];
+      On::write(to + half * s.w, row, right);
+    }
   }
 };
 

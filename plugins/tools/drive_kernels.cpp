@@ -1,7 +1,7 @@
 // Runs the CUDA kernels over a small table, in buffers of exactly their size, and compares every
 // byte with a plain loop: a program for compute-sanitizer and ncu, without Python.
 //
-//   drive_kernels check [all|runs|pixels|tiles]            the table, or the cases of one method
+//   drive_kernels check [all|runs|pixels]                  the table, or the cases of one method
 //   drive_kernels repeat KIND LAYOUT N C H W TIMES         pool and unpool, without a comparison
 //
 // With -DSEGNET_ON_HOST and host_loop.cpp it runs the kernels' code on the host.
@@ -20,7 +20,7 @@
 #if defined(SEGNET_ON_HOST)
 extern "C" int segnet_host_pair(int kind, int layout, const void* x, void* y, int32_t* codes,
                                 void* back, int64_t n, int64_t c, int64_t h, int64_t w,
-                                int ceil_mode);
+                                int ceil_mode, int processors);
 #else
 extern "C" int segnet_max_pool(int kind, int layout, const void* x, void* y, int32_t* codes,
                                int64_t n, int64_t c, int64_t h, int64_t w, int ceil_mode,
@@ -37,7 +37,7 @@ using namespace segnet;
 constexpr int kSizes[] = {4, 2, 2, 1};
 constexpr const char* kKinds[] = {"fp32", "fp16", "bf16", "int8"};
 constexpr const char* kLayouts[] = {"NCHW", "NHWC", "HWC8"};
-constexpr const char* kMethods[] = {"runs", "pixels", "tiles"};
+constexpr const char* kMethods[] = {"runs", "pixels"};
 
 void require(int status, const char* what) {
   if (status == 0) return;
@@ -150,7 +150,7 @@ void run(const Case& at, const Buffer& x, const Buffer& y, const Buffer& codes,
   auto* words = static_cast<int32_t*>(codes.data());
 #if defined(SEGNET_ON_HOST)
   require(segnet_host_pair(kind, layout, x.data(), y.data(), words, back.data(), at.s.n, at.s.c,
-                           at.s.h, at.s.w, at.s.ceil_mode),
+                           at.s.h, at.s.w, at.s.ceil_mode, 0),
           "the host loop");
 #else
   require(segnet_max_pool(kind, layout, x.data(), y.data(), words, at.s.n, at.s.c, at.s.h, at.s.w,
@@ -211,12 +211,10 @@ bool check_kind(const Case& at) {
 
 struct NameMethod {
   int operator()(Work) const { return -1; }
-  template <typename T>
-  int operator()(const PoolRuns<T>&) const { return 0; }
-  template <typename T>
-  int operator()(const PoolPixels<T>&) const { return 1; }
-  template <typename T>
-  int operator()(const PoolTiles<T>&) const { return 2; }
+  template <typename T, int kWidth>
+  int operator()(const PoolRuns<T, kWidth>&) const { return 0; }
+  template <typename T, int kWidth>
+  int operator()(const PoolPixels<T, kWidth>&) const { return 1; }
 };
 
 // Buffers are aligned as widely as any access, so that the sizes alone choose the method.
@@ -233,7 +231,7 @@ constexpr PoolShape kShapes[] = {
 };
 
 int check_table(const std::string& wanted) {
-  int count[3] = {}, failed = 0;
+  int count[2] = {}, failed = 0;
   for (PoolShape shape : kShapes)
     for (const bool ceil_mode : {true, false})
       for (int kind = 0; kind < 4; ++kind)
@@ -250,9 +248,8 @@ int check_table(const std::string& wanted) {
                       static_cast<long long>(shape.h), static_cast<long long>(shape.w),
                       ceil_mode ? "ceil" : "floor", kMethods[method]);
         }
-  std::printf("cases: %d runs, %d pixels, %d tiles; %d wrong\n", count[0], count[1], count[2],
-              failed);
-  return failed == 0 && count[0] + count[1] + count[2] > 0 ? 0 : 1;
+  std::printf("cases: %d runs, %d pixels; %d wrong\n", count[0], count[1], failed);
+  return failed == 0 && count[0] + count[1] > 0 ? 0 : 1;
 }
 
 int number_of(const char* name, const char* const* names, int count) {

@@ -1,15 +1,10 @@
-// Runs the blocks of the CUDA kernels one after the other on the host, for tests without a GPU:
+// Runs the threads of the CUDA kernels one after the other on the host, for tests without a GPU:
 // the operations of plugins/cuda/dispatch.h. recorder.cpp counts their accesses.
-#include <cstring>
-#include <vector>
-
 #include "dispatch.h"
 #include "segnet/export.h"
 
 namespace segnet {
 namespace {
-
-constexpr int kPoison = 0xA5;  // fills shared memory, which a kernel must not assume is zero
 
 // Returns 0, or 1 for sizes that the launchers reject.
 struct HostLoop {
@@ -17,27 +12,19 @@ struct HostLoop {
 
   template <typename Operation>
   int operator()(const Operation& operation) const {
-    const size_t bytes = operation.shared_bytes();
-    std::vector<unsigned char> memory(bytes + kSector);
-    unsigned char* start = memory.data();
-    start += (kSector - reinterpret_cast<uintptr_t>(start) % kSector) % kSector;
-    for (uint32_t block = 0; block < operation.blocks(); ++block) {
-      std::memset(start, kPoison, bytes);
-      operation(block, start, [&](auto work) {
-        for (uint32_t thread = 0; thread < operation.block_threads(); ++thread) work(thread);
-      });
-    }
+    for (int64_t thread = 0; thread < operation.threads(); ++thread)
+      operation(static_cast<uint32_t>(thread));
     return 0;
   }
 };
 
-// Returns the number of blocks that a launcher starts, or -1.
-struct CountBlocks {
+// Returns the number of threads that a launcher starts, or -1.
+struct CountThreads {
   int64_t operator()(Work work) const { return work == Work::kNone ? 0 : -1; }
 
   template <typename Operation>
   int64_t operator()(const Operation& operation) const {
-    return operation.blocks();
+    return operation.threads();
   }
 };
 
@@ -55,16 +42,16 @@ SEGNET_EXPORT int segnet_host_pair(int kind, int layout, const void* x, void* y,
   return failed ? failed : unpool(on, y, codes, back, HostLoop{});
 }
 
-// Returns the number of blocks that are launched for tensors at the address `at`, or -1 if the
+// Returns the number of threads that are launched for tensors at the address `at`, or -1 if the
 // launchers reject the call. Nothing is read or written.
-SEGNET_EXPORT int64_t segnet_host_blocks(int unpool, int kind, int layout, void* at, int64_t n,
+SEGNET_EXPORT int64_t segnet_host_threads(int unpool, int kind, int layout, void* at, int64_t n,
                                          int64_t c, int64_t h, int64_t w, int ceil_mode,
                                          int processors) {
   using namespace segnet;
   const Planes on{{n, c, h, w, ceil_mode != 0}, DataKind(kind), Layout(layout), processors};
   auto* codes = static_cast<int32_t*>(at);
-  return unpool ? segnet::unpool(on, at, codes, at, CountBlocks{})
-                : pool(on, at, at, codes, CountBlocks{});
+  return unpool ? segnet::unpool(on, at, codes, at, CountThreads{})
+                : pool(on, at, at, codes, CountThreads{});
 }
 
 // Unpools y into x with any codes, also those that no pool returns.

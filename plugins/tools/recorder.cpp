@@ -1,5 +1,5 @@
 // Runs the threads of the CUDA kernels on the host, warp by warp, and counts the 32-byte sectors
-// that each instruction accesses and how often each byte is read or written. Used by
+// that each warp reads and writes and how often each byte is read or written. Used by
 // benchmarks/kernels/kernel_report.py; host_loop.cpp runs the same operations for tests of values.
 #define SEGNET_RECORD 1
 #include <algorithm>
@@ -33,29 +33,28 @@ struct Buffer {
 };
 
 struct Access {
-  int step;
   bool store;
   uintptr_t sector;
   bool operator<(const Access& other) const {
-    return std::tie(step, store, sector) < std::tie(other.step, other.store, other.sector);
+    return std::tie(store, sector) < std::tie(other.store, other.sector);
   }
   bool operator==(const Access& other) const {
-    return step == other.step && store == other.store && sector == other.sector;
+    return store == other.store && sector == other.sector;
   }
 };
 
 std::vector<Access> warp_accesses;
 std::vector<Buffer*> buffers;
 int64_t misaligned = 0;  // accesses that fault on a GPU
-int64_t block_bytes = 0, blocks = 0;
+int64_t threads = 0;
 
 }  // namespace
 
-void record(const void* address, int bytes, int step, bool store) {
+void record(const void* address, int bytes, bool store) {
   const auto start = reinterpret_cast<uintptr_t>(address);
   misaligned += start % bytes != 0;
   for (uintptr_t s = start / kSector; s <= (start + bytes - 1) / kSector; ++s)
-    warp_accesses.push_back({step, store, s});
+    warp_accesses.push_back({store, s});
   for (Buffer* buffer : buffers) {
     const auto base = reinterpret_cast<uintptr_t>(buffer->memory);
     if (start < base || start >= base + buffer->counts.size()) continue;
@@ -74,23 +73,19 @@ int64_t sectors_of_warp() {
   return count;
 }
 
-// Runs blocks as the launcher does, warp by warp; returns the number of sectors accessed.
+// Runs threads warp by warp; returns the number of sectors accessed.
 struct Recorder {
   int64_t operator()(Work) const { return 0; }
 
   template <typename Operation>
   int64_t operator()(const Operation& operation) const {
-    block_bytes = operation.shared_bytes(), blocks = operation.blocks();
-    const Buffer memory(block_bytes);
+    threads = operation.threads();
     int64_t sectors = 0;
-    for (uint32_t block = 0; block < operation.blocks(); ++block)
-      operation(block, memory.as<unsigned char>(), [&](auto work) {
-        for (uint32_t thread = 0; thread < operation.block_threads(); ++thread) {
-          work(thread);
-          if (thread % kWarp == kWarp - 1) sectors += sectors_of_warp();
-        }
-      });
-    return sectors;
+    for (int64_t thread = 0; thread < threads; ++thread) {
+      operation(static_cast<uint32_t>(thread));
+      if (thread % kWarp == kWarp - 1) sectors += sectors_of_warp();
+    }
+    return sectors + sectors_of_warp();
   }
 };
 
@@ -98,9 +93,9 @@ struct Recorder {
 }  // namespace segnet
 
 // `kind` is a DataKind, `layout` a Layout (window_code.h), `processors` a field of Planes. Writes
-// 11 numbers to `result`: bytes moved in sectors; bytes needed; the minimum and maximum number of
+// 10 numbers to `result`: bytes moved in sectors; bytes needed; the minimum and maximum number of
 // accesses to a byte of the full plane, of the pooled plane and of the codes; misaligned accesses;
-// shared memory of a block in bytes; blocks. Returns 0, or 1 if the launchers reject the call.
+// threads. Returns 0, or 1 if the launchers reject the call.
 SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int64_t c, int64_t h,
                                 int64_t w, int ceil_mode, int processors, int64_t* result) {
   using namespace segnet;
@@ -112,7 +107,7 @@ SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int
   Buffer codes(n * on.s.words() * pooled * sizeof(int32_t));
   buffers = {&full, &small, &codes};
   for (Buffer* buffer : buffers) std::fill_n(buffer->as<uint8_t>(), buffer->counts.size(), 0);
-  misaligned = block_bytes = blocks = 0;
+  misaligned = threads = 0;
   auto* words = codes.as<int32_t>();
   const int64_t sectors =
       unpool ? segnet::unpool(on, small.as<void>(), words, full.as<void>(), Recorder{})
@@ -126,8 +121,7 @@ SEGNET_EXPORT int segnet_record(int unpool, int kind, int layout, int64_t n, int
     result[3 + 2 * i] = counts.empty() ? 0 : *range.second;
   }
   result[8] = misaligned;
-  result[9] = block_bytes;
-  result[10] = blocks;
+  result[9] = threads;
   buffers.clear();
   return 0;
 }

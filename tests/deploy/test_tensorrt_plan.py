@@ -92,7 +92,7 @@ def test_engine_without_targets_runs_from_sm80_on(plan: Path) -> None:
     """TensorRT-RTX's default; TensorRT records the GPU of its build."""
     change(plan, targets=[])
     read = Plan.read(plan)
-    for capability in ((8, 0), (8, 9), (9, 0), (12, 0)):
+    for capability in ((8, 0), (8, 9), (12, 0), (12, 1)):
         read.check(read.version, capability)
     with pytest.raises(
         StaleEngineError,
@@ -101,6 +101,18 @@ def test_engine_without_targets_runs_from_sm80_on(plan: Path) -> None:
         read.check(read.version, (7, 5))
     sidecar_path(plan).unlink()
     Plan.read(plan).check(read.version, (7, 5))  # nothing is known of its targets
+
+
+@pytest.mark.parametrize("capability", [(9, 0), (10, 0), (10, 3)])
+def test_tensorrt_rtx_on_a_data_centre_gpu_names_what_runs(
+    plan: Path, capability: tuple[int, int]
+) -> None:
+    """An H200 refused every engine; to build again, as a stale engine is told, does not help."""
+    read = Plan.read(plan)
+    message = "does not run on this GPU.*--builder tensorrt"
+    with pytest.raises(EngineError, match=message) as caught:
+        read.check(read.version, capability)
+    assert not isinstance(caught.value, StaleEngineError)
 
 
 def test_engine_is_built_again_for_its_targets_or_this_gpu(plan: Path) -> None:

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 ROOT = Path(__file__).parents[2]
 KINDS = {"fp32": np.float32, "fp16": np.float16, "bf16": ml_dtypes.bfloat16, "int8": np.int8}
 POISON = 0x5A
-PROCESSORS = (0, 132)  # the largest blocks, and those for a device of 132 multiprocessors
+PROCESSORS = (0, 132)  # work as little divided as possible, and for 132 multiprocessors
+KERNELS = 64  # 2 operations, 2 layouts, and 3, 4, 4, 5 access widths of fp32, fp16, bf16, int8
 
 
 def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.CDLL:
@@ -39,13 +40,13 @@ def compile_host(folder: Path, kernels: Path = kernel_report.KERNELS) -> ctypes.
         *[ctypes.c_int64] * 4,
         *[ctypes.c_int] * 2,
     ]
-    found.segnet_host_blocks.argtypes = [
+    found.segnet_host_threads.argtypes = [
         *[ctypes.c_int] * 3,
         ctypes.c_void_p,
         *[ctypes.c_int64] * 4,
         *[ctypes.c_int] * 2,
     ]
-    found.segnet_host_blocks.restype = ctypes.c_int64
+    found.segnet_host_threads.restype = ctypes.c_int64
     return found
 
 
@@ -123,7 +124,7 @@ def test_kernel_code_equals_the_table(host: ctypes.CDLL, case: cases.PoolCase, k
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", cases.LARGER, ids=str)
 @pytest.mark.parametrize("ceil_mode", [False, True])
-def test_every_tiling_is_exact(
+def test_every_access_width_is_exact(
     host: ctypes.CDLL, shape: tuple[int, ...], kind: str, ceil_mode: bool
 ) -> None:
     x = np.random.default_rng(0).integers(-3, 4, shape).astype(KINDS[kind])
@@ -168,7 +169,7 @@ def test_kernels_compile_without_spills(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
     spills = [line for line in done.stderr.splitlines() if "spill stores" in line]
-    assert len(spills) == 24
+    assert len(spills) == KERNELS
     assert all(
         "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in s for s in spills
     )
@@ -180,10 +181,11 @@ def test_machine_code_reads_and_writes_128_bits(tmp_path: Path) -> None:
         pytest.skip("no cuobjdump: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
     sources = kernel_report.KERNELS / "kernels.cu"
     found = sass.kernels(sources, ROOT / "plugins/include", 87, tmp_path)
-    assert len(found) == 24
+    assert len(found) == KERNELS
     for kernel in found:
         assert kernel["local_accesses"] == 0
-        assert kernel["accesses"]["LDG.128" if kernel["op"] == "pool" else "STG.128"] > 0
+        bits = 8 * kernel["width"] * np.dtype(KINDS[kernel["type"]]).itemsize
+        assert kernel["accesses"][f"{'LDG' if kernel['op'] == 'pool' else 'STG'}.{bits}"] > 0
 
 
 @pytest.fixture(scope="module")
@@ -228,22 +230,24 @@ def test_every_byte_is_read_and_written_once(
     for processors in PROCESSORS:
         _, counts = record(recorder, unpool, kind, layout, shape, processors)
         assert counts[:4] == [1, 1, 1, 1]  # the full plane, the pooled plane
-        assert counts[4] >= 1  # all threads of a cell read its code word
-        if not unpool or (layout == "NCHW" and processors == 0):
+        assert counts[4] >= 1  # in NCHW, all threads of a window read its code word
+        if not unpool or layout != "NCHW":
             assert counts[4:] == [1, 1]
 
 
 # SegNet's planes at 360x480 with fewer channels or rows, and sizes with partial sectors and words.
+# The largest ratio in NCHW and channels last. Short rows of NCHW share sectors with other warps';
+# the caches merge them: an H200 read and wrote each byte of device memory once.
 PLANES = {
-    (1, 16, 12, 480): 1.05,
-    (1, 16, 24, 240): 1.05,
-    (1, 32, 90, 120): 1.05,
-    (1, 64, 45, 60): 1.05,
-    (1, 64, 23, 30): 1.05,
-    (1, 11, 45, 61): 1.5,
-    (1, 17, 33, 30): 1.5,
-    (1, 3, 64, 66): 1.5,
-    (1, 1, 40, 50): 1.5,
+    (1, 16, 12, 480): (1.2, 1.05),
+    (1, 16, 24, 240): (1.2, 1.05),
+    (1, 32, 90, 120): (1.4, 1.05),
+    (1, 64, 45, 60): (1.8, 1.05),
+    (1, 64, 23, 30): (2.5, 1.05),
+    (1, 11, 45, 61): (2.5, 1.3),
+    (1, 17, 33, 30): (2.5, 1.5),
+    (1, 3, 64, 66): (2.8, 1.7),
+    (1, 1, 40, 50): (3.1, 2.4),
 }
 
 
@@ -255,18 +259,18 @@ PLANES = {
 def test_accesses_move_few_bytes_beyond_those_needed(
     recorder: ctypes.CDLL, shape: tuple[int, ...], kind: str, layout: str, unpool: bool
 ) -> None:
-    ratio, _ = record(recorder, unpool, kind, layout, shape)
-    assert ratio <= PLANES[shape]
-    divided, _ = record(recorder, unpool, kind, layout, shape, 132)
-    assert divided <= PLANES[shape] + 0.4  # shorter pieces have more partial sectors
+    limit = PLANES[shape][layout != "NCHW"]
+    for processors in PROCESSORS:
+        ratio, _ = record(recorder, unpool, kind, layout, shape, processors)
+        assert ratio <= limit
 
 
 # A text in the kernels, its replacement, and a shape for which the kernels run that code.
 NARROW, WIDE = (1, 17, 9, 7), (1, 16, 9, 64)
 COUNTED = {
-    "double-write-narrow": ("if (at >= (tail ? end : before)) continue;", "", NARROW),
-    "missed-write-narrow": ("if (at >= (tail ? end", "if (tail || at >= (tail ? end", NARROW),
-    "double-write-wide": ("store_run(corner + half * s.w, out", "store_run(corner, out", WIDE),
+    "double-write-narrow": ("store(to + 1, row.of[1]", "store(to, row.of[1]", NARROW),
+    "missed-write-narrow": ("if (right) store(to + 1", "if (false) store(to + 1", NARROW),
+    "double-write-wide": ("On::write(to + half * s.w, row", "On::write(to, row", WIDE),
     "missed-write-wide": ("if (half && !below) continue;", "if (half) continue;", WIDE),
 }
 
@@ -282,7 +286,7 @@ def test_counts_catch_a_broken_kernel(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.needs("compiler")
 def test_recorder_catches_an_unaligned_row(tmp_path: Path) -> None:
-    sources = broken(tmp_path, ("sizeof(T)) % kSector == 0", "sizeof(T)) % 8 == 0"))
+    sources = broken(tmp_path, ("return on.s.w % kWidth == 0 &&", "return on.s.w % 2 == 0 &&"))
     library = kernel_report.compile_recorder(tmp_path, sources)
     assert kernel_report.record(library, False, "fp32", "NCHW", (1, 16, 4, 30))["unaligned"] > 0
 
@@ -290,8 +294,10 @@ def test_recorder_catches_an_unaligned_row(tmp_path: Path) -> None:
 @pytest.mark.needs("compiler")
 def test_recorder_catches_scattered_accesses(recorder: ctypes.CDLL, tmp_path: Path) -> None:
     scattered = (
-        "const uint32_t column = thread % columns, row = thread / columns % rows;",
-        "const uint32_t row = thread % rows, column = thread / rows % columns;",
+        "const uint32_t column = columns.take(&thread), part = parts.take(&thread);\n"
+        "    const uint32_t row = rows.take(&thread), word = words.take(&thread);",
+        "const uint32_t row = rows.take(&thread), column = columns.take(&thread);\n"
+        "    const uint32_t part = parts.take(&thread), word = words.take(&thread);",
     )
     library = kernel_report.compile_recorder(tmp_path, broken(tmp_path, scattered))
     shape = (1, 16, 64, 480)
@@ -300,8 +306,8 @@ def test_recorder_catches_scattered_accesses(recorder: ctypes.CDLL, tmp_path: Pa
 
 
 WRONG = {
-    "narrow": ("= code == e ? value : T{};", "= code == (e ^ 1u) ? value : T{};", NARROW),
-    "wide": ("value = top[k].of[2 * j + 1], code = 1;", "value = top[k].of[2 * j + 1];", WIDE),
+    "narrow": ("{true, right, below, right && below}", "{true, right, below, below}", NARROW),
+    "wide": ("code = (e * Lanes<T>::kOnes & mask)", "code = (Lanes<T>::kOnes & mask)", WIDE),
 }
 
 

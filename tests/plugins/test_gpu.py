@@ -72,10 +72,10 @@ def check(
 
 @pytest.mark.parametrize("layout", cuda_kernels.LAYOUTS)
 @pytest.mark.parametrize("shape", [(1, 17, 9, 7), (2, 33, 24, 26), (1, 3, 5, 4)], ids=str)
-def test_int8_tiles_order_negative_values(
+def test_int8_orders_negative_values(
     kernels: ctypes.CDLL, shape: tuple[int, ...], layout: str
 ) -> None:
-    """First, since a simulator of PTX got this wrong; the machine code extends the sign."""
+    """Lanes of eight bits are compared as signed numbers."""
     values = np.random.default_rng(0).integers(-128, 128, shape).astype(np.float32)
     for ceil_mode in (False, True):
         check(kernels, values, "int8", layout, ceil_mode, spread=False)

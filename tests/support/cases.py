@@ -61,13 +61,14 @@ CASES = tuple(
 ) + tuple(PoolCase((2, 2, 1, 1), True, values) for values in VALUES)
 
 
-# Larger planes: complete and incomplete memory sectors; tiles of bands, of strips, of channels.
+# Larger planes: rows and pixels that are accessed in every width, long ones, many channels.
 LARGER = (
     (1, 16, 8, 64),
     (2, 33, 7, 96),
     (1, 40, 9, 20),
     (1, 64, 45, 60),
     (1, 11, 45, 61),
+    (1, 12, 6, 24),
     (1, 3, 5, 4000),
     (1, 2000, 3, 5),
     (1, 20000, 2, 3),

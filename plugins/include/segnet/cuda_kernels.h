@@ -10,8 +10,8 @@ namespace segnet {
 
 // x -> y in the same layout, and codes (n, ceil(c/16), ho, wo). If a size is 0, nothing is launched
 // and cudaSuccess is returned. Returns cudaErrorInvalidValue for a negative size, an unknown kind
-// or layout, a null tensor that is not empty, and if n * ceil(c/16) * h * w is 2^31 or more, since
-// the kernels number positions in 32 bits.
+// or layout, a null tensor that is not empty, and if n * ceil(c/16) * h * w is 2^29 or more, since
+// the kernels number threads in 32 bits.
 cudaError_t max_pool(PoolShape shape, DataKind kind, Layout layout, const void* x, void* y,
                      int32_t* codes, cudaStream_t stream) noexcept;
 

@@ -38,6 +38,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
 _FORMAT = 1
 _PORTABLE = (8, 0)
 """The oldest GPU of TensorRT-RTX's engines without targets. Source: NVIDIA's support matrix."""
+_DATA_CENTRE = ((9, 0), (12, 0))
+"""From the first to before the second: GPUs that TensorRT-RTX refuses (1.7.1 on an H200)."""
 
 Capability = tuple[int, int]
 
@@ -134,12 +136,20 @@ class Plan:
     def check(self, library_version: str, capability: Capability) -> None:
         """Raise StaleEngineError if this library or this GPU cannot load the plan.
 
+        Raises EngineError if no plan of this kind runs on the GPU.
+
         `library_version` is like 10.3.0; `capability` is the GPU's compute capability.
         """
         if not self._runs_in(library_version):
             raise self._stale(
                 f"{self.path} was built by {self.kind} {self.version}, but {library_version} is "
                 f"installed; build it again: {self.rebuild_command(capability)} (or --rebuild)"
+            )
+        if self.kind == "tensorrt-rtx" and _DATA_CENTRE[0] <= capability < _DATA_CENTRE[1]:
+            raise EngineError(
+                f"{self.path}: TensorRT-RTX does not run on this GPU ({sm(capability)}), which "
+                "building again does not change; use an engine of TensorRT (segnet-build "
+                "--builder tensorrt), or the .onnx file with onnxruntime-gpu"
             )
         targets = [str(target) for target in self.sidecar.get("targets", [])]
         portable = self.kind == "tensorrt-rtx" and not targets
