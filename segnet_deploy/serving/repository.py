@@ -168,10 +168,9 @@ def _tensorrt_model(
     library = find_library("segnet_tensorrt")
     if library is not None:
         shutil.copyfile(library, files / library.name)
-        where = target / library.name
         notes.append(
-            f"the plugin form needs its library: start the server with LD_PRELOAD={where}, or with "
-            f"--backend-config=tensorrt,plugins={where}"
+            f"an engine in plugin form needs {target / library.name} in the server's plugin "
+            "registry, which loading the library alone does not do; use segnet-build --form lowered"
         )
     return config, notes
 
