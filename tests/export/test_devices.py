@@ -77,7 +77,7 @@ def test_litert_without_its_packages_is_one_line_and_writes_nothing(
         (["--for", "rknn", "--precision", "int8"], "--precision does not apply"),
         (["--for", "litert", "--form", "plugin"], "omit --form"),
         (["--for", "rknn", "--litert-python", sys.executable], "requires --for litert"),
-        (["--for", "rknn", "--engine", "m.trt"], "--engine does not apply"),
+        (["--for", "rknn", "--engine", "m.trt"], "--build-engine does not apply"),
     ],
 )
 def test_device_options_that_contradict_are_usage_errors(

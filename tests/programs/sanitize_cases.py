@@ -218,8 +218,8 @@ def host_loop(libraries: Libraries, rng: Any) -> None:
     sizes = (*sizes_of(*shape), int(ceil_mode), processors)
     if not values.size:
         for unpool in (0, 1):
-            blocks = libraries.host_loop.segnet_host_blocks(unpool, kind, layout, None, *sizes)
-            require_status(blocks, 0)
+            threads = libraries.host_loop.segnet_host_threads(unpool, kind, layout, None, *sizes)
+            require_status(threads, 0)
         return
     y, codes, _ = expected_pool(values, ceil_mode)
     words = cases.pack_codes(codes)
