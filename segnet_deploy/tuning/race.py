@@ -15,6 +15,7 @@ from segnet_deploy.system.child_process import ChildProcess
 from segnet_deploy.tuning.choice import over_budget, over_memory
 from segnet_deploy.tuning.result import Candidate, Document
 from segnet_deploy.tuning.settings import TuneSettings
+from segnet_deploy.tuning.time_left import JUDGEMENTS, TimeLeft
 from segnet_deploy.tuning.variants import (
     ENGINES,
     FP32,
@@ -53,13 +54,17 @@ class Race:
         self._source, self._folder, self._settings = source, folder, settings
         self._images, self._labels, self._progress = images, labels, progress
         self._runtimes = [n for n in installed() if n in (settings.runtimes or (n,))]
-        self._started, self._done, self._planned = time.monotonic(), 0, 0
+        self._done, self._planned = 0, 0
+        self._left = TimeLeft(len(images))
+        self._step_started, self._step_judges = 0.0, False
 
     def run(self) -> Candidate:
         """Measure, and return the choice. Raises InputError if the budget permits none."""
         variants = [FP32, *HALVES, *self._int8()[: None if self._settings.exhaustive else 1]]
         variants += ENGINES if has_gpu_builder() else ()
-        self._planned = len(variants) * (1 + len(self._runtimes)) + 4
+        steps = len(variants) * (1 + len(self._runtimes))
+        self._left.judgements = steps if self._settings.exhaustive else JUDGEMENTS
+        self._planned = steps + self._left.judgements + 1
         for variant in variants:
             self._add(variant)
         reference = self._reference()
@@ -184,7 +189,7 @@ class Race:
         """Measure accuracy, once; a candidate that fails is left out."""
         if candidate.judged:
             return
-        self._step(f"{candidate.name}: accuracy on {len(self._images)} frames")
+        self._step(f"{candidate.name}: accuracy on {len(self._images)} frames", judges=True)
         reference = candidate.name == self._result.reference
         try:
             with ChildProcess(WORKER) as child:
@@ -242,13 +247,23 @@ class Race:
         )
         return answer
 
-    def _step(self, text: str) -> None:
-        """Report a step, with the time that is left if the others take as long as the mean."""
-        left = ""
+    def _step(self, text: str, judges: bool = False) -> None:
+        """Report a step, with the time that is left once that can be told."""
+        now = time.monotonic()
         if self._done:
-            mean = (time.monotonic() - self._started) / self._done
-            seconds = mean * max(1, self._planned - self._done)
-            left = f", about {max(1, round(seconds / 60))} min left"
+            kind = self._left.judged if self._step_judges else self._left.short
+            kind.append(now - self._step_started)
+        self._step_started, self._step_judges = now, judges
+        coming = max(0, self._left.judgements - len(self._left.judged))
+        seconds = self._left.estimate(
+            max(0, self._planned - self._done - coming), self._reference_seconds()
+        )
+        left = f", about {max(1, round(seconds / 60))} min left" if seconds is not None else ""
         self._done += 1
         self._planned = max(self._planned, self._done)
         self._progress(f"step {self._done} of about {self._planned}{left}: {text}")
+
+    def _reference_seconds(self) -> float | None:
+        """Return the time per frame of the fp32 file in its fastest runtime so far, if any."""
+        found = [c for c in self._result.candidates if c.variant == FP32.name and c.measured]
+        return min((c.seconds for c in found), default=None)
