@@ -57,9 +57,9 @@ void record(const void* address, int bytes, bool store) {
     warp_accesses.push_back({store, s});
   for (Buffer* buffer : buffers) {
     const auto base = reinterpret_cast<uintptr_t>(buffer->memory);
-    if (start < base || start >= base + buffer->counts.size()) continue;
-    for (int i = 0; i < bytes; ++i)
-      if (uint8_t& count = buffer->counts[start - base + i]; count < 255) ++count;
+    const auto end = base + buffer->counts.size();
+    for (uintptr_t at = std::max(start, base); at < std::min(start + bytes, end); ++at)
+      if (uint8_t& count = buffer->counts[at - base]; count < 255) ++count;
   }
 }
 
