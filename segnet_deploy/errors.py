@@ -58,6 +58,16 @@ class EngineError(SegNetError):
 
 
 @contextlib.contextmanager
+def renamed(old: object, new: object) -> Iterator[None]:
+    """Let errors of the block write `new` where they name `old`, such as a temporary file."""
+    try:
+        yield
+    except SegNetError as error:
+        error.args = tuple(str(text).replace(str(old), str(new)) for text in error.args)
+        raise
+
+
+@contextlib.contextmanager
 def translated(kind: type[SegNetError], what: str, advice: str = "") -> Iterator[None]:
     """Raise any foreign exception of the block as `kind`: `what`: its reason; `advice`.
 

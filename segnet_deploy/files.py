@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from segnet_deploy.errors import InputError, SegNetError
+from segnet_deploy.errors import InputError, renamed
 
 
 @contextlib.contextmanager
@@ -23,16 +23,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     temporary = _temporary_sibling(target)
     try:
-        yield temporary
+        with renamed(temporary, path):
+            yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         raise InputError(
             f"cannot write {target}: {error.strerror or error}; free space or choose another -o"
         ) from error
-    except SegNetError as error:
-        error.args = tuple(str(text).replace(str(temporary), str(path)) for text in error.args)
-        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segnet_deploy.cli.parser import Parser, group
-from segnet_deploy.errors import SegNetError, UsageError
+from segnet_deploy.errors import UsageError, renamed
 
 if TYPE_CHECKING:
     from segnet_deploy.metadata import Metadata
@@ -107,11 +107,8 @@ def export_for_device(
         export_any(argparse.Namespace(**vars(arguments) | changes), source, exported)
         shown = source or arguments.arch
         options["progress"] = naming(arguments.progress, exported, shown)
-        try:
+        with renamed(exported, shown):
             _write(arguments, exported, target, options)
-        except SegNetError as error:
-            error.args = tuple(str(text).replace(str(exported), str(shown)) for text in error.args)
-            raise
 
 
 def _write(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from segnet_deploy.batch.storage import absolute, plain, split_query, storage_of
-from segnet_deploy.errors import EngineError, InputError, SegNetError, UnreadableInputError
+from segnet_deploy.errors import EngineError, InputError, UnreadableInputError, renamed
 from segnet_deploy.optional import require
 from segnet_deploy.runtimes.base import is_engine_file
 
@@ -54,11 +54,8 @@ class EngineFiles:
                         f"cannot write {name} into {folder}: {error.strerror or error}; free space "
                         "or set TMPDIR"
                     ) from error
-            try:
+            with renamed(f"{folder}{os.sep}", ""):
                 yield Path(folder, self.name)
-            except SegNetError as error:
-                error.args = tuple(str(t).replace(f"{folder}{os.sep}", "") for t in error.args)
-                raise
 
 
 def read_engine(engine: str | os.PathLike[str]) -> EngineFiles:

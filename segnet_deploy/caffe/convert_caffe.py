@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from segnet_deploy.caffe.net import Net, read_net
 from segnet_deploy.caffe.training_signs import find_training_signs
 from segnet_deploy.classes import load_classes
 from segnet_deploy.conversion import ConvertResult, convert
-from segnet_deploy.errors import SegNetError, UnsupportedModelError
+from segnet_deploy.errors import UnsupportedModelError, renamed
 from segnet_deploy.files import check_writable, sha256
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.passes.sample_dropout import sample_dropout
@@ -90,7 +89,7 @@ def convert_caffe(
         warnings = find_training_signs(net, weights, source, images, shown)
         if io == "frame":
             _rewrite_to_frame_io(built.model, source)
-        with _named(source, caffemodel):
+        with renamed(source, caffemodel):
             result = convert(
                 source, path, form, precision, min_agreement=min_agreement, progress=shown
             )
@@ -108,16 +107,6 @@ def _with_statistics(
     """Return the net of a training snapshot for inference, with the statistics of `images`."""
     found = compute_bn_statistics(net, weights, Path(images), metadata, size, progress)
     return net.with_inference_bn(), found
-
-
-@contextlib.contextmanager
-def _named(temporary: Path, path: object) -> Iterator[None]:
-    """Let errors of the block name the file `path` instead of `temporary`."""
-    try:
-        yield
-    except SegNetError as error:
-        error.args = tuple(str(text).replace(str(temporary), str(path)) for text in error.args)
-        raise
 
 
 def _metadata(net: Net, normalisation: Mapping[str, Any]) -> Metadata:

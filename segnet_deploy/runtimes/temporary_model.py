@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from segnet_deploy.errors import InputError, SegNetError
+from segnet_deploy.errors import InputError, renamed
 
 ModelSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 """A path or name, the bytes of an ONNX file, or a file object that returns them."""
@@ -37,11 +37,8 @@ class TemporaryModel:
     @contextlib.contextmanager
     def named(self) -> Iterator[Path]:
         """Yield the file; errors of the block call it `name`."""
-        try:
+        with renamed(self.path, self.name):
             yield self.path
-        except SegNetError as error:
-            error.args = tuple(str(a).replace(str(self.path), self.name) for a in error.args)
-            raise
 
     def close(self) -> None:
         """Remove the file."""
