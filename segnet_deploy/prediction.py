@@ -154,11 +154,7 @@ class _Run:
                 self._frame(result, sums)
                 if not self._goes_on:
                     return
-        if video.lost:
-            known = sums.frames + video.lost
-            raise UnreadableInputError(
-                f"{path} is damaged: {sums.frames} of {known} frames were segmented"
-            )
+        video.check_complete(sums.frames)
 
     def _frame(self, result: Result, sums: _Sums) -> None:
         sums.add(result)
@@ -224,8 +220,8 @@ class _Writer:
             yield replace(self._segmenter(frame), path=path, index=count - 1)
             if video.count:
                 self._progress(path.name, min(count, video.count), video.count)
-        if not count:
-            raise UnreadableInputError(f"video {path} has no frame that can be decoded")
+        if not count:  # before the files of this video are complete
+            video.check_complete(count)
 
     def _write(self, results: Iterator[Result], video: Video, name: str) -> Iterator[Result]:
         """Write the files of each result, then yield it; also complete if no more are asked for."""

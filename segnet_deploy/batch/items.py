@@ -77,12 +77,7 @@ def _video(shard: Shard) -> Iterator[Item]:
                         )
             finally:
                 video.close()
-            if not count:
-                raise UnreadableInputError(f"video {shown} has no frame that can be decoded")
-            if video.lost:
-                raise UnreadableInputError(
-                    f"{shown} is damaged: {count} of {count + video.lost} frames were segmented"
-                )
+            video.check_complete(count)
     except UnreadableInputError as error:
         yield _failed(shown, str(error))
 

@@ -50,6 +50,16 @@ class Video(VideoDecoder):
             return max(1, self.count - self.discarded - self.decoded)
         return self.damaged + missing
 
+    def check_complete(self, segmented: int) -> None:
+        """Raise UnreadableInputError unless all frames were among the `segmented` ones, over 0."""
+        if not segmented:
+            raise UnreadableInputError(f"video {self.name} has no frame that can be decoded")
+        if self.lost:
+            raise UnreadableInputError(
+                f"{self.name} is damaged: {segmented} of {segmented + self.lost} frames were "
+                "segmented"
+            )
+
     def decode(self) -> list[Any] | None:
         """Read one packet; see VideoDecoder. What cannot be read is counted and ends the video."""
         try:
