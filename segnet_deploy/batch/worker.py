@@ -11,6 +11,7 @@ from segnet_deploy.batch.items import Item, read_items
 from segnet_deploy.batch.manifest import Record, add_histograms, write_record
 from segnet_deploy.batch.outputs import Labelled, count_labels, open_output, output_file
 from segnet_deploy.batch.storage import join, storage_of
+from segnet_deploy.frames import group_alike
 from segnet_deploy.segmenter import Segmenter
 
 
@@ -65,19 +66,19 @@ def label_items(segmenter: Segmenter, items: list[Item]) -> Iterator[Labelled]:
 def batches(
     items: Iterable[Item], size: int, errors: list[list[str]] | None = None
 ) -> Iterator[list[Item]]:
-    """Yield up to `size` consecutive items with frames of one size; others go to `errors`."""
-    group: list[Item] = []
+    """Return lists of up to `size` consecutive items with frames of one size; see `_readable`."""
+    return group_alike(_readable(items, errors), size, _shape)
+
+
+def _readable(items: Iterable[Item], errors: list[list[str]] | None) -> Iterator[Item]:
+    """Yield the items that have a frame; the others go to `errors`."""
     for item in items:
-        if item.frame is None:
-            if errors is not None:
-                errors.append([item.path, item.part, item.error])
-            continue
-        if group and group[0].frame is not None and group[0].frame.shape != item.frame.shape:
-            yield group
-            group = []
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+        if item.frame is not None:
+            yield item
+        elif errors is not None:
+            errors.append([item.path, item.part, item.error])
+
+
+def _shape(item: Item) -> object:
+    assert item.frame is not None
+    return item.frame.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,6 +103,24 @@ def _left_out(paths: Sequence[Path]) -> str:
     if folders:
         parts.append(f"{folders} folder{'s' * (folders > 1)}")
     return " and ".join(parts)
+
+
+def group_alike(items: Iterable[T], size: int, key: Callable[[T], object]) -> Iterator[list[T]]:
+    """Yield lists of up to `size` consecutive items whose keys are equal; `key` is asked once."""
+    group: list[T] = []
+    shared: object = None
+    for item in items:
+        own = key(item)
+        if group and own != shared:
+            yield group
+            group = []
+        shared = own
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from segnet_deploy.errors import InputError, UnreadableInputError
-from segnet_deploy.frames import find_inputs, is_video, open_video, read_image
+from segnet_deploy.errors import InputError
+from segnet_deploy.frames import find_inputs, group_alike, is_video, open_video, read_image
 from segnet_deploy.geometry import check_frame
 from segnet_deploy.types import Frame
 
@@ -62,22 +62,16 @@ def read_source(source: Source) -> Iterator[Given]:
 
 
 def in_batches(given: Iterator[Given], size: int, of_one_size: bool) -> Iterator[list[Given]]:
-    """Yield `size` frames at a time, fewer at the end, and before another size if `of_one_size`.
+    """Return lists of `size` frames, of fewer at the end and before another size (`of_one_size`).
 
     Raises InputError for what is not a frame.
     """
-    batch: list[Given] = []
-    for item in given:
+
+    def shape(item: Given) -> tuple[int, ...] | None:
         check_frame(item.frame)
-        if batch and of_one_size and item.frame.shape != batch[0].frame.shape:
-            yield batch
-            batch = []
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        return item.frame.shape if of_one_size else None
+
+    return group_alike(given, size, shape)
 
 
 def _read_series(source: Iterable[Frame | PathText]) -> Iterator[Given]:
@@ -101,11 +95,7 @@ def _read_video(path: Path) -> Iterator[Given]:
     for frame in video.frames():
         yield Given(frame, path, count)
         count += 1
-    if not count:
-        raise UnreadableInputError(f"video {path} has no frame that can be decoded")
-    if video.lost:
-        total = count + video.lost
-        raise UnreadableInputError(f"{path} is damaged: {count} of {total} frames were segmented")
+    video.check_complete(count)
 
 
 def _existing(path: Path) -> Path:
