@@ -85,6 +85,11 @@ class Port:
     shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
 
+    def describe(self) -> str:
+        """Return its shape and type, such as 1x3x?x? float32."""
+        shape = "x".join("?" if size is None else str(size) for size in self.shape)
+        return f"{shape} {self.dtype}"
+
 
 class Engine(ABC):
     """A loaded model. One instance per thread; a result is valid until the next call.
@@ -166,6 +171,5 @@ def check_input(port: Port, x: Array) -> None:
         want is None or want == have for want, have in zip(port.shape, x.shape, strict=True)
     )
     if not fits or x.dtype != port.dtype:
-        want = "x".join("?" if size is None else str(size) for size in port.shape)
         have = "x".join(map(str, x.shape))
-        raise InputError(f"input '{port.name}' got {have} {x.dtype}; expected {want} {port.dtype}")
+        raise InputError(f"input '{port.name}' got {have} {x.dtype}; expected {port.describe()}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from segnet_deploy.errors import InputError, SegNetError
 from segnet_deploy.metadata import Metadata
 from segnet_deploy.runtimes import loader
-from segnet_deploy.runtimes.base import Engine, Port, is_engine_file
+from segnet_deploy.runtimes.base import Engine, is_engine_file
 from segnet_deploy.runtimes.diagnosis import Check
 
 _SHOWN = 12  # names of classes
@@ -44,8 +44,9 @@ def examine_file(path: str | os.PathLike[str]) -> list[Check]:
 def _describe(engine: Engine) -> list[Check]:
     """Return inputs, outputs and metadata of an open file."""
     metadata = engine.metadata
-    ports = [Check("input", "ok", _port(port)) for port in engine.inputs]
-    ports += [Check("output", "ok", _port(port)) for port in engine.outputs]
+    named = [("input", port) for port in engine.inputs]
+    named += [("output", port) for port in engine.outputs]
+    ports = [Check(kind, "ok", f"{port.name}: {port.describe()}") for kind, port in named]
     kind = f"{metadata.form} form, {metadata.precision}, {metadata.io} io"
     if metadata.samples:
         kind += f", {metadata.samples} samples of its dropout"
@@ -55,11 +56,6 @@ def _describe(engine: Engine) -> list[Check]:
         _classes(metadata),
         _normalisation(metadata),
     ]
-
-
-def _port(port: Port) -> str:
-    shape = "x".join("?" if size is None else str(size) for size in port.shape)
-    return f"{port.name}: {shape} {port.dtype}"
 
 
 def _classes(metadata: Metadata) -> Check:

@@ -66,7 +66,4 @@ def not_segmentation(engine: Engine, why: str) -> UnsupportedModelError:
 
 
 def _ports(ports: Sequence[Port]) -> str:
-    return ", ".join(
-        f"{'x'.join('?' if n is None else str(n) for n in port.shape)} {port.dtype}"
-        for port in ports
-    )
+    return ", ".join(port.describe() for port in ports)
