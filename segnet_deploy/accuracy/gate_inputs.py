@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from segnet_deploy.geometry import fit_frame, place
+from segnet_deploy.metadata import Metadata
 from segnet_deploy.scenes import draw_scene
 from segnet_deploy.types import Array, Frame
 
@@ -58,6 +59,12 @@ class InputMaker:
         self._mean = np.asarray(mean, np.float32)
         self._std = np.asarray(std, np.float32)
         self._images = images
+
+    @classmethod
+    def of(cls, metadata: Metadata, channels: int, images: Sequence[Frame] = ()) -> InputMaker:
+        """Return the maker for a file with this metadata."""
+        order = metadata.channel_order
+        return cls(channels, metadata.mean, metadata.std, order, metadata.io, images)
 
     def make(self, sizes: Sequence[BatchSize]) -> list[GateInput]:
         """Return natural inputs of every size, and all images, noise and ties at the first."""

@@ -63,9 +63,7 @@ def compute_bn_statistics(
         with open_file(ModelFile.read(file), None, operators=False) as engine:
             for start in track(starts, "BN statistics (batches)", progress):
                 frames = [read_image(path, extra="quant") for path in paths[start : start + batch]]
-                maker = InputMaker(
-                    channels, metadata.mean, metadata.std, metadata.channel_order, "tensor", frames
-                )
+                maker = InputMaker.of(metadata, channels, frames)
                 found = engine.run_all(maker.natural((batch, height, width)).x)
                 for name in (n for names in built.statistics.values() for n in names):
                     totals[name] = totals.get(name, 0) + found[name].astype(np.float64).reshape(-1)

@@ -72,9 +72,7 @@ def _largest_share(path: Path, images: Sequence[Frame]) -> tuple[float, int]:
     metadata = Metadata.from_props(file.props)
     with open_file(file, None, operators=False) as engine:
         batch, channels, height, width = (int(size or 1) for size in engine.inputs[0].shape)
-        maker = InputMaker(
-            channels, metadata.mean, metadata.std, metadata.channel_order, "tensor", images
-        )
+        maker = InputMaker.of(metadata, channels, images)
         labels = engine.run(maker.natural((batch, height, width)).x).argmax(1)
     counts = np.bincount(labels.reshape(-1))
     return float(counts.max() / labels.size), int(counts.argmax())

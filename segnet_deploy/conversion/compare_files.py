@@ -99,9 +99,7 @@ def _inputs(
     frame = metadata.io == "frame"
     height, width = shape[1:3] if frame else shape[2:4]
     channels = 3 if frame else shape[1] or 3
-    maker = InputMaker(
-        channels, metadata.mean, metadata.std, metadata.channel_order, metadata.io, images
-    )
+    maker = InputMaker.of(metadata, channels, images)
     batch = shape[0] or (2 if len(images) != 1 else 1)
     size = (batch, height or DYNAMIC_SIZE[0], width or DYNAMIC_SIZE[1])
     return [maker.natural(size, start).feed for start in range(0, max(1, len(images)), batch)]

@@ -126,9 +126,7 @@ def _run_source(
     with contextlib.closing(open_witness(ModelFile.read(path))) as engine:
         batch, channels, height, width = (size or 1 for size in engine.inputs[0].shape)
         metadata = engine.metadata
-        maker = InputMaker(
-            channels, metadata.mean, metadata.std, metadata.channel_order, "tensor", images
-        )
+        maker = InputMaker.of(metadata, channels, images)
         inputs = maker.make([(batch, height, width)])
         return metadata, inputs, [copy_outputs(engine, item.feed) for item in inputs]
 
