@@ -1,5 +1,5 @@
-// Parts of a code word. A thread computes 4, 8 or 16 channels of a word, which are 1, 2 or 4 bytes of
-// it, and reads and writes them alone. GPUs are little-endian, as are the hosts of the tests.
+// Parts of a code word. A thread computes 4, 8 or 16 channels of a word, which are 1, 2 or 4 bytes
+// of it, and reads and writes them alone. GPUs are little-endian, as are the hosts of the tests.
 #pragma once
 
 #include "memory_access.h"
@@ -8,25 +8,16 @@ namespace segnet {
 
 constexpr int kQuad = 4;  // channels of one byte
 
-template <int kBytes>
-struct Bytes {};
-template <>
-struct Bytes<1> { using Type = uint8_t; };
-template <>
-struct Bytes<2> { using Type = uint16_t; };
-template <>
-struct Bytes<4> { using Type = uint32_t; };
-
 // Part `part`, of kBytes, of the code word at `word`.
 template <int kBytes>
 SEGNET_HD uint32_t load_codes(const int32_t* word, uint32_t part) {
-  using Part = typename Bytes<kBytes>::Type;
+  using Part = typename Word<kBytes>::Type;
   return load(reinterpret_cast<const Part*>(word) + part);
 }
 
 template <int kBytes>
 SEGNET_HD void store_codes(int32_t* word, uint32_t part, uint32_t bits) {
-  using Part = typename Bytes<kBytes>::Type;
+  using Part = typename Word<kBytes>::Type;
   store(reinterpret_cast<Part*>(word) + part, static_cast<Part>(bits));
 }
 

@@ -31,8 +31,8 @@ struct Planes {
   Layout layout;
   int processors = 0;  // of the device; 0 gives the largest blocks
 
-  // With fewer threads, each one gets less work. Four blocks a processor, so that some compute while
-  // others wait for memory.
+  // With fewer threads, each one gets less work. Four blocks a processor, so that some compute
+  // while others wait for memory.
   int64_t wanted_threads() const { return int64_t{4} * processors * kThreads; }
   // Comes before all other arithmetic, which overflows or divides by zero for other sizes.
   Work work() const {
@@ -110,37 +110,36 @@ auto unpool_as(const Planes& on, const T* y, const int32_t* codes, T* x, Run run
   return run(UnpoolRuns<T, kWidth>{{on.s, rows, columns, kParts}, y, codes, x});
 }
 
+// Calls call(element) with an element of the type of `kind`.
+template <typename Call>
+auto with_type_of(DataKind kind, Call call) {
+  switch (kind) {
+    case DataKind::kFloat16: return call(Half{});
+    case DataKind::kBFloat16: return call(BFloat16{});
+    case DataKind::kInt8: return call(int8_t{});
+    default: return call(float{});
+  }
+}
+
 template <typename Run>
 auto pool(const Planes& on, const void* x, void* y, int32_t* codes, Run run) {
   const Work work = on.work(x, y, codes);
   if (work != Work::kSome) return run(work);
   if (on.s.pooled_h() * on.s.pooled_w() == 0) return run(Work::kNone);
-  const auto as = [&](auto element) {
+  return with_type_of(on.kind, [&](auto element) {
     using T = decltype(element);
     return pool_as<T>(on, static_cast<const T*>(x), static_cast<T*>(y), codes, run);
-  };
-  switch (on.kind) {
-    case DataKind::kFloat16: return as(Half{});
-    case DataKind::kBFloat16: return as(BFloat16{});
-    case DataKind::kInt8: return as(int8_t{});
-    default: return as(float{});
-  }
+  });
 }
 
 template <typename Run>
 auto unpool(const Planes& on, const void* y, const int32_t* codes, void* x, Run run) {
   const Work work = on.work(x, y, codes);
   if (work != Work::kSome) return run(work);
-  const auto as = [&](auto element) {
+  return with_type_of(on.kind, [&](auto element) {
     using T = decltype(element);
     return unpool_as<T>(on, static_cast<const T*>(y), codes, static_cast<T*>(x), run);
-  };
-  switch (on.kind) {
-    case DataKind::kFloat16: return as(Half{});
-    case DataKind::kBFloat16: return as(BFloat16{});
-    case DataKind::kInt8: return as(int8_t{});
-    default: return as(float{});
-  }
+  });
 }
 
 }  // namespace segnet

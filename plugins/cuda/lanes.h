@@ -1,4 +1,4 @@
-// Words of 32 bits with one, two or four elements (lanes), which are compared and selected together.
+// Words of 32 bits with one, two or four elements (lanes), compared and selected together.
 #pragma once
 
 #include <cstring>

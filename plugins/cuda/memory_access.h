@@ -28,9 +28,7 @@ void record(const void* address, int bytes, bool store);
 #define SEGNET_RECORD_ACCESS(address, bytes, store) static_cast<void>(0)
 #endif
 
-#if defined(__CUDA_ARCH__)
-// The compiler splits an access to a struct, and does not always merge the parts again. So each
-// word is accessed by an intrinsic.
+// The type of kBytes bytes without a meaning.
 template <int kBytes>
 struct Word {};
 template <>
@@ -39,6 +37,9 @@ template <>
 struct Word<2> { using Type = uint16_t; };
 template <>
 struct Word<4> { using Type = uint32_t; };
+#if defined(__CUDA_ARCH__)
+// The compiler splits an access to a struct, and does not always merge the parts again. So each
+// word is accessed by an intrinsic.
 template <>
 struct Word<8> { using Type = uint2; };
 template <>

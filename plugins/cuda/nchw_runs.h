@@ -8,9 +8,9 @@
 
 namespace segnet {
 
-// The assignment of threads to windows and channels, common to both operations. kWidth elements of a
-// row are accessed at once, kWindows windows. The channels of a code word are divided among `parts`
-// threads, 1, 2 or 4.
+// The assignment of threads to windows and channels, common to both operations. kWidth elements of
+// a row are accessed at once, kWindows windows. The channels of a code word are divided among
+// `parts` threads, 1, 2 or 4.
 template <typename T, int kWidth>
 struct Runs {
   static constexpr int kWindows = kWidth > 1 ? kWidth / 2 : 1;

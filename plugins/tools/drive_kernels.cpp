@@ -201,12 +201,7 @@ bool check(const Case& at) {
 }
 
 bool check_kind(const Case& at) {
-  switch (at.kind) {
-    case DataKind::kFloat16: return check<Half>(at);
-    case DataKind::kBFloat16: return check<BFloat16>(at);
-    case DataKind::kInt8: return check<int8_t>(at);
-    default: return check<float>(at);
-  }
+  return with_type_of(at.kind, [&](auto element) { return check<decltype(element)>(at); });
 }
 
 struct NameMethod {

@@ -26,7 +26,7 @@ struct NamePath {
 }  // namespace segnet
 
 // `kind` is a DataKind, `layout` a Layout (window_code.h). Returns 0 for runs, 1 for pixels, and -1
-// if nothing is launched; `width` is set to the elements of an access. No tensor is read or written.
+// if nothing is launched; `width` is set to the elements of an access. No tensor is accessed.
 SEGNET_EXPORT int segnet_kernel_path(int unpool, int kind, int layout, const void* x,
                                      const void* y, const void* codes, int64_t n, int64_t c,
                                      int64_t h, int64_t w, int ceil_mode, int* width) {
