@@ -56,15 +56,14 @@ class Race:
         self._runtimes = [n for n in installed() if n in (settings.runtimes or (n,))]
         self._done, self._planned = 0, 0
         self._left = TimeLeft(len(images))
-        self._step_started, self._step_judges = 0.0, False
 
     def run(self) -> Candidate:
         """Measure, and return the choice. Raises InputError if the budget permits none."""
         variants = [FP32, *HALVES, *self._int8()[: None if self._settings.exhaustive else 1]]
         variants += ENGINES if has_gpu_builder() else ()
-        steps = len(variants) * (1 + len(self._runtimes))
-        self._left.judgements = steps if self._settings.exhaustive else JUDGEMENTS
-        self._planned = steps + self._left.judgements + 1
+        candidates = len(variants) * len(self._runtimes)
+        self._left.judgements = candidates if self._settings.exhaustive else JUDGEMENTS
+        self._planned = len(variants) + candidates + self._left.judgements + 1
         for variant in variants:
             self._add(variant)
         reference = self._reference()
@@ -249,15 +248,9 @@ class Race:
 
     def _step(self, text: str, judges: bool = False) -> None:
         """Report a step, with the time that is left once that can be told."""
-        now = time.monotonic()
-        if self._done:
-            kind = self._left.judged if self._step_judges else self._left.short
-            kind.append(now - self._step_started)
-        self._step_started, self._step_judges = now, judges
-        coming = max(0, self._left.judgements - len(self._left.judged))
-        seconds = self._left.estimate(
-            max(0, self._planned - self._done - coming), self._reference_seconds()
-        )
+        self._left.start_step(time.monotonic(), judges)
+        short = max(0, self._planned - self._done - self._left.coming)
+        seconds = self._left.estimate(short, self._reference_seconds())
         left = f", about {max(1, round(seconds / 60))} min left" if seconds is not None else ""
         self._done += 1
         self._planned = max(self._planned, self._done)

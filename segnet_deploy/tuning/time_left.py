@@ -16,6 +16,19 @@ class TimeLeft:
     judgements: int = JUDGEMENTS
     short: list[float] = field(default_factory=list)  # steps that judge nothing
     judged: list[float] = field(default_factory=list)
+    _running: tuple[float, bool] | None = None  # the start of a step, and whether it judges
+
+    @property
+    def coming(self) -> int:
+        """Judgements still to come."""
+        return max(0, self.judgements - len(self.judged))
+
+    def start_step(self, now: float, judges: bool) -> None:
+        """Note that a step begins at `now`, in seconds, and that the one before has ended."""
+        if self._running is not None:
+            began, judged = self._running
+            (self.judged if judged else self.short).append(now - began)
+        self._running = now, judges
 
     def estimate(self, short_steps: int, inference: float | None) -> float | None:
         """Return the seconds that `short_steps` and the judgements still to come will take.
@@ -30,4 +43,4 @@ class TimeLeft:
         else:
             return None
         step = sum(self.short) / len(self.short) if self.short else 0.0
-        return step * short_steps + judgement * max(0, self.judgements - len(self.judged))
+        return step * short_steps + judgement * self.coming

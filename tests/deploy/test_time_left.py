@@ -19,3 +19,10 @@ def test_measured_judgements_replace_the_estimate() -> None:
     assert left.estimate(1, 0.5) == 2.0 + 40.0
     left.judged += [40.0, 40.0]  # more rivals than expected
     assert left.estimate(1, 0.5) == 2.0
+
+
+def test_steps_count_by_what_they_do_once_they_have_ended() -> None:
+    left = TimeLeft(100)
+    for now, judges in ((1.0, False), (3.0, True), (33.0, False)):
+        left.start_step(now, judges)
+    assert (left.short, left.judged, left.coming) == ([2.0], [30.0], 2)
