@@ -42,19 +42,25 @@ inline void hide(T& value) {
 #endif
 }
 
+// Adds to each of the sums in kRounds rounds: sum = add(sum, factor).
+template <typename Sum, typename Factor, typename Add>
+inline void add_in_chains(Factor factor, Add add) {
+  Sum sums[kChains] = {};
+  for (int64_t r = 0; r < kRounds; ++r) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kChains; ++k) {
+      hide(factor);
+      sums[k] = add(sums[k], factor);
+    }
+  }
+  for (Sum& sum : sums) hide(sum);
+}
+
 typedef float Floats __attribute__((vector_size(kBytes)));
 
 // Returns the multiply-adds done.
 int64_t fp32_round() {
-  Floats sums[kChains] = {}, a = Floats{} + 0.5f, b = Floats{} + 0.25f;
-  for (int64_t r = 0; r < kRounds; ++r) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kChains; ++k) {
-      hide(a);
-      sums[k] += a * b;
-    }
-  }
-  for (Floats& sum : sums) hide(sum);
+  add_in_chains<Floats>(Floats{} + 0.5f, [](Floats sum, Floats a) { return sum + a * 0.25f; });
   return kRounds * kChains * (kBytes / 4);
 }
 
@@ -93,15 +99,7 @@ const char* kInt8 = "none";
 
 int64_t int8_round() {
 #if defined(__AVX2__) || defined(__ARM_FEATURE_DOTPROD)
-  Ints sums[kChains] = {}, a = ones(), b = ones();
-  for (int64_t r = 0; r < kRounds; ++r) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kChains; ++k) {
-      hide(a);
-      sums[k] = dot(sums[k], a, b);
-    }
-  }
-  for (Ints& sum : sums) hide(sum);
+  add_in_chains<Ints>(ones(), [b = ones()](Ints sum, Ints a) { return dot(sum, a, b); });
   return kRounds * kChains * kDots;
 #else
   return 0;
@@ -116,16 +114,9 @@ const char* kBf16 = "none";
 
 int64_t bf16_round() {
 #if defined(__AVX512BF16__)
-  __m512 sums[kChains] = {};
-  __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80)), b = a;
-  for (int64_t r = 0; r < kRounds; ++r) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kChains; ++k) {
-      hide(a);
-      sums[k] = _mm512_dpbf16_ps(sums[k], a, b);
-    }
-  }
-  for (__m512& sum : sums) hide(sum);
+  const auto one = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
+  add_in_chains<__m512>(
+      one, [one](__m512 sum, __m512bh a) { return _mm512_dpbf16_ps(sum, a, one); });
   return kRounds * kChains * 32;
 #else
   return 0;
