@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from documents import validated
+from videos import write
 
 from segnet_deploy import Result, predict_files
 from segnet_deploy.cli import predict
@@ -87,10 +88,7 @@ def test_video_that_ends_early_is_reported(
     small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, video, out = tmp_path / "whole.avi", tmp_path / "cut.avi", tmp_path / "out"
-    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for i in range(40):
-        writer.write(np.full((48, 64, 3), 6 * i, np.uint8))
-    writer.release()
+    write(whole, [np.full((48, 64, 3), 6 * i, np.uint8) for i in range(40)], "mjpeg")
     data = whole.read_bytes()
     video.write_bytes(data[: len(data) // 2])
     assert predict.main(["--engine", str(small_model), str(video), "-o", str(out)]) == 1
@@ -112,10 +110,7 @@ def test_output_folder_is_not_a_folder_of_inputs(
 
 def test_predict_segments_a_video(small_model: Path, tmp_path: Path) -> None:
     video, out = tmp_path / "drive.avi", tmp_path / "out"
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for seed in range(3):
-        writer.write(draw_scene(seed, 48, 64).frame)
-    writer.release()
+    write(video, [draw_scene(seed, 48, 64).frame for seed in range(3)], "mjpeg")
     assert predict.main(["--engine", str(small_model), str(video), "-o", str(out)]) == 0
     assert len(list((out / "drive_labels").iterdir())) == 3
     capture = cv2.VideoCapture(str(out / "drive_overlay.mp4"))
@@ -177,10 +172,7 @@ def test_predict_prints_a_line_per_input(
 ) -> None:
     """On stdout, also with -q; without -o nothing is written."""
     video = tmp_path / "drive.avi"
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for seed in range(3):
-        writer.write(draw_scene(seed, 48, 64).frame)
-    writer.release()
+    write(video, [draw_scene(seed, 48, 64).frame for seed in range(3)], "mjpeg")
     before = sorted(tmp_path.rglob("*"))
     arguments = ["--engine", str(small_model), str(street), str(video), "-q"]
     assert predict.main(arguments) == 0
@@ -245,10 +237,7 @@ def test_predict_stops_when_the_window_is_closed(
 ) -> None:
     """What was segmented until then is complete."""
     video, seen = tmp_path / "drive.avi", []
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for seed in range(5):
-        writer.write(draw_scene(seed, 48, 64).frame)
-    writer.release()
+    write(video, [draw_scene(seed, 48, 64).frame for seed in range(5)], "mjpeg")
 
     def until_two(result: Result) -> bool:
         seen.append(result.index)

@@ -15,6 +15,7 @@ import pytest
 from docstrings import failures
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from videos import write
 
 from segnet_deploy import InputError, Result, Segmenter, load
 from segnet_deploy.errors import UnreadableInputError
@@ -203,12 +204,10 @@ def test_kind_of_source_decides_what_comes_back(segmenter: Segmenter, tmp_path: 
 
 def test_video_is_read_frame_by_frame(segmenter: Segmenter, tmp_path: Path) -> None:
     path = tmp_path / "drive.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
-    for channel in (2, 0, 1):
-        frame = np.zeros((48, 64, 3), np.uint8)
+    frames = [np.zeros((48, 64, 3), np.uint8) for _ in range(3)]
+    for frame, channel in zip(frames, (2, 0, 1), strict=True):
         frame[..., channel] = 200
-        writer.write(frame)
-    writer.release()
+    write(path, frames, "mjpeg")
     found = segmenter(path)
     first = next(found)
     assert (first.path, first.index, int(first.labels[0, 0])) == (path, 0, 2)
